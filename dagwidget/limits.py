@@ -1,0 +1,40 @@
+"""`Limits`: every bound of the server in one typed object."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a server allows. Sizes are in bytes, times in seconds."""
+
+    frame_bytes: int = 64 * 1024
+    """The largest frame a viewer may send."""
+    publish_bytes: int = 4 * 1024 * 1024
+    """The largest frame a publisher may send: a batch of events."""
+    event_bytes: int = 256 * 1024
+    """The largest single event."""
+    hello_seconds: float = 5.0
+    """How long a connection may stay silent before its first message."""
+    heartbeat_seconds: float = 15.0
+    """Silence after which the server sends a `ping`."""
+    dead_seconds: float = 40.0
+    """Silence from a client after which it is taken for dead."""
+    window_bytes: int = 1024 * 1024
+    """What may be on its way to a client that has not acknowledged it."""
+    stalled_seconds: float = 30.0
+    """How long a client with a full window may go without acknowledging."""
+    flush_seconds: float = 0.016
+    """The least time between two frames to a client while a room is busy."""
+    batch_events: int = 2000
+    """The most events in one frame."""
+    log_events: int = 100_000
+    """How many events of a run stay in the log; who needs older ones is given the compacted state."""
+    rooms: int = 1000
+    """How many DAGs a server holds."""
+    connections: int = 2000
+    """How many connections a server holds."""
+    unauthenticated: int = 50
+    """How many connections may be waiting to say who they are."""
+    idle_seconds: float = 30 * 60.0
+    """How long a server that was started on demand outlives its last connection."""

@@ -1,0 +1,573 @@
+"""Protocol 1: every message on the wire, as tagged structs.
+
+A message is a JSON object with a `type`; a frame holds one message or, on a `dagwidget.v1` connection, an array of
+them. *Events* say what happened in a run, *commands* what a person asks for, *control* messages keep a connection
+in step. The JSON Schema (`schema()`), and with it the TypeScript types, come from these classes.
+
+Two rules let the protocol grow: a reader ignores fields and types that it does not know, and `null` means *absent*.
+All times are Unix milliseconds, all money is in units of `currency` (default USD), never in cents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from .errors import ProtocolError
+
+PROTOCOL: Final = 1
+SUBPROTOCOL: Final = "dagwidget.v1"
+
+# What an error message may quote of a peer's message, in characters.
+_QUOTED = 200
+
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
+Millis: TypeAlias = int
+Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+
+NodeStatus: TypeAlias = Literal["pending", "running", "waiting", "completed", "failed", "skipped", "cancelled"]
+FinalStatus: TypeAlias = Literal["completed", "failed", "cancelled"]
+LiveStatus: TypeAlias = Literal["running", "pausing", "paused", "resuming", "cancelling"]
+Verdict: TypeAlias = Literal["approve", "reject", "modify"]
+Metrics: TypeAlias = dict[str, int | float | str]
+"""Measurements of one node: `duration_ms`, `cost`, `tokens_in`, `tokens_out`, `model`, and further numbers by name."""
+
+
+class NodeSpec(Struct, omit_defaults=True, kw_only=True):
+    """A node as the graph's structure describes it. `group` is a path: `"etl/load"` lies inside `"etl"`."""
+
+    id: Id
+    label: str | None = None
+    kind: str | None = None
+    group: str | None = None
+    description: str | None = None
+
+
+class EdgeSpec(Struct, omit_defaults=True, kw_only=True):
+    """An edge of the graph. A `conditional` one is taken only when the run decides so."""
+
+    from_: Id = field(name="from")
+    to: Id
+    label: str | None = None
+    conditional: bool | None = None
+
+
+class Mutation(Struct, omit_defaults=True, kw_only=True):
+    """A change of the graph's structure, applied in the order of these fields."""
+
+    add_nodes: list[NodeSpec] | None = None
+    update_nodes: list[NodeSpec] | None = None
+    remove_nodes: list[Id] | None = None
+    add_edges: list[EdgeSpec] | None = None
+    remove_edges: list[EdgeSpec] | None = None
+
+
+class Presentation(Struct, omit_defaults=True, kw_only=True):
+    """What a gate shows, and which answers it takes."""
+
+    title: str | None = None
+    body: str | None = None
+    """Markdown."""
+    data: Any = None
+    """What is under review; also what a modification starts from."""
+    schema: Any = None
+    """JSON Schema of the answer's `value`."""
+    options: list[Any] | None = None
+    allowed: list[Verdict] | None = None
+    """Which decisions the gate takes; all three when absent."""
+    deadline: Millis | None = None
+    on_timeout: Literal["fail", "reject", "approve", "default"] | None = None
+    default: Any = None
+    assignees: list[str] | None = None
+    required: Annotated[int, Meta(ge=1)] | None = None
+    """How many people must approve; one when absent."""
+
+
+class Capabilities(Struct, omit_defaults=True, kw_only=True):
+    """What the engine behind a run can honour; the widget disables the rest, and says why."""
+
+    pause: Literal["native", "cooperative", "none"] | None = None
+    cancel: Literal["native", "cooperative", "none"] | None = None
+    gate: Literal["native", "cooperative", "none"] | None = None
+
+
+# --- Events: what happened, numbered by `seq` within an epoch
+
+
+class Event(Struct, omit_defaults=True, kw_only=True):
+    """Base of all events. On a v1 connection each carries `seq` (1, 2, 3 … within the epoch) and `ts`."""
+
+    seq: Annotated[int, Meta(ge=0)] | None = None
+    ts: Millis | None = None
+
+
+class NodeState(Event, tag="node_state"):
+    """A node, or one `instance` of a node that runs many times at once, is now in `status`."""
+
+    node_id: Id
+    status: NodeStatus
+    output: Any = None
+    metrics: Metrics | None = None
+    error: str | None = None
+    """First line: the summary. Further lines: the traceback."""
+    progress: Fraction | None = None
+    attempt: Annotated[int, Meta(ge=0)] | None = None
+    """Counts retries and re-runs of the node; an event of an older attempt is ignored."""
+    instance: Id | None = None
+    native: str | None = None
+    """The engine's own word for the status, such as `up_for_retry`."""
+    reason: str | None = None
+    message: str | None = None
+    started_at: Millis | None = None
+    """When the attempt started, where that is not `ts` of its `running`."""
+
+
+class EdgeActive(Event, tag="edge_active"):
+    """Something flows along an edge, or no longer does."""
+
+    from_: Id = field(name="from")
+    to: Id
+    active: bool | None = None
+    """True when absent."""
+
+
+class DagMutated(Event, tag="dag_mutated"):
+    """The graph changed; the initial graph is one of these."""
+
+    mutation: Mutation
+
+
+class CostUpdate(Event, tag="cost_update"):
+    """What the run has cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed."""
+
+    spent: float
+    budget: float | None
+    remaining: float | None
+    currency: str | None = None
+    tokens: int | None = None
+    by_node: dict[str, float] | None = None
+    unpriced: int | None = None
+    """How many of `tokens` have no known price, and so are not in `spent`."""
+
+
+class ExecutionComplete(Event, tag="execution_complete"):
+    """The run has ended. `status` is `completed` when absent."""
+
+    results: Any
+    status: FinalStatus | None = None
+
+
+class HumanGateWaiting(Event, tag="human_gate_waiting"):
+    """A node waits for a person. Without a `gate_id` the gate goes by its node's name."""
+
+    node_id: Id
+    presentation: Presentation
+    gate_id: Id | None = None
+    instance: Id | None = None
+
+
+class RunError(Event, tag="error"):
+    """Something went wrong, in a node or in the run as a whole."""
+
+    message: str
+    node_id: Id | None = None
+    code: str | None = None
+    detail: Any = None
+
+
+class HumanGateResolved(Event, tag="human_gate_resolved"):
+    """A gate was decided: the audit trail, and how other viewers learn of it."""
+
+    node_id: Id
+    gate_id: Id
+    decision: Verdict
+    by: str
+    at: Millis
+    source: Literal["widget", "python", "timeout", "engine", "budget"]
+    feedback: str | None = None
+    value: Any = None
+
+
+class ExecutionState(Event, tag="execution_state"):
+    """The run as a whole is now in `status`."""
+
+    status: LiveStatus
+    capabilities: Capabilities | None = None
+
+
+class NodeLog(Event, tag="node_log"):
+    """Lines that a node printed; readers keep a bounded tail."""
+
+    node_id: Id
+    lines: list[str]
+
+
+class Unknown(Event):
+    """An event of a type that this version does not know: it moves the cursor on, and changes nothing."""
+
+    type: str
+
+
+# --- Commands: what a person asks
+
+
+class Command(Struct, omit_defaults=True, kw_only=True):
+    """Base of all commands. `id` is made once by whoever asks, and kept when the command is sent again."""
+
+    id: Id
+
+
+class HumanDecision(Command, tag="human_decision"):
+    """A person's answer to a gate. Without a `gate_id` the node's open gate is meant."""
+
+    node_id: Id
+    decision: Verdict
+    gate_id: Id | None = None
+    feedback: str | None = None
+    value: Any = None
+    source: Literal["widget", "python"] | None = None
+    """Where the person sat; `widget` when absent."""
+
+
+class PauseExecution(Command, tag="pause_execution"):
+    """Let what runs finish, and start nothing new."""
+
+
+class ResumeExecution(Command, tag="resume_execution"):
+    """Go on after a pause."""
+
+
+class CancelExecution(Command, tag="cancel_execution"):
+    """Stop the run for good."""
+
+
+# --- Control: what keeps a connection in step
+
+
+class Control(Struct, omit_defaults=True, kw_only=True):
+    """Base of all control messages; they carry no number."""
+
+
+class Cursor(Struct, omit_defaults=True, kw_only=True):
+    """A place in a room's log: everything up to `seq` of `epoch` has been seen."""
+
+    epoch: str
+    seq: Annotated[int, Meta(ge=0)]
+
+
+class Hello(Control, tag="hello"):
+    """A viewer's first message. The token travels here, never in a URL."""
+
+    protocol: int
+    token: str | None = None
+    last: Cursor | None = None
+
+
+class Welcome(Control, tag="welcome"):
+    """The server's answer to `hello`: where the log stands and what the connection may carry."""
+
+    protocol: int
+    dag_id: str
+    epoch: str
+    head: int
+    role: Literal["view", "operate", "publish"]
+    heartbeat_ms: int
+    window: int
+    """Bytes that may be on their way before the client must `ack`."""
+    limits: dict[str, int]
+
+
+class Sync(Control, tag="sync"):
+    """Catching up starts: with the missing tail or, after `reset`, with the events that add up to the state at `seq`."""
+
+    epoch: str
+    seq: int
+    reset: bool
+
+
+class Synced(Control, tag="synced"):
+    """Catching up has ended: the client now stands at `seq`."""
+
+    seq: int
+
+
+class Ping(Control, tag="ping"):
+    """A sign of life after silence. A `head` other than the client's own means that it missed something."""
+
+    head: int
+
+
+class Pong(Control, tag="pong"):
+    """The answer to a `ping`."""
+
+    seq: int
+
+
+class Ack(Control, tag="ack"):
+    """Everything up to `seq` has arrived."""
+
+    seq: int
+
+
+class CommandAck(Control, tag="command_ack"):
+    """What became of a command; sent once a decision is durable."""
+
+    id: str
+    ok: bool
+    code: str | None = None
+    message: str | None = None
+    winner: HumanGateResolved | None = None
+    """Where somebody else was first: their decision."""
+
+
+class Bye(Control, tag="bye"):
+    """The connection will close: why, and whether to come back. Sent ahead of the close frame, which proxies eat."""
+
+    code: int
+    reason: str
+    retry: bool
+    after_ms: int | None = None
+
+
+# --- Publishing: what an engine says to its room, on the room's `publish` endpoint
+
+
+class RunStart(Struct, omit_defaults=True, kw_only=True):
+    """Opens a run, and with it a new epoch of the room."""
+
+    budget: Annotated[float, Meta(ge=0)] | None = None
+    currency: str | None = None
+    capabilities: Capabilities | None = None
+
+
+class Attach(Control, tag="attach"):
+    """A publisher's first message.
+
+    With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
+    Without, it joins the room's current run (or fails, where `epoch` names another).
+    """
+
+    protocol: int
+    publisher: Id
+    """Names the publisher over all its connections; its events are numbered by `seq` from 1, without gaps."""
+    token: str | None = None
+    epoch: Id | None = None
+    start: RunStart | None = None
+
+
+class Attached(Control, tag="attached"):
+    """The server's answer to `attach`. What follows are the `human_gate_resolved` and `execution_state` of this run."""
+
+    dag_id: str
+    epoch: str
+    seq: int
+    """The publisher's last event that the room has; it goes on with the next."""
+    heartbeat_ms: int
+
+
+class CostDelta(Event, tag="cost_delta"):
+    """What was spent just now.
+
+    One process can't know what the others spent: the room adds up, and sends `cost_update`.
+    """
+
+    amount: float | None = None
+    """Absent: the price is not known, and the tokens count as unpriced."""
+    node_id: Id | None = None
+    tokens_in: Annotated[int, Meta(ge=0)] | None = None
+    tokens_out: Annotated[int, Meta(ge=0)] | None = None
+
+
+AnyEvent: TypeAlias = (
+    NodeState
+    | EdgeActive
+    | DagMutated
+    | CostUpdate
+    | ExecutionComplete
+    | HumanGateWaiting
+    | RunError
+    | HumanGateResolved
+    | ExecutionState
+    | NodeLog
+)
+AnyCommand: TypeAlias = HumanDecision | PauseExecution | ResumeExecution | CancelExecution
+ServerMessage: TypeAlias = AnyEvent | Welcome | Sync | Synced | Ping | CommandAck | Bye
+ClientMessage: TypeAlias = AnyCommand | Hello | Pong | Ack
+PublisherMessage: TypeAlias = AnyEvent | CostDelta | Attach | Pong
+PublishReply: TypeAlias = Attached | Ack | Ping | Bye | HumanGateResolved | ExecutionState
+
+PLAIN_EVENTS: Final = (
+    NodeState,
+    EdgeActive,
+    DagMutated,
+    CostUpdate,
+    ExecutionComplete,
+    HumanGateWaiting,
+    RunError,
+)
+"""The events that every version knows; a plain client gets no others."""
+
+TERMINAL: Final = frozenset({"completed", "failed", "skipped", "cancelled"})
+"""The node statuses after which nothing more is expected."""
+
+
+class CloseCode(Struct, frozen=True):
+    """One row of the table of `bye` and close codes."""
+
+    code: int
+    name: str
+    retry: bool
+    meaning: str
+
+
+CLOSE_CODES: Final = (
+    CloseCode(1000, "done", False, "closed on purpose"),
+    CloseCode(1001, "going_away", False, "the page or the server went away on purpose"),
+    CloseCode(4000, "restart", True, "the server restarts"),
+    CloseCode(4001, "slow", True, "the client fell behind and stopped acknowledging"),
+    CloseCode(4003, "position_lost", True, "the server lost the client's place in the log"),
+    CloseCode(4005, "token_expired", True, "the token expired; renew it first"),
+    CloseCode(4006, "replaced", False, "a newer connection or run took this one's place"),
+    CloseCode(4008, "log_unavailable", True, "the log can't be written"),
+    CloseCode(4400, "bad_message", False, "a message does not follow the protocol"),
+    CloseCode(4401, "unauthorized", False, "the token is missing or wrong"),
+    CloseCode(4403, "forbidden", False, "the page's origin, or the token's role, does not permit this"),
+    CloseCode(4404, "unknown_dag", True, "no such DAG yet"),
+    CloseCode(4408, "hello_timeout", True, "no hello in time"),
+    CloseCode(4409, "version", False, "the protocol versions do not match; update dagwidget"),
+    CloseCode(4413, "too_large", False, "a message is larger than the limit"),
+    CloseCode(4429, "too_often", True, "too many messages or connections"),
+)
+"""What our own codes mean. Any other code is a network's or a proxy's word, and never a reason to give up."""
+
+
+# --- Encoding and decoding
+
+_encoder = msgspec.json.Encoder()
+_server_message = msgspec.json.Decoder(ServerMessage)
+_client_message = msgspec.json.Decoder(ClientMessage)
+_publisher_message = msgspec.json.Decoder(PublisherMessage)
+_publish_reply = msgspec.json.Decoder(PublishReply)
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _Header(Struct):
+    type: str
+    seq: int | None = None
+    ts: int | None = None
+
+
+_header = msgspec.json.Decoder(_Header)
+
+
+def encode(message: Struct | Sequence[Struct]) -> bytes:
+    """Encode one message, or a batch of them, as one UTF-8 JSON frame."""
+    return _encoder.encode(message)
+
+
+def decode_server(frame: str | bytes) -> list[Any]:
+    """Decode what a server sent to a viewer: a list of `ServerMessage`, with `Unknown` for types from the future.
+
+    Raises:
+        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+    """
+    return _decode(frame, _server_message)
+
+
+def decode_client(frame: str | bytes) -> list[Any]:
+    """Decode what a viewer sent: a list of `ClientMessage`, with `Unknown` for types from the future.
+
+    Raises:
+        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+    """
+    return _decode(frame, _client_message)
+
+
+def decode_publisher(frame: str | bytes) -> list[Any]:
+    """Decode what a publisher sent: a list of `PublisherMessage`, with `Unknown` for types from the future.
+
+    Raises:
+        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+    """
+    return _decode(frame, _publisher_message)
+
+
+def decode_reply(frame: str | bytes) -> list[Any]:
+    """Decode what a server sent to a publisher: a list of `PublishReply`, with `Unknown` for types from the future.
+
+    Raises:
+        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+    """
+    return _decode(frame, _publish_reply)
+
+
+def _decode(frame: str | bytes, decoder: msgspec.json.Decoder[Any]) -> list[Any]:
+    raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
+    try:
+        parts = _raw_list.decode(raw) if raw.lstrip()[:1] == b"[" else (raw,)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
+    return [_decode_one(part, decoder) for part in parts]
+
+
+def _decode_one(raw: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[Any]) -> Any:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
+    try:
+        header = _header.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        raise ProtocolError(
+            f'a message must be an object with a "type" (a string): {problem}. In: {_quote(raw)}'
+        ) from None
+    if header.type not in _tags(decoder.type):
+        return Unknown(type=header.type, seq=header.seq, ts=header.ts)
+    raise ProtocolError(f"{header.type}: {problem}. In: {_quote(raw)}")
+
+
+def _tags(union: Any) -> frozenset[str]:
+    tags = _tags_of.get(union)
+    if tags is None:
+        tags = _tags_of[union] = frozenset(cls.__struct_config__.tag for cls in get_args(union))
+    return tags
+
+
+_tags_of: dict[Any, frozenset[str]] = {}
+
+
+def _quote(raw: bytes | msgspec.Raw) -> str:
+    text = bytes(raw)[: _QUOTED * 4].decode("utf-8", "replace")
+    return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+
+
+# --- Schema
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of protocol 1: every message and union of messages under `$defs`."""
+    unions: dict[str, Any] = {
+        "Event": AnyEvent,
+        "Command": AnyCommand,
+        "ServerMessage": ServerMessage,
+        "ClientMessage": ClientMessage,
+    }
+    messages = dict.fromkeys(cls for union in unions.values() for cls in get_args(union))
+    publishing = (Attach, Attached, CostDelta)
+    _, definitions = msgspec.json.schema_components([*messages, *publishing], ref_template="#/$defs/{name}")
+    for name, union in unions.items():
+        definitions[name] = {"anyOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in get_args(union)]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:dagwidget:protocol:1",
+        "title": "Protocol",
+        "x-protocol": PROTOCOL,
+        "x-subprotocol": SUBPROTOCOL,
+        "x-closeCodes": msgspec.to_builtins(CLOSE_CODES),
+        "$defs": definitions,
+    }

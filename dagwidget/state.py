@@ -1,0 +1,497 @@
+"""`DagState`: the one reducer of a run's events, and `compact`, its inverse.
+
+The browser has the same reducer in `js/src/store.ts`; both run the vectors in `tests/vectors`. Records are frozen and
+replaced when they change, so a reader may keep what it was given, and `is` tells whether something changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
+
+from . import protocol as p
+
+LOG_TAIL: Final = 200
+"""How many log lines of a node are kept."""
+ERRORS_TAIL: Final = 100
+"""How many errors of a run are kept."""
+
+RunStatus: TypeAlias = Literal["pending"] | p.LiveStatus | p.FinalStatus
+
+FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+"""The run statuses after which the run is over."""
+
+# An instance's status decides its node's in this order.
+_WORST_FIRST: Final = ("failed", "waiting", "running", "pending", "completed", "cancelled", "skipped")
+
+
+class Execution(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is known of one execution: of a node, or of one instance of it. Times are Unix milliseconds."""
+
+    status: p.NodeStatus
+    output: Any = None
+    metrics: p.Metrics | None = None
+    error: str | None = None
+    progress: float | None = None
+    attempt: int | None = None
+    native: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+
+
+class Node(Execution, frozen=True, omit_defaults=True, kw_only=True):
+    """A node of the graph. Where it has `instances`, its status is derived from theirs, worst active first.
+
+    `instances` is the one live mapping (copying thousands of them at each event would not do); `counts` says how many
+    of them are in each status.
+    """
+
+    id: str
+    label: str | None = None
+    kind: str | None = None
+    group: str | None = None
+    description: str | None = None
+    instances: dict[str, Execution] | None = None
+    counts: dict[str, int] | None = None
+    logs: list[str] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is expected of the node."""
+        return p.TERMINAL.issuperset(self.counts or (self.status,))
+
+
+class Edge(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An edge: `active` while something flows, `taken` once something has."""
+
+    active: bool
+    taken: bool
+    label: str | None = None
+    conditional: bool | None = None
+
+
+class Gate(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A gate that is open."""
+
+    gate_id: str
+    node_id: str
+    presentation: p.Presentation
+    instance: str | None = None
+    opened_at: int | None = None
+
+
+class Cost(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the run has cost so far; `unpriced` of its `tokens` are not in `spent`."""
+
+    spent: float
+    budget: float | None = None
+    remaining: float | None = None
+    currency: str | None = None
+    tokens: int | None = None
+    by_node: dict[str, float] | None = None
+    unpriced: int | None = None
+
+
+class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A gate that was decided: the audit trail."""
+
+    gate_id: str
+    node_id: str
+    decision: p.Verdict
+    by: str
+    at: int
+    source: str
+    feedback: str | None = None
+    value: Any = None
+
+
+class Fault(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An error that the run reported."""
+
+    message: str
+    node_id: str | None = None
+    code: str | None = None
+    detail: Any = None
+    at: int | None = None
+
+
+class DagState(Struct, kw_only=True):
+    """The state that a run's events add up to."""
+
+    epoch: str | None = None
+    seq: int = 0
+    status: RunStatus = "pending"
+    capabilities: p.Capabilities | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    nodes: dict[str, Node] = {}
+    edges: dict[str, dict[str, Edge]] = {}
+    """By target, then by source."""
+    gates: dict[str, Gate] = {}
+    """By `gate_id`."""
+    cost: Cost | None = None
+    decisions: list[Decision] = []
+    errors: list[Fault] = []
+    results: Any = None
+
+    def apply(self, event: p.Event) -> None:
+        """Apply one event. Events must come in the order of their `seq`; it is the caller who drops duplicates."""
+        apply = _APPLY.get(type(event))
+        if apply is not None:
+            apply(self, event)
+        if event.seq is not None:
+            self.seq = event.seq
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole state as JSON-safe values; what is absent has no key."""
+        return {name: value for name, value in to_builtins(self).items() if value is not None}
+
+
+def reduce(events: Iterable[p.Event], state: DagState | None = None) -> DagState:
+    """Apply `events` in order to `state` (an empty one when absent), and return it."""
+    state = DagState() if state is None else state
+    for event in events:
+        state.apply(event)
+    return state
+
+
+# --- Applying events
+
+
+def _begin(state: DagState, ts: int | None) -> None:
+    if state.status == "pending":
+        state.status = "running"
+        state.started_at = ts
+
+
+def _node(state: DagState, node_id: str) -> Node:
+    """The node of that name, made where it is not yet known."""
+    node = state.nodes.get(node_id)
+    if node is None:
+        node = state.nodes[node_id] = Node(id=node_id, status="pending")
+    return node
+
+
+def _edge(state: DagState, source: str, target: str) -> Edge:
+    _node(state, source)
+    _node(state, target)
+    sources = state.edges.setdefault(target, {})
+    edge = sources.get(source)
+    if edge is None:
+        edge = sources[source] = Edge(active=False, taken=False)
+    return edge
+
+
+def _advance(old: Execution | None, event: p.NodeState) -> dict[str, Any] | None:
+    """The fields of an execution after `event`, or None where the event is of an older attempt."""
+    before = old.attempt if old is not None else None
+    if before is not None and event.attempt is not None and event.attempt < before:
+        return None
+    restarted = old is not None and event.status not in p.TERMINAL and old.status in p.TERMINAL
+    if old is None or restarted or (event.attempt is not None and event.attempt > (before or 0)):
+        kept = Execution(status=event.status)
+    else:
+        kept = old
+    started_at = event.started_at if event.started_at is not None else kept.started_at
+    if started_at is None and event.status == "running":
+        started_at = event.ts
+    ended_at = kept.ended_at
+    if event.status not in p.TERMINAL:
+        ended_at = None
+    elif ended_at is None:
+        ended_at = event.ts
+    error = event.error if event.error is not None else kept.error
+    return {
+        "status": event.status,
+        "output": event.output if event.output is not None else kept.output,
+        "metrics": {**(kept.metrics or {}), **event.metrics} if event.metrics else kept.metrics,
+        "error": None if event.status == "completed" and event.error is None else error,
+        "progress": event.progress if event.progress is not None else kept.progress,
+        "attempt": event.attempt if event.attempt is not None else before,
+        "native": event.native,
+        "reason": event.reason,
+        "message": event.message,
+        "started_at": started_at,
+        "ended_at": ended_at,
+    }
+
+
+def _node_state(state: DagState, event: p.NodeState) -> None:
+    if event.status != "pending":
+        _begin(state, event.ts)
+    node = _node(state, event.node_id)
+    if event.instance is None:
+        fields = _advance(node, event)
+        if fields is None:
+            return
+        node = replace(node, **fields)
+    else:
+        instances = {} if node.instances is None else node.instances
+        before = instances.get(event.instance)
+        fields = _advance(before, event)
+        if fields is None:
+            return
+        instances[event.instance] = Execution(**fields)
+        counts = _count(node.counts or {}, before.status if before is not None else None, event.status)
+        node = replace(node, instances=instances, counts=counts)
+    if node.counts:
+        status = next(status for status in _WORST_FIRST if status in node.counts)
+        node = replace(node, status=status, ended_at=node.ended_at if status in p.TERMINAL else None)
+    state.nodes[node.id] = node
+    if node.settled:
+        _settle(state, node.id)
+    elif node.status != "waiting" and node.id in state.gates and state.gates[node.id].node_id == node.id:
+        # A gate that goes by its node's name has no other sign that it was answered.
+        del state.gates[node.id]
+
+
+def _count(counts: dict[str, int], before: str | None, after: str) -> dict[str, int]:
+    counts = {**counts, after: counts.get(after, 0) + 1}
+    if before is not None:
+        counts[before] -= 1
+    return {status: count for status, count in counts.items() if count}
+
+
+def _settle(state: DagState, node_id: str) -> None:
+    """Nothing flows into a settled node, and it asks nothing."""
+    sources = state.edges.get(node_id, {})
+    for source, edge in sources.items():
+        if edge.active:
+            sources[source] = replace(edge, active=False)
+    for gate in [gate for gate in state.gates.values() if gate.node_id == node_id]:
+        del state.gates[gate.gate_id]
+
+
+def _edge_active(state: DagState, event: p.EdgeActive) -> None:
+    edge = _edge(state, event.from_, event.to)
+    active = event.active is not False
+    flows = active and state.status not in FINAL
+    state.edges[event.to][event.from_] = replace(edge, active=flows, taken=edge.taken or active)
+
+
+def _dag_mutated(state: DagState, event: p.DagMutated) -> None:
+    mutation = event.mutation
+    for spec in (*(mutation.add_nodes or ()), *(mutation.update_nodes or ())):
+        given = {
+            name: value
+            for name in ("label", "kind", "group", "description")
+            if (value := getattr(spec, name)) is not None
+        }
+        state.nodes[spec.id] = replace(_node(state, spec.id), **given)
+    _remove_nodes(state, frozenset(mutation.remove_nodes or ()))
+    for link in mutation.add_edges or ():
+        edge = _edge(state, link.from_, link.to)
+        state.edges[link.to][link.from_] = replace(
+            edge,
+            label=link.label if link.label is not None else edge.label,
+            conditional=link.conditional if link.conditional is not None else edge.conditional,
+        )
+    for link in mutation.remove_edges or ():
+        _remove_edge(state, link.from_, link.to)
+
+
+def _remove_nodes(state: DagState, removed: frozenset[str]) -> None:
+    if not removed:
+        return
+    state.nodes = {name: node for name, node in state.nodes.items() if name not in removed}
+    state.gates = {name: gate for name, gate in state.gates.items() if gate.node_id not in removed}
+    kept = {
+        target: {source: edge for source, edge in sources.items() if source not in removed}
+        for target, sources in state.edges.items()
+        if target not in removed
+    }
+    state.edges = {target: sources for target, sources in kept.items() if sources}
+
+
+def _remove_edge(state: DagState, source: str, target: str) -> None:
+    sources = state.edges.get(target)
+    if sources is not None and sources.pop(source, None) is not None and not sources:
+        del state.edges[target]
+
+
+def _cost_update(state: DagState, event: p.CostUpdate) -> None:
+    by_node = state.cost.by_node if state.cost is not None else None
+    state.cost = Cost(
+        spent=event.spent,
+        budget=event.budget,
+        remaining=event.remaining,
+        currency=event.currency,
+        tokens=event.tokens,
+        by_node={**(by_node or {}), **event.by_node} if event.by_node else by_node,
+        unpriced=event.unpriced,
+    )
+
+
+def _execution_complete(state: DagState, event: p.ExecutionComplete) -> None:
+    _begin(state, event.ts)
+    state.status = event.status or "completed"
+    state.ended_at = event.ts
+    state.results = event.results
+    state.gates.clear()
+    for sources in state.edges.values():
+        for source, edge in sources.items():
+            if edge.active:
+                sources[source] = replace(edge, active=False)
+
+
+def _human_gate_waiting(state: DagState, event: p.HumanGateWaiting) -> None:
+    if state.status in FINAL:
+        # A run that has ended asks nothing any more.
+        return
+    _begin(state, event.ts)
+    node = _node(state, event.node_id)
+    gate_id = event.gate_id or event.node_id
+    before = state.gates.get(gate_id)
+    state.gates[gate_id] = Gate(
+        gate_id=gate_id,
+        node_id=event.node_id,
+        presentation=event.presentation,
+        instance=event.instance,
+        opened_at=before.opened_at if before is not None else event.ts,
+    )
+    if not node.instances and node.status != "waiting":
+        state.nodes[node.id] = replace(node, status="waiting", ended_at=None)
+
+
+def _human_gate_resolved(state: DagState, event: p.HumanGateResolved) -> None:
+    state.gates.pop(event.gate_id, None)
+    state.decisions = [
+        *state.decisions,
+        Decision(**{name: getattr(event, name) for name in Decision.__struct_fields__}),
+    ]
+
+
+def _error(state: DagState, event: p.RunError) -> None:
+    fault = Fault(message=event.message, node_id=event.node_id, code=event.code, detail=event.detail, at=event.ts)
+    state.errors = [*state.errors, fault][-ERRORS_TAIL:]
+
+
+def _execution_state(state: DagState, event: p.ExecutionState) -> None:
+    _begin(state, event.ts)
+    state.status = event.status
+    state.ended_at = state.results = None
+    if event.capabilities is not None:
+        state.capabilities = event.capabilities
+
+
+def _node_log(state: DagState, event: p.NodeLog) -> None:
+    node = _node(state, event.node_id)
+    logs = [*(node.logs or ()), *event.lines][-LOG_TAIL:]
+    state.nodes[node.id] = replace(node, logs=logs or None)
+
+
+_APPLY: Final[dict[type[p.Event], Callable[[DagState, Any], None]]] = {
+    p.NodeState: _node_state,
+    p.EdgeActive: _edge_active,
+    p.DagMutated: _dag_mutated,
+    p.CostUpdate: _cost_update,
+    p.ExecutionComplete: _execution_complete,
+    p.HumanGateWaiting: _human_gate_waiting,
+    p.HumanGateResolved: _human_gate_resolved,
+    p.RunError: _error,
+    p.ExecutionState: _execution_state,
+    p.NodeLog: _node_log,
+}
+
+
+# --- Compacting
+
+
+def compact(state: DagState) -> list[p.Event]:
+    """The fewest ordinary events that, reduced, give `state` again.
+
+    Each carries the state's own `seq`, so they stand for everything up to it. The order matters: structure comes
+    first, and what a later event would undo comes after that event.
+    """
+    events = [*_compact_run(state), *_compact_structure(state)]
+    events.extend(p.HumanGateResolved(**_fields(decision)) for decision in state.decisions)
+    gates: dict[str, list[p.Event]] = {}
+    for gate in state.gates.values():
+        gates.setdefault(gate.node_id, []).append(_gate_event(gate))
+    for node in state.nodes.values():
+        own, asking = _compact_node(node, gated=node.id in gates), gates.get(node.id, ())
+        # Opening a gate turns a node to `waiting`, unless its instances decide its status.
+        events.extend((*own, *asking) if node.instances else (*asking, *own))
+    events.extend(_compact_edges(state))
+    events.extend(
+        p.RunError(message=fault.message, node_id=fault.node_id, code=fault.code, detail=fault.detail, ts=fault.at)
+        for fault in state.errors
+    )
+    if state.cost is not None:
+        events.append(p.CostUpdate(**_fields(state.cost)))
+    match state.status:
+        case "completed" | "failed" | "cancelled" as status:
+            events.append(p.ExecutionComplete(results=state.results, status=status, ts=state.ended_at))
+    for event in events:
+        event.seq = state.seq
+    return events
+
+
+def _compact_run(state: DagState) -> Iterator[p.Event]:
+    match state.status:
+        case "pending":
+            return
+        case "completed" | "failed" | "cancelled":
+            status: p.LiveStatus = "running"
+        case live:
+            status = live
+    yield p.ExecutionState(status=status, capabilities=state.capabilities, ts=state.started_at)
+
+
+def _compact_structure(state: DagState) -> Iterator[p.Event]:
+    if not state.nodes:
+        return
+    nodes = [
+        p.NodeSpec(id=node.id, label=node.label, kind=node.kind, group=node.group, description=node.description)
+        for node in state.nodes.values()
+    ]
+    edges = [
+        p.EdgeSpec(from_=source, to=target, label=edge.label, conditional=edge.conditional)
+        for target, sources in state.edges.items()
+        for source, edge in sources.items()
+    ]
+    yield p.DagMutated(mutation=p.Mutation(add_nodes=nodes, add_edges=edges or None), ts=state.started_at)
+
+
+def _gate_event(gate: Gate) -> p.Event:
+    return p.HumanGateWaiting(
+        node_id=gate.node_id,
+        gate_id=gate.gate_id,
+        presentation=gate.presentation,
+        instance=gate.instance,
+        ts=gate.opened_at,
+    )
+
+
+def _compact_node(node: Node, gated: bool) -> Iterator[p.Event]:
+    for name, instance in (node.instances or {}).items():
+        yield _node_event(node.id, instance, name)
+    own = {name: value for name, value in _fields(node, Execution).items() if name != "status" and value is not None}
+    if own or gated or (node.status != "pending" and not node.instances):
+        yield _node_event(node.id, node, None)
+    if node.logs:
+        yield p.NodeLog(node_id=node.id, lines=node.logs)
+
+
+def _node_event(node_id: str, execution: Execution, instance: str | None) -> p.NodeState:
+    fields = _fields(execution, Execution)
+    ended_at = fields.pop("ended_at")
+    return p.NodeState(node_id=node_id, instance=instance, ts=ended_at, **fields)
+
+
+def _compact_edges(state: DagState) -> Iterator[p.Event]:
+    for target, sources in state.edges.items():
+        for source, edge in sources.items():
+            if edge.taken:
+                yield p.EdgeActive(from_=source, to=target)
+                if not edge.active:
+                    yield p.EdgeActive(from_=source, to=target, active=False)
+
+
+def _fields(record: Struct, of: type[Struct] | None = None) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in (of or type(record)).__struct_fields__}

@@ -1,0 +1,477 @@
+"""`DAGStreamWidget`: a running DAG in a notebook cell, and the same state in Python.
+
+The front end (`js/src/widget.ts`) holds the connection to the stream server. What arrives there is forwarded as
+custom messages, never as synced traits, and reduced here once more; commands go the other way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator
+from typing import Any, Final, Literal, get_args
+
+import anywidget
+import msgspec
+import traitlets
+
+from . import local
+from . import protocol as p
+from .errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
+from .state import FINAL, Cost, DagState, Edge, Gate
+
+__all__ = ["DAGStreamWidget", "SentCommand"]
+
+# The largest graph that is saved with the notebook, in nodes.
+_SNAPSHOT_NODES: Final = 500
+_SNAPSHOT_NODE_FIELDS: Final = ("id", "label", "kind", "group", "status", "counts", "started_at", "ended_at")
+
+_EMPTY = DagState()
+
+
+class SentCommand:
+    """A command on its way: what `decide`, `pause`, `resume` and `cancel` return. Awaitable.
+
+    Awaiting it gives the command itself once the server has answered; a refusal is an answer, not an exception.
+
+    Attributes:
+        id: The command's id, a UUID.
+        state: `waiting` (no front end yet), `sent`, `accepted` or `refused`.
+        code: Why it was refused, as a word: `already_decided`, `no_such_gate` …
+        message: Why it was refused, as a sentence.
+        winner: Where somebody else was first, their decision.
+    """
+
+    def __init__(self, command: p.AnyCommand) -> None:
+        self.id = command.id
+        self.state: Literal["waiting", "sent", "accepted", "refused"] = "waiting"
+        self.code: str | None = None
+        self.message: str | None = None
+        self.winner: p.HumanGateResolved | None = None
+        self._command = command
+        self._waiters = _Waiters()
+
+    def __repr__(self) -> str:
+        asked = str(self._command.__struct_config__.tag)
+        if isinstance(self._command, p.HumanDecision):
+            asked = f"{self._command.decision} {self._command.node_id!r}"
+        said = {
+            "waiting": "waits until the widget is shown: run a cell that ends with it",
+            "sent": "sent, not yet confirmed",
+            "accepted": "accepted",
+            "refused": f"refused: {self.message or self.code}",
+        }
+        return f"<{asked}: {said[self.state]}>"
+
+    def __await__(self) -> Generator[Any, None, SentCommand]:
+        yield from self._waiters.wait(lambda: self.state in ("accepted", "refused"), None, "").__await__()
+        return self
+
+    def _answer(self, ack: p.CommandAck) -> None:
+        self.code, self.message, self.winner = ack.code, ack.message, ack.winner
+        self.state = "accepted" if ack.ok else "refused"
+        self._waiters.wake()
+
+
+class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
+    """A live DAG in a notebook cell.
+
+    The traits below are read-only and change once per batch of events; observe them, or await `wait_for` and
+    `complete`. Observers may be called in another thread than the cell's (Jupyter's subshells).
+
+    Args:
+        dag_id: The DAG to watch; it may start later.
+        url: Base URL of the stream server, such as `wss://example.org/team`. By default `DAGWIDGET_URL`, or this
+            machine's server, which is started if need be.
+        token: What the server asks for; found together with a default `url`.
+
+    Raises:
+        TypeError, ValueError: `dag_id` is not a non-empty string.
+    """
+
+    _esm = pathlib.Path(__file__).parent / "static" / "widget.js"
+
+    dag_id = traitlets.Unicode(read_only=True).tag(sync=True)
+    snapshot = traitlets.Dict(read_only=True).tag(sync=True)
+    """A small picture of the state, saved with the notebook and drawn when nothing live is there."""
+
+    status = traitlets.Unicode("pending", read_only=True)
+    """`pending`, `running`, `pausing`, `paused`, `resuming`, `cancelling`, `completed`, `failed` or `cancelled`."""
+    nodes = traitlets.Dict(read_only=True)
+    """`dagwidget.state.Node` by id."""
+    edges = traitlets.Dict(read_only=True)
+    """`dagwidget.state.Edge` by `(from, to)`."""
+    cost = traitlets.Instance(Cost, allow_none=True, read_only=True)
+    gates = traitlets.Dict(read_only=True)
+    """The open gates: `dagwidget.state.Gate` by `gate_id`."""
+    decisions = traitlets.List(read_only=True)
+    """The gates that were decided, in order: `dagwidget.state.Decision`."""
+    results = traitlets.Any(read_only=True)
+    errors = traitlets.List(read_only=True)
+    """What the run reported: `dagwidget.state.Fault`."""
+    connection = traitlets.Dict({"phase": "unseen"}, read_only=True)
+    """How the front end is connected: `phase` (`unseen` until it exists), `reason`, `role`, `resumable` …"""
+
+    def __init__(self, dag_id: str, *, url: str | None = None, token: str | None = None) -> None:
+        local.check_dag_id(dag_id)
+        super().__init__()
+        self.set_trait("dag_id", dag_id)
+        self._given = local.Endpoint(url, token) if url is not None else None
+        self._endpoint: local.Endpoint | None = None
+        self._state = DagState()
+        self._source: str | None = None
+        self._lock = threading.RLock()
+        self._waiters = _Waiters()
+        self._commands: dict[str, SentCommand] = {}
+        self._listeners: list[Callable[[p.Event], None]] = []
+        self._shown = False
+        self.on_msg(self._receive)
+        _answer_in_any_thread(self)
+        threading.Thread(target=self._announce, name="dagwidget-endpoint", daemon=True).start()
+
+    def __repr__(self) -> str:
+        settled = sum(node.settled for node in self.nodes.values())
+        return f"DAGStreamWidget({self.dag_id!r}: {self.status}, {settled} of {len(self.nodes)} nodes settled)"
+
+    # --- What a person asks
+
+    def decide(
+        self,
+        node_id: str,
+        decision: p.Verdict,
+        *,
+        feedback: str | None = None,
+        value: Any = None,
+        gate_id: str | None = None,
+    ) -> SentCommand:
+        """Answer the gate that is open at a node. Goes out at once, from any cell, and never blocks.
+
+        Before the widget has been shown there is no connection: then the decision waits for it.
+
+        Args:
+            node_id: The node that waits.
+            decision: `approve`, `reject` or `modify`.
+            feedback: A word to whoever reads the decision, and to the engine.
+            value: The answer itself, JSON-safe; needed to `modify`.
+            gate_id: Which gate, where several are open at the node.
+
+        Raises:
+            TypeError: `node_id` is not a string.
+            InvalidDecision: the gate does not accept this decision.
+            UnknownGate: no such gate is open.
+        """
+        _check_decision(node_id, decision, value)
+        with self._lock:
+            if self.connection["phase"] != "unseen":
+                gate = self._open_gate(node_id, gate_id)
+                allowed = gate.presentation.allowed
+                if allowed is not None and decision not in allowed:
+                    raise InvalidDecision(
+                        f"the gate {gate.gate_id!r} does not take {decision!r}; it takes {' or '.join(allowed)}"
+                    )
+                gate_id = gate.gate_id
+        return self._send_command(
+            p.HumanDecision(
+                id=str(uuid.uuid4()),
+                node_id=node_id,
+                gate_id=gate_id,
+                decision=decision,
+                feedback=feedback,
+                value=value,
+                source="python",
+            )
+        )
+
+    def pause(self) -> SentCommand:
+        """Ask the engine to start nothing new."""
+        return self._send_command(p.PauseExecution(id=str(uuid.uuid4())))
+
+    def resume(self) -> SentCommand:
+        """Ask the engine to go on."""
+        return self._send_command(p.ResumeExecution(id=str(uuid.uuid4())))
+
+    def cancel(self) -> SentCommand:
+        """Ask the engine to stop the run for good."""
+        return self._send_command(p.CancelExecution(id=str(uuid.uuid4())))
+
+    # --- Waiting and listening
+
+    async def wait_for(self, node_id: str | None = None, *, timeout: float | None = None) -> Gate:
+        """Wait until a gate is open (at `node_id`, where given), and return it.
+
+        Args:
+            node_id: The node that will ask; any node when absent.
+            timeout: Seconds to wait; for ever when absent.
+
+        Raises:
+            RunFailed: the run ended, and no gate is open.
+            NotConnected: the time is over, and no front end has ever answered.
+            TimeoutError: the time is over.
+        """
+
+        def found() -> bool:
+            return self.status in FINAL or self._gates_at(node_id) != []
+
+        where = "a gate" if node_id is None else f"a gate at {node_id!r}"
+        await self._wait(found, timeout, where)
+        gates = self._gates_at(node_id)
+        if not gates:
+            raise RunFailed(f"{where} did not open: the run {self.dag_id!r} is {self.status}")
+        return gates[0]
+
+    async def complete(self, *, timeout: float | None = None) -> Any:
+        """Wait until the run has ended, and return its results.
+
+        Args:
+            timeout: Seconds to wait; for ever when absent.
+
+        Raises:
+            RunFailed: the run failed or was cancelled; the text holds its last error.
+            NotConnected: the time is over, and no front end has ever answered.
+            TimeoutError: the time is over.
+        """
+        await self._wait(lambda: self.status in FINAL, timeout, "the end of the run")
+        if self.status != "completed":
+            last = self.errors[-1].message if self.errors else "it gave no reason"
+            raise RunFailed(f"the run {self.dag_id!r} is {self.status}: {last}")
+        return self.results
+
+    def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
+        """Call `callback` with every event that is applied, in order.
+
+        Returns:
+            A function that stops it.
+        """
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback)
+
+    # --- The front end
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if not self._shown:
+            self._shown = True
+            # A kernel that answers no front end while a cell runs can still speak to it.
+            threading.Thread(target=self._introduce, name="dagwidget-introduce", daemon=True).start()
+        return super()._repr_mimebundle_(**kwargs)
+
+    def _announce(self) -> None:
+        """Find the server, and tell the front end."""
+        try:
+            self._endpoint = self._given or local.ensure_server()
+        except DagwidgetError as error:
+            self._fail(str(error))
+        else:
+            self._post_endpoint()
+
+    def _introduce(self) -> None:
+        for delay in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4):
+            time.sleep(delay)
+            if self.connection["phase"] != "unseen" or self.comm is None:
+                return
+            self._post_endpoint()
+
+    def _post_endpoint(self) -> None:
+        endpoint = self._endpoint
+        if endpoint is not None:
+            self.send({"type": "endpoint", "url": endpoint.stream_url(self.dag_id), "token": endpoint.token})
+
+    def _fail(self, reason: str) -> None:
+        with self._lock:
+            self.set_trait("connection", {"phase": "stopped", "reason": reason})
+        self.send({"type": "fault", "reason": reason})
+        self._waiters.wake()
+
+    def _send_command(self, command: p.AnyCommand) -> SentCommand:
+        sent = SentCommand(command)
+        with self._lock:
+            self._commands[sent.id] = sent
+            if self.connection["phase"] != "unseen":
+                self._post_command(sent)
+        return sent
+
+    def _post_command(self, sent: SentCommand) -> None:
+        sent.state = "sent"
+        self.send({"type": "command", "command": msgspec.to_builtins(sent._command)})
+
+    def _receive(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        kind = message.get("type") if isinstance(message, dict) else None
+        with self._lock:
+            match kind:
+                case "endpoint?":
+                    self._renew_endpoint()
+                case "connection":
+                    self._connected(message["connection"])
+                case "state":
+                    self._replace(message["source"], message["state"])
+                case "events":
+                    self._apply(message)
+                case "ack":
+                    self._acknowledged(message["ack"])
+                case _:
+                    raise ValueError(f"the front end sent a message of an unknown type: {kind!r}")
+        self._waiters.wake()
+
+    def _renew_endpoint(self) -> None:
+        """The front end (re)connects: the server may have moved since it was last told."""
+        if self._given is None and self._endpoint is not None:
+            self._endpoint = local.find() or self._endpoint
+        self._post_endpoint()
+
+    def _connected(self, connection: dict[str, Any]) -> None:
+        first = self.connection["phase"] == "unseen"
+        self.set_trait("connection", connection)
+        if first:
+            for sent in self._commands.values():
+                if sent.state == "waiting":
+                    self._post_command(sent)
+
+    def _replace(self, source: str, state: dict[str, Any]) -> None:
+        new = msgspec.convert(state, DagState)
+        if new.epoch is not None and new.epoch == self._state.epoch and new.seq <= self._state.seq:
+            return
+        self._source = source
+        self._state = new
+        self._publish()
+
+    def _apply(self, message: dict[str, Any]) -> None:
+        events = p.decode_server(msgspec.json.encode(message["events"]))
+        state = self._state
+        if message.get("epoch") is None:
+            # A plain server numbers nothing, so with two tabs open only one may speak.
+            fresh = events if message["source"] == self._source else []
+        elif message["epoch"] != state.epoch or message["after"] > state.seq:
+            self.send({"type": "state?"})
+            return
+        else:
+            fresh = [event for event in events if event.seq is None or event.seq > state.seq]
+        for event in fresh:
+            state.apply(event)
+        if fresh:
+            self._publish()
+            for event in fresh:
+                for listener in tuple(self._listeners):
+                    listener(event)
+
+    def _acknowledged(self, ack: dict[str, Any]) -> None:
+        sent = self._commands.pop(ack["id"], None)
+        if sent is not None:
+            sent._answer(msgspec.convert(ack, p.CommandAck))
+
+    def _publish(self) -> None:
+        """Set the traits from the state, once."""
+        state = self._state
+        settled_before = self.status in FINAL
+        gates_before = self.gates
+        with self.hold_trait_notifications():
+            self.set_trait("nodes", dict(state.nodes))
+            self.set_trait("edges", _edges(state))
+            self.set_trait("cost", state.cost)
+            self.set_trait("gates", dict(state.gates))
+            self.set_trait("decisions", state.decisions)
+            self.set_trait("errors", state.errors)
+            self.set_trait("results", state.results)
+            self.set_trait("status", state.status)
+        if (state.status in FINAL) != settled_before or self.gates.keys() != gates_before.keys():
+            self.set_trait("snapshot", _snapshot(state))
+
+    # --- Helpers
+
+    def _gates_at(self, node_id: str | None) -> list[Gate]:
+        return [gate for gate in self.gates.values() if node_id is None or gate.node_id == node_id]
+
+    def _open_gate(self, node_id: str, gate_id: str | None) -> Gate:
+        open_gates = self._state.gates.values()
+        matching = [g for g in open_gates if g.node_id == node_id and gate_id in (None, g.gate_id)]
+        if len(matching) == 1:
+            return matching[0]
+        asked = f"{node_id!r}" if gate_id is None else f"{node_id!r} with gate_id {gate_id!r}"
+        if matching:
+            ids = ", ".join(repr(gate.gate_id) for gate in matching)
+            raise UnknownGate(f"{len(matching)} gates are open at {asked}: say which with gate_id=… ({ids})")
+        others = ", ".join(f"{gate.node_id!r}" for gate in open_gates) or "none"
+        hint = "" if node_id in self._state.nodes or not self._state.nodes else " (there is no such node)"
+        raise UnknownGate(f"no gate is open at {asked}{hint}; open now: {others}. `await w.wait_for(…)` waits for one")
+
+    async def _wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        try:
+            await self._waiters.wait(ready, timeout, what)
+        except TimeoutError:
+            if self.connection["phase"] != "unseen":
+                raise
+            raise NotConnected(
+                f"no front end has answered in {timeout} s: show the widget in a cell of a notebook that is open in "
+                "a browser, or follow the run from where it was started"
+            ) from None
+
+
+class _Waiters:
+    """Coroutines of any event loop that wait for a condition which any thread may bring about."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def wake(self) -> None:
+        with self._lock:
+            waiting = tuple(self._waiting)
+        for loop, event in waiting:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        entry = (asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            self._waiting.append(entry)
+        try:
+            await asyncio.wait_for(self._until(ready, entry[1]), timeout)
+        except asyncio.TimeoutError:
+            raise TimeoutError(f"{what} did not come in {timeout} s") from None
+        finally:
+            with self._lock:
+                self._waiting.remove(entry)
+
+    @staticmethod
+    async def _until(ready: Callable[[], bool], event: asyncio.Event) -> None:
+        while not ready():
+            await event.wait()
+            event.clear()
+
+
+def _check_decision(node_id: object, decision: object, value: object) -> None:
+    if not isinstance(node_id, str):
+        raise TypeError(f"node_id must be a string, not {type(node_id).__name__}: {node_id!r}")
+    verdicts = get_args(p.Verdict)
+    if decision not in verdicts:
+        raise InvalidDecision(f"a decision is {', '.join(map(repr, verdicts))}; not {decision!r}")
+    if decision == "modify" and value is None:
+        raise InvalidDecision("to modify, give the answer: decide(…, 'modify', value=…)")
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise InvalidDecision(f"value must be JSON-safe: {error}") from None
+
+
+def _edges(state: DagState) -> dict[tuple[str, str], Edge]:
+    return {(source, target): edge for target, sources in state.edges.items() for source, edge in sources.items()}
+
+
+def _snapshot(state: DagState) -> dict[str, Any]:
+    if len(state.nodes) > _SNAPSHOT_NODES:
+        return {}
+    whole = state.to_dict()
+    nodes = whole["nodes"].values()
+    small = {node["id"]: {name: node[name] for name in _SNAPSHOT_NODE_FIELDS if name in node} for node in nodes}
+    return {**whole, "nodes": small, "gates": {}, "errors": whole["errors"][-1:]}
+
+
+def _answer_in_any_thread(widget: DAGStreamWidget) -> None:
+    """Let the front end choose the subshell that its messages run in.
+
+    ipykernel 7.4 sends them to the shell that last published on the comm; after a `send` from a cell that is the
+    main shell, where they wait for the cell to end, and the front end's state updates wedge for good.
+    """
+    if hasattr(widget.comm, "_reply_subshell_for"):
+        widget.comm._reply_subshell_for = lambda _data, default: default

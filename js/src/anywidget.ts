@@ -1,0 +1,15 @@
+// The part of anywidget's front-end interface that dagwidget uses.
+
+export interface Model {
+  get(name: string): unknown;
+  send(content: unknown): void;
+  on(event: string, listener: (...values: never[]) => void): void;
+  off(event: string, listener: (...values: never[]) => void): void;
+}
+
+export type Cleanup = () => void;
+
+export interface Widget {
+  initialize(context: { model: Model }): Cleanup | undefined;
+  render(context: { model: Model; el: HTMLElement }): Cleanup | undefined;
+}

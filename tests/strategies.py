@@ -1,0 +1,105 @@
+"""Hypothesis strategies for the protocol's messages: few names, so that events meet each other."""
+
+from hypothesis import strategies as st
+
+from dagwidget import protocol as p
+from dagwidget.state import DagState, reduce
+
+names = st.sampled_from(["a", "b", "c", "d", "e/é", "😀"])
+gate_names = st.one_of(st.none(), st.sampled_from(["g1", "g2", "a"]))
+moments = st.one_of(st.none(), st.integers(1, 10_000))
+texts = st.one_of(st.none(), st.sampled_from(["", "x", "two\nlines", "\u2028<b>"]))
+values = st.recursive(
+    st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-2, 2, width=16), st.text(max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.text(max_size=2), inner, max_size=2)),
+    max_leaves=4,
+)
+maybe_values = st.one_of(st.none(), values)
+statuses = st.sampled_from(["pending", "running", "waiting", "completed", "failed", "skipped", "cancelled"])
+
+node_specs = st.builds(p.NodeSpec, id=names, label=texts, kind=texts, group=texts, description=texts)
+edge_specs = st.builds(p.EdgeSpec, from_=names, to=names, label=texts, conditional=st.none() | st.booleans())
+mutations = st.builds(
+    p.Mutation,
+    add_nodes=st.none() | st.lists(node_specs, max_size=3),
+    update_nodes=st.none() | st.lists(node_specs, max_size=2),
+    remove_nodes=st.none() | st.lists(names, max_size=2),
+    add_edges=st.none() | st.lists(edge_specs, max_size=3),
+    remove_edges=st.none() | st.lists(edge_specs, max_size=2),
+)
+
+events = st.one_of(
+    st.builds(
+        p.NodeState,
+        node_id=names,
+        status=statuses,
+        output=maybe_values,
+        metrics=st.none() | st.dictionaries(st.sampled_from(["cost", "model"]), st.integers(0, 9), max_size=2),
+        error=texts,
+        progress=st.none() | st.floats(0, 1, width=16),
+        attempt=st.none() | st.integers(0, 3),
+        instance=st.none() | st.sampled_from(["i1", "i2"]),
+        native=texts,
+        reason=texts,
+        message=texts,
+        started_at=moments,
+        ts=moments,
+    ),
+    st.builds(p.EdgeActive, from_=names, to=names, active=st.none() | st.booleans(), ts=moments),
+    st.builds(p.DagMutated, mutation=mutations, ts=moments),
+    st.builds(
+        p.CostUpdate,
+        spent=st.floats(0, 9, width=16),
+        budget=st.none() | st.floats(0, 9, width=16),
+        remaining=st.none() | st.floats(0, 9, width=16),
+        currency=texts,
+        tokens=st.none() | st.integers(0, 9),
+        by_node=st.none() | st.dictionaries(names, st.floats(0, 9, width=16), max_size=2),
+        unpriced=st.none() | st.integers(0, 9),
+        ts=moments,
+    ),
+    st.builds(
+        p.ExecutionComplete,
+        results=maybe_values,
+        status=st.none() | st.sampled_from(["completed", "failed", "cancelled"]),
+        ts=moments,
+    ),
+    st.builds(
+        p.HumanGateWaiting,
+        node_id=names,
+        gate_id=gate_names,
+        presentation=st.builds(p.Presentation, title=texts, data=maybe_values),
+        instance=st.none() | st.sampled_from(["i1", "i2"]),
+        ts=moments,
+    ),
+    st.builds(
+        p.HumanGateResolved,
+        node_id=names,
+        gate_id=st.sampled_from(["g1", "g2", "a"]),
+        decision=st.sampled_from(["approve", "reject", "modify"]),
+        by=st.just("ana"),
+        at=st.integers(1, 9),
+        source=st.sampled_from(["widget", "python", "timeout"]),
+        feedback=texts,
+        value=maybe_values,
+        ts=moments,
+    ),
+    st.builds(p.RunError, message=st.text(max_size=3), node_id=st.none() | names, detail=maybe_values, ts=moments),
+    st.builds(
+        p.ExecutionState,
+        status=st.sampled_from(["running", "pausing", "paused", "resuming", "cancelling"]),
+        capabilities=st.none() | st.builds(p.Capabilities, pause=st.sampled_from(["native", "none"])),
+        ts=moments,
+    ),
+    st.builds(p.NodeLog, node_id=names, lines=st.lists(st.text(max_size=2), max_size=3), ts=moments),
+)
+
+
+def numbered(run: list[p.Event]) -> list[p.Event]:
+    for seq, event in enumerate(run, 1):
+        event.seq = seq
+    return run
+
+
+logs = st.lists(events, max_size=30).map(numbered)
+states = logs.map(lambda log: reduce(log, DagState(epoch="e")))
