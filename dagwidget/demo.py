@@ -17,6 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
+from jupyter_client import BlockingKernelClient, find_connection_file
+from nbformat.v4 import output_from_msg
+
 from .errors import DagwidgetError
 
 # A cell with this tag waits for a person: the demo leaves it to them.
@@ -46,7 +50,9 @@ def demo(*, port: int = 0, browser: bool = True) -> None:
         server.wait(process)
         _run(server, folder / "quickstart.ipynb")
         url = f"{base}/lab/tree/quickstart.ipynb?token={token}"
-        print(f"The quickstart is running in JupyterLab:\n\n    {url}\n\nCtrl+C ends it. Its files: {folder}", flush=True)
+        print(
+            f"The quickstart is running in JupyterLab:\n\n    {url}\n\nCtrl+C ends it. Its files: {folder}", flush=True
+        )
         if browser:
             webbrowser.open(url)
         with contextlib.suppress(KeyboardInterrupt):
@@ -120,9 +126,6 @@ class _Server:
 
 def _run(server: _Server, path: Path) -> None:
     """Run the notebook's cells in the kernel that JupyterLab will show it with, and save what they put out."""
-    import nbformat
-    from jupyter_client import BlockingKernelClient, find_connection_file
-
     notebook = nbformat.read(path, as_version=4)
     session = server.call(
         "POST",
@@ -150,7 +153,5 @@ def _run(server: _Server, path: Path) -> None:
 
 
 def _collect(outputs: list[Any], message: dict[str, Any]) -> None:
-    from nbformat.v4 import output_from_msg
-
     if message["header"]["msg_type"] in ("execute_result", "display_data", "stream", "error"):
         outputs.append(output_from_msg(message))

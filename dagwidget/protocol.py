@@ -281,7 +281,7 @@ class Welcome(Control, tag="welcome"):
 
 
 class Sync(Control, tag="sync"):
-    """Catching up starts: with the missing tail or, after `reset`, with the events that add up to the state at `seq`."""
+    """Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`."""
 
     epoch: str
     seq: int
@@ -444,14 +444,22 @@ CLOSE_CODES: Final = (
 """What our own codes mean. Any other code is a network's or a proxy's word, and never a reason to give up."""
 
 
+def check_dag_id(dag_id: object) -> None:
+    """Refuse what can't name a DAG: it becomes part of a URL, and of what people read.
+
+    Raises:
+        TypeError: it is not a string.
+        ValueError: it is empty, longer than 200 characters, or holds a control character or a lone surrogate.
+    """
+    if not isinstance(dag_id, str):
+        raise TypeError(f"dag_id must be a string, not {type(dag_id).__name__}: {dag_id!r}")
+    if not 1 <= len(dag_id) <= 200 or not all(char.isprintable() for char in dag_id):
+        raise ValueError(f"dag_id must have 1 to 200 printable characters: {dag_id[:200]!r}")
+
+
 # --- Encoding and decoding
 
 _encoder = msgspec.json.Encoder()
-_server_message = msgspec.json.Decoder(ServerMessage)
-_client_message = msgspec.json.Decoder(ClientMessage)
-_publisher_message = msgspec.json.Decoder(PublisherMessage)
-_publish_reply = msgspec.json.Decoder(PublishReply)
-_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class _Header(Struct):
@@ -461,6 +469,22 @@ class _Header(Struct):
 
 
 _header = msgspec.json.Decoder(_Header)
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _Direction:
+    """The messages that go one way: decoders for them, and their names."""
+
+    def __init__(self, union: Any) -> None:
+        self.frame = msgspec.json.Decoder(union | list[union])
+        self.message = msgspec.json.Decoder(union)
+        self.tags = frozenset(cls.__struct_config__.tag for cls in get_args(union))
+
+
+_FROM_SERVER = _Direction(ServerMessage)
+_FROM_CLIENT = _Direction(ClientMessage)
+_FROM_PUBLISHER = _Direction(PublisherMessage)
+_TO_PUBLISHER = _Direction(PublishReply)
 
 
 def encode(message: Struct | Sequence[Struct]) -> bytes:
@@ -474,7 +498,7 @@ def decode_server(frame: str | bytes) -> list[Any]:
     Raises:
         ProtocolError: the frame is not JSON, or a field of a known message is wrong.
     """
-    return _decode(frame, _server_message)
+    return _decode(frame, _FROM_SERVER)
 
 
 def decode_client(frame: str | bytes) -> list[Any]:
@@ -483,7 +507,7 @@ def decode_client(frame: str | bytes) -> list[Any]:
     Raises:
         ProtocolError: the frame is not JSON, or a field of a known message is wrong.
     """
-    return _decode(frame, _client_message)
+    return _decode(frame, _FROM_CLIENT)
 
 
 def decode_publisher(frame: str | bytes) -> list[Any]:
@@ -492,7 +516,7 @@ def decode_publisher(frame: str | bytes) -> list[Any]:
     Raises:
         ProtocolError: the frame is not JSON, or a field of a known message is wrong.
     """
-    return _decode(frame, _publisher_message)
+    return _decode(frame, _FROM_PUBLISHER)
 
 
 def decode_reply(frame: str | bytes) -> list[Any]:
@@ -501,44 +525,43 @@ def decode_reply(frame: str | bytes) -> list[Any]:
     Raises:
         ProtocolError: the frame is not JSON, or a field of a known message is wrong.
     """
-    return _decode(frame, _publish_reply)
+    return _decode(frame, _TO_PUBLISHER)
 
 
-def _decode(frame: str | bytes, decoder: msgspec.json.Decoder[Any]) -> list[Any]:
-    raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
+def _decode(frame: str | bytes, direction: _Direction) -> list[Any]:
     try:
-        parts = _raw_list.decode(raw) if raw.lstrip()[:1] == b"[" else (raw,)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        decoded = direction.frame.decode(frame)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _decode_one_by_one(frame, direction)
+    return decoded if isinstance(decoded, list) else [decoded]
+
+
+def _decode_one_by_one(frame: str | bytes, direction: _Direction) -> list[Any]:
+    """Decode a frame in which something is new or wrong."""
+    raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else bytes(frame)
+    try:
+        parts = _raw_list.decode(raw) if raw.lstrip()[:1] == b"[" else [msgspec.Raw(raw)]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
-    return [_decode_one(part, decoder) for part in parts]
+    return [_decode_one(part, direction) for part in parts]
 
 
-def _decode_one(raw: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[Any]) -> Any:
+def _decode_one(raw: msgspec.Raw, direction: _Direction) -> Any:
     try:
-        return decoder.decode(raw)
+        return direction.message.decode(raw)
     except msgspec.ValidationError as error:
         problem = str(error)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
     try:
         header = _header.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise ProtocolError(
             f'a message must be an object with a "type" (a string): {problem}. In: {_quote(raw)}'
         ) from None
-    if header.type not in _tags(decoder.type):
+    if header.type not in direction.tags:
         return Unknown(type=header.type, seq=header.seq, ts=header.ts)
     raise ProtocolError(f"{header.type}: {problem}. In: {_quote(raw)}")
-
-
-def _tags(union: Any) -> frozenset[str]:
-    tags = _tags_of.get(union)
-    if tags is None:
-        tags = _tags_of[union] = frozenset(cls.__struct_config__.tag for cls in get_args(union))
-    return tags
-
-
-_tags_of: dict[Any, frozenset[str]] = {}
 
 
 def _quote(raw: bytes | msgspec.Raw) -> str:

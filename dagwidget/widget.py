@@ -116,7 +116,7 @@ class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
     """How the front end is connected: `phase` (`unseen` until it exists), `reason`, `role`, `resumable` …"""
 
     def __init__(self, dag_id: str, *, url: str | None = None, token: str | None = None) -> None:
-        local.check_dag_id(dag_id)
+        p.check_dag_id(dag_id)
         super().__init__()
         self.set_trait("dag_id", dag_id)
         self._given = local.Endpoint(url, token) if url is not None else None

@@ -267,7 +267,7 @@ export interface Welcome {
   };
 }
 /**
- * Catching up starts: with the missing tail or, after `reset`, with the events that add up to the state at `seq`.
+ * Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`.
  */
 export interface Sync {
   type: "sync";

@@ -1,0 +1,54 @@
+// How wide text is, and how to make it fit.
+
+export const LABEL_SIZE = 13;
+export const DETAIL_SIZE = 11;
+
+/** Measured widths kept; a graph's labels and its numbers repeat, but not for ever. */
+const CACHE_LIMIT = 20_000;
+
+export class TextMeasure {
+  #ctx: CanvasRenderingContext2D | null | undefined;
+  readonly #widths = new Map<string, number>();
+  readonly #fitted = new Map<string, string>();
+
+  /** The width of `text` in CSS px when drawn in `font`. */
+  width(text: string, font: string): number {
+    const key = `${font}\n${text}`;
+    let width = this.#widths.get(key);
+    if (width === undefined) {
+      width = this.#measure(text, font);
+      if (this.#widths.size >= CACHE_LIMIT) this.#widths.clear();
+      this.#widths.set(key, width);
+    }
+    return width;
+  }
+
+  /** `text` where it fits in `room` px, else its beginning and an ellipsis. */
+  fit(text: string, font: string, room: number): string {
+    // Longer text cannot fit, and measuring a megabyte takes a while.
+    const short = text.length > 200 ? text.slice(0, 200) : text;
+    if (short === text && this.width(text, font) <= room) return text;
+    const key = `${font}\n${Math.floor(room)}\n${short}`;
+    let fitted = this.#fitted.get(key);
+    if (fitted === undefined) {
+      let [low, high] = [0, short.length];
+      while (low < high) {
+        const middle = (low + high + 1) >> 1;
+        if (this.#measure(`${short.slice(0, middle)}…`, font) <= room) low = middle;
+        else high = middle - 1;
+      }
+      fitted = low > 0 ? `${short.slice(0, low).trimEnd()}…` : "";
+      if (this.#fitted.size >= CACHE_LIMIT) this.#fitted.clear();
+      this.#fitted.set(key, fitted);
+    }
+    return fitted;
+  }
+
+  #measure(text: string, font: string): number {
+    if (this.#ctx === undefined) this.#ctx = document.createElement("canvas").getContext("2d");
+    // Without a canvas nothing is drawn either; a rough width keeps the layout sane.
+    if (!this.#ctx) return text.length * 7;
+    this.#ctx.font = font;
+    return this.#ctx.measureText(text).width;
+  }
+}

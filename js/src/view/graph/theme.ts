@@ -1,0 +1,176 @@
+// The colours of the view, derived from the host's: its ground and font are taken over, everything that is drawn on it
+// is moved until it can be read there. The canvas reads this object; CSS reads the same as variables.
+
+import type { NodeStatus } from "../../store";
+import { STATUSES } from "../status";
+import { luminance, mix, parseColor, type Rgb, readable, toHex } from "./color";
+
+export interface Theme {
+  dark: boolean;
+  font: string;
+  mono: string;
+  ground: string;
+  /** Panels and nodes. */
+  surface: string;
+  /** Fields, code and hovered things. */
+  sunken: string;
+  line: string;
+  /** A line that alone tells where a control is: 3 : 1. */
+  strongLine: string;
+  text: string;
+  muted: string;
+  accent: string;
+  onAccent: string;
+  edge: string;
+  edgeTaken: string;
+  /** Text and icons in the colour of a status; also its edges, borders and bars. */
+  status: Readonly<Record<NodeStatus, string>>;
+  /** A quiet ground for a node in that status. */
+  tint: Readonly<Record<NodeStatus, string>>;
+}
+
+// Hues apart in the three common colour-vision deficiencies too: blue, amber, teal and vermilion also differ in
+// lightness, and the grey ones are told by icon.
+const LIGHT: Readonly<Record<NodeStatus, string>> = {
+  failed: "#c62f1c",
+  waiting: "#96600a",
+  running: "#1f5fe0",
+  pending: "#626c7a",
+  completed: "#0b7a6f",
+  skipped: "#6b7280",
+  cancelled: "#75568f",
+};
+const DARK: Readonly<Record<NodeStatus, string>> = {
+  failed: "#ff8a73",
+  waiting: "#f5c04e",
+  running: "#72a7ff",
+  pending: "#98a2b1",
+  completed: "#41cbb3",
+  skipped: "#929cab",
+  cancelled: "#c2a3e0",
+};
+
+/** What the host tells of itself. */
+export interface Host {
+  ground?: Rgb;
+  dark?: boolean;
+  font?: string;
+  mono?: string;
+}
+
+const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+const MONO = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace';
+
+/** The theme for a host: its ground and fonts are kept, the rest is fitted to them. */
+export function makeTheme(host: Host): Theme {
+  const dark = host.ground ? luminance(host.ground) < 0.2 : (host.dark ?? false);
+  const ground = host.ground ?? (dark ? [17, 19, 23] : [255, 255, 255]);
+  const ink: Rgb = dark ? [232, 236, 242] : [23, 28, 36];
+  const surface = dark ? mix(ground, [255, 255, 255], 0.045) : mix(ground, [255, 255, 255], 0.6);
+  const sunken = mix(ground, ink, dark ? 0.09 : 0.045);
+  const grounds = [ground, surface, sunken];
+  const text = readable(ink, grounds, 7);
+  const palette = dark ? DARK : LIGHT;
+  const status = {} as Record<NodeStatus, string>;
+  const tint = {} as Record<NodeStatus, string>;
+  for (const name of STATUSES) {
+    const base = parseColor(palette[name]) as Rgb;
+    const quiet = name === "pending" || name === "skipped" || name === "cancelled";
+    const wash = mix(surface, base, quiet ? 0 : dark ? 0.14 : 0.07);
+    status[name] = toHex(readable(base, [...grounds, wash], 4.5));
+    tint[name] = toHex(wash);
+    grounds.push(wash);
+  }
+  const accent = readable(dark ? [122, 172, 255] : [31, 95, 224], grounds, 4.5);
+  return {
+    dark,
+    font: host.font || FONT,
+    mono: host.mono || MONO,
+    ground: toHex(ground),
+    surface: toHex(surface),
+    sunken: toHex(sunken),
+    line: toHex(mix(ground, ink, dark ? 0.16 : 0.12)),
+    strongLine: toHex(readable(mix(ground, ink, 0.4), grounds, 3)),
+    text: toHex(text),
+    muted: toHex(readable(mix(ground, ink, 0.62), grounds, 4.5)),
+    accent: toHex(accent),
+    onAccent: toHex(readable(ground, [accent], 4.5)),
+    edge: toHex(mix(ground, ink, dark ? 0.26 : 0.22)),
+    edgeTaken: toHex(mix(ground, ink, dark ? 0.55 : 0.5)),
+    status,
+    tint,
+  };
+}
+
+/** Read what the host says at `el`: JupyterLab's or VS Code's variables, else the first painted ancestor. */
+export function readHost(el: Element): Host {
+  const style = getComputedStyle(el);
+  const variable = (...names: string[]) => names.map((name) => style.getPropertyValue(name).trim()).find(Boolean);
+  const ground =
+    resolve(el, variable("--jp-layout-color0", "--vscode-editor-background")) ?? paintedGround(el.parentElement);
+  return {
+    ground,
+    dark: globalThis.matchMedia?.("(prefers-color-scheme: dark)").matches,
+    font: variable("--jp-ui-font-family", "--vscode-font-family"),
+    mono: variable("--jp-code-font-family", "--vscode-editor-font-family"),
+  };
+}
+
+/** A CSS colour in any notation, as the browser resolves it. */
+function resolve(el: Element, value: string | undefined): Rgb | undefined {
+  if (!value) return undefined;
+  const direct = parseColor(value);
+  if (direct) return direct;
+  const probe = document.createElement("span");
+  probe.style.color = value;
+  if (!probe.style.color) return undefined;
+  el.append(probe);
+  const resolved = parseColor(getComputedStyle(probe).color);
+  probe.remove();
+  return resolved;
+}
+
+function paintedGround(el: Element | null): Rgb | undefined {
+  for (let at = el; at; at = at.parentElement) {
+    const color = parseColor(getComputedStyle(at).backgroundColor);
+    if (color) return color;
+  }
+  return undefined;
+}
+
+/** Write the theme where CSS finds it. */
+export function applyTheme(el: HTMLElement, theme: Theme): void {
+  const { status, tint, dark, ...plain } = theme;
+  for (const [name, value] of Object.entries(plain)) {
+    el.style.setProperty(`--dw-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, value);
+  }
+  for (const name of STATUSES) {
+    el.style.setProperty(`--dw-${name}`, status[name]);
+    el.style.setProperty(`--dw-${name}-tint`, tint[name]);
+  }
+  el.style.colorScheme = dark ? "dark" : "light";
+  el.dataset.theme = dark ? "dark" : "light";
+}
+
+/** Call `changed` whenever the host may have another theme; returns how to stop. */
+export function watchHost(changed: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const soon = () => {
+    changed();
+    // A host names its theme before the theme's style sheet has loaded, so look again.
+    clearTimeout(timer);
+    timer = setTimeout(changed, 300);
+  };
+  const attributes = ["class", "style", "theme", "data-theme", "data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind"];
+  const observer = new MutationObserver(soon);
+  for (const root of [document.documentElement, document.body]) {
+    observer.observe(root, { attributes: true, attributeFilter: attributes });
+  }
+  const media = globalThis.matchMedia?.("(prefers-color-scheme: dark)");
+  media?.addEventListener("change", soon);
+  return () => {
+    clearTimeout(timer);
+    observer.disconnect();
+    media?.removeEventListener("change", soon);
+  };
+}

@@ -1,0 +1,110 @@
+// What the panels and the graph read: the store and the stream side by side, the tally, and what is selected.
+
+import type { Command } from "../protocol";
+import type { Change, DagState, Store } from "../store";
+import type { Ack, Connection, Pending, Stream } from "../stream";
+import { asOf } from "./freshness";
+import { restore } from "./snapshot";
+import { Tally } from "./status";
+
+/** What a view needs of a store and of a stream; the real ones fit, and so do a test's. */
+export type StoreSource = Pick<Store, "state" | "subscribe">;
+export type StreamSource = Pick<Stream, "connection" | "pending" | "send" | "subscribe">;
+
+export interface ViewOptions {
+  store: StoreSource;
+  stream: StreamSource;
+  dagId: string;
+  /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
+  snapshot?: Record<string, unknown>;
+}
+
+/** A part of the view: an element, and how to bring it up to date. `update` is called at most once a frame. */
+export interface Panel {
+  readonly el: HTMLElement;
+  update(): void;
+  /** Only the time has passed; called once a second. */
+  tick?(): void;
+  close?(): void;
+}
+
+export class Model {
+  readonly dagId: string;
+  readonly tally = new Tally();
+  /** The node in the inspector. */
+  selected: string | undefined;
+  readonly #store: StoreSource;
+  readonly #stream: StreamSource;
+  readonly #saved: DagState | undefined;
+  readonly #now: () => number;
+  readonly #onSelect = new Set<() => void>();
+
+  constructor(options: ViewOptions, now: () => number = Date.now) {
+    this.dagId = options.dagId;
+    this.#store = options.store;
+    this.#stream = options.stream;
+    this.#saved = options.snapshot && restore(options.snapshot);
+    this.#now = now;
+    this.tally.reset(this.state.nodes);
+  }
+
+  /** What to draw: the live state, or the saved one where nothing live has come. */
+  get state(): DagState {
+    return this.saved ? (this.#saved as DagState) : this.#store.state;
+  }
+
+  /** Whether `state` is the saved one. */
+  get saved(): boolean {
+    const { epoch, seq, nodes, status } = this.#store.state;
+    return this.#saved !== undefined && epoch === undefined && seq === 0 && nodes.size === 0 && status === "pending";
+  }
+
+  get connection(): Connection {
+    return this.#stream.connection;
+  }
+
+  get pending(): readonly Pending[] {
+    return this.#stream.pending;
+  }
+
+  get now(): number {
+    return this.#now();
+  }
+
+  /** The moment that the picture shows: clocks run by this, and stand still when the connection does. */
+  get asOf(): number {
+    return asOf(this.connection, this.now);
+  }
+
+  /** Take in what a batch changed. */
+  changed(change: Change): void {
+    if (change.reset) this.tally.reset(this.state.nodes);
+    else for (const id of change.nodes) this.tally.set(id, this.state.nodes.get(id));
+    if (this.selected !== undefined && change.structure && !this.state.nodes.has(this.selected)) this.select(undefined);
+  }
+
+  select(id: string | undefined): void {
+    if (id === this.selected) return;
+    this.selected = id;
+    for (const listener of this.#onSelect) listener();
+  }
+
+  onSelect(listener: () => void): void {
+    this.#onSelect.add(listener);
+  }
+
+  send(command: Command): Promise<Ack> {
+    return this.#stream.send(command);
+  }
+}
+
+/** A command's id: made once, kept over resends. */
+export function commandId(): string {
+  // `randomUUID` exists in secure contexts only, and a hub may be reached over plain http.
+  if (typeof crypto.randomUUID === "function") return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
