@@ -6,13 +6,12 @@ custom messages, never as synced traits, and reduced here once more; commands go
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator
-from typing import Any, Final, Literal, get_args
+from collections.abc import Callable
+from typing import Any, Final, get_args
 
 import anywidget
 import msgspec
@@ -20,60 +19,16 @@ import traitlets
 
 from . import local
 from . import protocol as p
+from .command import SentCommand
 from .errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
 from .state import FINAL, Cost, DagState, Edge, Gate
+from .waiting import Waiters
 
-__all__ = ["DAGStreamWidget", "SentCommand"]
+__all__ = ["DAGStreamWidget"]
 
 # The largest graph that is saved with the notebook, in nodes.
 _SNAPSHOT_NODES: Final = 500
 _SNAPSHOT_NODE_FIELDS: Final = ("id", "label", "kind", "group", "status", "counts", "started_at", "ended_at")
-
-_EMPTY = DagState()
-
-
-class SentCommand:
-    """A command on its way: what `decide`, `pause`, `resume` and `cancel` return. Awaitable.
-
-    Awaiting it gives the command itself once the server has answered; a refusal is an answer, not an exception.
-
-    Attributes:
-        id: The command's id, a UUID.
-        state: `waiting` (no front end yet), `sent`, `accepted` or `refused`.
-        code: Why it was refused, as a word: `already_decided`, `no_such_gate` …
-        message: Why it was refused, as a sentence.
-        winner: Where somebody else was first, their decision.
-    """
-
-    def __init__(self, command: p.AnyCommand) -> None:
-        self.id = command.id
-        self.state: Literal["waiting", "sent", "accepted", "refused"] = "waiting"
-        self.code: str | None = None
-        self.message: str | None = None
-        self.winner: p.HumanGateResolved | None = None
-        self._command = command
-        self._waiters = _Waiters()
-
-    def __repr__(self) -> str:
-        asked = str(self._command.__struct_config__.tag)
-        if isinstance(self._command, p.HumanDecision):
-            asked = f"{self._command.decision} {self._command.node_id!r}"
-        said = {
-            "waiting": "waits until the widget is shown: run a cell that ends with it",
-            "sent": "sent, not yet confirmed",
-            "accepted": "accepted",
-            "refused": f"refused: {self.message or self.code}",
-        }
-        return f"<{asked}: {said[self.state]}>"
-
-    def __await__(self) -> Generator[Any, None, SentCommand]:
-        yield from self._waiters.wait(lambda: self.state in ("accepted", "refused"), None, "").__await__()
-        return self
-
-    def _answer(self, ack: p.CommandAck) -> None:
-        self.code, self.message, self.winner = ack.code, ack.message, ack.winner
-        self.state = "accepted" if ack.ok else "refused"
-        self._waiters.wake()
 
 
 class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
@@ -124,7 +79,7 @@ class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
         self._state = DagState()
         self._source: str | None = None
         self._lock = threading.RLock()
-        self._waiters = _Waiters()
+        self._waiters = Waiters()
         self._commands: dict[str, SentCommand] = {}
         self._listeners: list[Callable[[p.Event], None]] = []
         self._shown = False
@@ -165,7 +120,8 @@ class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
         """
         _check_decision(node_id, decision, value)
         with self._lock:
-            if self.connection["phase"] != "unseen":
+            # While the connection is not live, what is known here may be behind: then the server judges.
+            if self.connection["phase"] == "live":
                 gate = self._open_gate(node_id, gate_id)
                 allowed = gate.presentation.allowed
                 if allowed is not None and decision not in allowed:
@@ -294,7 +250,7 @@ class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _post_command(self, sent: SentCommand) -> None:
         sent.state = "sent"
-        self.send({"type": "command", "command": msgspec.to_builtins(sent._command)})
+        self.send({"type": "command", "command": msgspec.to_builtins(sent.command)})
 
     def _receive(self, _widget: Any, message: Any, _buffers: Any) -> None:
         kind = message.get("type") if isinstance(message, dict) else None
@@ -358,7 +314,7 @@ class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
     def _acknowledged(self, ack: dict[str, Any]) -> None:
         sent = self._commands.pop(ack["id"], None)
         if sent is not None:
-            sent._answer(msgspec.convert(ack, p.CommandAck))
+            sent.answer(msgspec.convert(ack, p.CommandAck))
 
     def _publish(self) -> None:
         """Set the traits from the state, once."""
@@ -405,39 +361,6 @@ class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 f"no front end has answered in {timeout} s: show the widget in a cell of a notebook that is open in "
                 "a browser, or follow the run from where it was started"
             ) from None
-
-
-class _Waiters:
-    """Coroutines of any event loop that wait for a condition which any thread may bring about."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    def wake(self) -> None:
-        with self._lock:
-            waiting = tuple(self._waiting)
-        for loop, event in waiting:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(event.set)
-
-    async def wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
-        entry = (asyncio.get_running_loop(), asyncio.Event())
-        with self._lock:
-            self._waiting.append(entry)
-        try:
-            await asyncio.wait_for(self._until(ready, entry[1]), timeout)
-        except asyncio.TimeoutError:
-            raise TimeoutError(f"{what} did not come in {timeout} s") from None
-        finally:
-            with self._lock:
-                self._waiting.remove(entry)
-
-    @staticmethod
-    async def _until(ready: Callable[[], bool], event: asyncio.Event) -> None:
-        while not ready():
-            await event.wait()
-            event.clear()
 
 
 def _check_decision(node_id: object, decision: object, value: object) -> None:

@@ -1,0 +1,142 @@
+// One widget model's link to its kernel: the endpoint and commands come from there, and what the stream brings goes
+// there. All of it travels as custom messages; synced traits would be saved, throttled, and can get stuck for good.
+
+import type { Model } from "./anywidget";
+import type { CommandAck } from "./protocol";
+import type { Lease } from "./registry";
+import { toJSON } from "./store";
+import type { Batch, Command, Endpoint } from "./stream";
+import { uuid } from "./uuid";
+
+/** How long a kernel that runs a cell may take to say where the server is, before the last answer is used again. */
+const RENEWAL_MS = 1_500;
+
+/** What the kernel says. */
+type FromKernel =
+  | ({ type: "endpoint" } & Endpoint)
+  | { type: "command"; command: Command }
+  | { type: "state?" }
+  | { type: "fault"; reason: string };
+
+/** What it is told; `source` tells one page's messages from another's. */
+type ToKernel =
+  | { type: "endpoint?" }
+  | { type: "connection"; connection: unknown }
+  | { type: "state"; source: string; state: unknown }
+  | { type: "events"; source: string; epoch?: string; after: number; events: Batch["events"] }
+  | { type: "ack"; ack: CommandAck };
+
+/** Shares a stream by its endpoint; `renew` asks where the server is now. */
+export type Acquire = (endpoint: Endpoint, renew: () => Promise<Endpoint>) => Lease;
+
+export class KernelLink {
+  /** Why there will be no stream. */
+  fault: string | undefined;
+  #lease: Lease | undefined;
+  #endpoint: Endpoint | undefined;
+  #closed = false;
+  readonly #source = uuid();
+  readonly #renewals = new Set<(endpoint: Endpoint) => void>();
+  readonly #listeners = new Set<() => void>();
+  readonly #subscriptions: (() => void)[] = [];
+
+  constructor(
+    private readonly model: Model,
+    private readonly acquire: Acquire,
+  ) {
+    model.on("msg:custom", this.#receive);
+    model.on("comm_live_update", this.close);
+    this.#send({ type: "endpoint?" });
+  }
+
+  /** The shared stream, once the kernel has said where it is. */
+  get lease(): Lease | undefined {
+    return this.#lease;
+  }
+
+  /** Be told when `lease` or `fault` appears. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The model is gone, or its kernel: nobody is left to speak to. */
+  readonly close = (): void => {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.model.off("msg:custom", this.#receive);
+    this.model.off("comm_live_update", this.close);
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
+    this.#lease?.release();
+  };
+
+  readonly #receive = (message: FromKernel): void => {
+    switch (message.type) {
+      case "endpoint":
+        this.#located({ url: message.url, token: message.token });
+        break;
+      case "command":
+        this.#command(message.command);
+        break;
+      case "state?":
+        this.#sendState();
+        break;
+      case "fault":
+        this.fault = message.reason;
+        this.#notify();
+        break;
+      default:
+        message satisfies never;
+    }
+  };
+
+  #located(endpoint: Endpoint): void {
+    this.#endpoint = endpoint;
+    for (const renewed of this.#renewals) renewed(endpoint);
+    this.#renewals.clear();
+    if (this.#lease || this.#closed) return;
+    this.fault = undefined;
+    const lease = this.acquire(endpoint, this.#renew);
+    this.#lease = lease;
+    const { stream } = lease;
+    const sendConnection = () => this.#send({ type: "connection", connection: stream.connection });
+    this.#subscriptions.push(stream.subscribe(sendConnection), stream.onBatch(this.#forward));
+    sendConnection();
+    this.#sendState();
+    this.#notify();
+  }
+
+  /** The server may have moved since: ask, but don't wait for a kernel that is busy. */
+  readonly #renew = (): Promise<Endpoint> => {
+    const last = this.#endpoint;
+    return new Promise((resolve) => {
+      const timer = last && setTimeout(() => resolve(last), RENEWAL_MS);
+      this.#renewals.add((endpoint) => {
+        clearTimeout(timer);
+        resolve(endpoint);
+      });
+      this.#send({ type: "endpoint?" });
+    });
+  };
+
+  readonly #forward = (batch: Batch): void => {
+    if (batch.reset) this.#sendState();
+    else this.#send({ type: "events", source: this.#source, ...batch });
+  };
+
+  #sendState(): void {
+    if (this.#lease) this.#send({ type: "state", source: this.#source, state: toJSON(this.#lease.store.state) });
+  }
+
+  #command(command: Command): void {
+    void this.#lease?.stream.send(command).then((ack) => this.#send({ type: "ack", ack }));
+  }
+
+  #send(message: ToKernel): void {
+    if (!this.#closed) this.model.send(message);
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

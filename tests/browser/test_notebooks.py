@@ -1,0 +1,48 @@
+"""The example notebooks, run by a person: in JupyterLab, up to the gate, and on."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+SLOW = 30_000
+
+
+def test_the_langgraph_notebook_goes_on_when_its_gate_is_approved_by_a_click(lab, browser):
+    with lab.open(browser, NOTEBOOKS / "langgraph_agent.ipynb") as book:
+        book.run(0, 6)
+        book.start(8, 10)
+        widget = book.page.locator(".dagwidget").first
+        expect(widget.get_by_text("Publish this answer?")).to_be_visible(timeout=SLOW)
+        widget.get_by_role("button", name="Approve", exact=True).click()
+        assert "A second, longer draft." in book.wait_for_text(8, "draft")
+        assert "A second, longer draft." in book.wait_for_text(9, "spent=")
+        expect(widget.get_by_text("A second, longer draft.").first).to_be_visible()
+        assert book.problems == []
+
+
+def test_the_langgraph_notebook_goes_on_when_its_gate_is_approved_in_a_cell(lab, browser):
+    with lab.open(browser, NOTEBOOKS / "langgraph_agent.ipynb") as book:
+        book.run(0, 10)
+        assert "A second, longer draft." in book.wait_for_text(8, "draft")
+        said = book.wait_for_text(9, "spent=")
+        assert "A second, longer draft." in said
+        widget = book.page.locator(".dagwidget").first
+        expect(widget.get_by_text("A second, longer draft.").first).to_be_visible(timeout=SLOW)
+        assert book.problems == []
+
+
+def test_the_quickstart_runs_to_its_end(lab, browser):
+    with lab.open(browser, NOTEBOOKS / "quickstart.ipynb") as book:
+        book.run(0, 8)
+        assert "'deployed': True" in book.wait_for_text(7, "quickstart")
+        expect(book.page.locator(".dagwidget").get_by_text("completed").first).to_be_visible(timeout=SLOW)
+        assert book.problems == []
+
+
+@pytest.mark.parametrize("name", ["quickstart", "langgraph_agent"])
+def test_the_notebooks_are_saved_without_outputs(name):
+    text = (NOTEBOOKS / f"{name}.ipynb").read_text()
+    assert '"outputs": []' in text
+    assert '"output_type"' not in text

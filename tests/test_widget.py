@@ -1,0 +1,304 @@
+"""The widget without a browser: a fake front end that speaks as js/src/kernel.ts does."""
+
+import asyncio
+import threading
+
+import msgspec
+import pytest
+
+from dagwidget import protocol as p
+from dagwidget.errors import InvalidDecision, NotConnected, RunFailed, UnknownGate
+from dagwidget.state import DagState, reduce
+from dagwidget.widget import DAGStreamWidget
+
+from .strategies import numbered
+
+GATE = p.HumanGateWaiting(
+    node_id="review", gate_id="review:1", presentation=p.Presentation(title="Ship it?", allowed=["approve", "reject"])
+)
+
+
+class FrontEnd:
+    """What the browser's side of a widget says, and what it was told."""
+
+    def __init__(self, widget: DAGStreamWidget) -> None:
+        self.widget = widget
+        self.told: list[dict] = []
+        widget.send = self.told.append
+
+    def say(self, **message) -> None:
+        self.widget._handle_custom_msg(message, [])
+
+    def connect(self, phase: str = "live") -> None:
+        self.say(type="connection", connection={"phase": phase, "attempt": 0})
+
+    def state(self, state: DagState, source: str = "tab-1") -> None:
+        self.say(type="state", source=source, state=state.to_dict())
+
+    def events(self, *events: p.Event, epoch: str | None = "e", source: str = "tab-1") -> None:
+        after = (events[0].seq or 1) - 1
+        self.say(type="events", source=source, epoch=epoch, after=after, events=msgspec.to_builtins(events))
+
+    def commands(self) -> list[dict]:
+        return [message["command"] for message in self.told if message["type"] == "command"]
+
+    def acknowledge(self, ok: bool = True, **more) -> None:
+        self.say(type="ack", ack={"type": "command_ack", "id": self.commands()[-1]["id"], "ok": ok, **more})
+
+
+@pytest.fixture
+def front_end():
+    widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1")
+    yield FrontEnd(widget)
+    widget.close()
+
+
+@pytest.fixture
+def live(front_end):
+    """A front end that is connected, with a run that waits at a gate."""
+    front_end.connect()
+    front_end.state(reduce(numbered([p.NodeState(node_id="train", status="running"), GATE]), DagState(epoch="e")))
+    return front_end
+
+
+def test_traits_follow_the_events(live):
+    statuses = []
+    live.widget.observe(lambda change: statuses.append(change["new"]), "status")
+    live.events(
+        p.NodeState(node_id="train", status="completed", output=7, seq=3),
+        p.EdgeActive(from_="train", to="review", seq=4),
+        p.CostUpdate(spent=1.5, budget=2, remaining=0.5, seq=5),
+        p.RunError(message="careful", seq=6),
+    )
+    w = live.widget
+    assert w.nodes["train"].output == 7
+    assert w.edges["train", "review"].active
+    assert w.cost.spent == 1.5
+    assert [fault.message for fault in w.errors] == ["careful"]
+    assert list(w.gates) == ["review:1"]
+    live.events(p.ExecutionComplete(results={"ok": True}, seq=7))
+    assert (w.status, w.results, dict(w.gates)) == ("completed", {"ok": True}, {})
+    assert statuses == ["completed"]
+
+
+def test_traits_change_once_per_batch(live):
+    changes = []
+    live.widget.observe(changes.append, "nodes")
+    live.events(*(p.NodeState(node_id=f"n{i}", status="running", seq=3 + i) for i in range(10)))
+    assert len(changes) == 1
+
+
+def test_traits_are_read_only(live):
+    with pytest.raises(Exception, match="read-only"):
+        live.widget.status = "completed"
+
+
+def test_events_that_two_tabs_forward_are_applied_once(live):
+    seen = []
+    live.widget.on_event(seen.append)
+    first = [p.NodeLog(node_id="train", lines=["one"], seq=3), p.NodeLog(node_id="train", lines=["two"], seq=4)]
+    live.events(*first, source="tab-1")
+    live.events(*first, p.NodeLog(node_id="train", lines=["three"], seq=5), source="tab-2")
+    live.events(p.NodeLog(node_id="train", lines=["three"], seq=5), source="tab-1")
+    assert live.widget.nodes["train"].logs == ["one", "two", "three"]
+    assert [event.seq for event in seen] == [3, 4, 5]
+
+
+def test_events_of_a_plain_server_are_taken_from_one_tab(front_end):
+    front_end.connect()
+    front_end.state(DagState(), source="tab-1")
+    front_end.events(p.NodeLog(node_id="a", lines=["one"]), epoch=None, source="tab-1")
+    front_end.events(p.NodeLog(node_id="a", lines=["one"]), epoch=None, source="tab-2")
+    assert front_end.widget.nodes["a"].logs == ["one"]
+
+
+def test_a_gap_makes_the_kernel_ask_for_the_state(live):
+    live.events(p.NodeState(node_id="train", status="completed", seq=9))
+    assert live.told[-1] == {"type": "state?"}
+    assert live.widget.nodes["train"].status == "running"
+
+
+def test_events_of_another_epoch_make_the_kernel_ask_for_the_state(live):
+    live.events(p.NodeState(node_id="new", status="running", seq=3), epoch="e2")
+    assert live.told[-1] == {"type": "state?"}
+    assert "new" not in live.widget.nodes
+
+
+def test_a_state_that_is_older_than_what_is_known_is_ignored(live):
+    live.events(p.NodeState(node_id="train", status="completed", seq=3))
+    live.state(reduce(numbered([p.NodeState(node_id="train", status="running")]), DagState(epoch="e")), "tab-2")
+    assert live.widget.nodes["train"].status == "completed"
+
+
+def test_a_new_epoch_replaces_the_state(live):
+    live.state(reduce(numbered([p.NodeState(node_id="fresh", status="running")]), DagState(epoch="e2")))
+    assert list(live.widget.nodes) == ["fresh"]
+
+
+def test_the_front_end_is_told_where_the_server_is(front_end):
+    front_end.say(type="endpoint?")
+    assert front_end.told[-1]["type"] == "endpoint"
+    assert front_end.told[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/stream"
+
+
+def test_the_token_is_in_no_synced_trait():
+    widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1", token="s3cret")
+    assert "s3cret" not in repr(widget.get_state())
+    widget.close()
+
+
+async def test_a_decision_goes_out_at_once_and_is_accepted_with_the_ack(live):
+    sent = live.widget.decide("review", "approve", feedback="fine")
+    (command,) = live.commands()
+    assert command["gate_id"] == "review:1"
+    assert command["source"] == "python"
+    assert (sent.state, command["feedback"]) == ("sent", "fine")
+    waiting = asyncio.ensure_future(asyncio.wait_for(sent, 10))
+    live.acknowledge()
+    assert (await waiting).state == "accepted"
+
+
+async def test_a_refused_decision_says_why_and_who_won(live):
+    winner = {
+        "type": "human_gate_resolved",
+        "node_id": "review",
+        "gate_id": "review:1",
+        "decision": "reject",
+        "by": "ana",
+        "at": 5,
+        "source": "widget",
+    }
+    sent = live.widget.decide("review", "approve")
+    live.acknowledge(ok=False, code="already_decided", message="ana rejected it", winner=winner)
+    assert (await sent).state == "refused"
+    assert sent.winner.by == "ana"
+    assert "ana rejected it" in repr(sent)
+
+
+def test_a_decision_before_a_front_end_exists_waits_for_it_and_says_so(front_end):
+    sent = front_end.widget.decide("review", "approve")
+    assert sent.state == "waiting"
+    assert "waits until the widget is shown" in repr(sent)
+    assert front_end.commands() == []
+    front_end.connect("connecting")
+    assert sent.state == "sent"
+    assert [command["id"] for command in front_end.commands()] == [sent.id]
+
+
+def test_wrong_arguments_of_a_decision_raise_at_once(live):
+    w = live.widget
+    with pytest.raises(TypeError, match="node_id must be a string, not int: 7"):
+        w.decide(7, "approve")
+    with pytest.raises(InvalidDecision, match="'approve', 'reject', 'modify'; not 'aprove'"):
+        w.decide("review", "aprove")
+    with pytest.raises(InvalidDecision, match="takes approve or reject"):
+        w.decide("review", "modify", value=1)
+    with pytest.raises(InvalidDecision, match="give the answer"):
+        w.decide("review", "modify")
+    with pytest.raises(InvalidDecision, match="JSON-safe"):
+        w.decide("review", "modify", value=object())
+    with pytest.raises(UnknownGate, match=r"no gate is open at 'train'; open now: 'review'"):
+        w.decide("train", "approve")
+    with pytest.raises(UnknownGate, match="there is no such node"):
+        w.decide("reviw", "approve")
+    with pytest.raises(UnknownGate, match="gate_id 'review:9'"):
+        w.decide("review", "approve", gate_id="review:9")
+    assert live.commands() == []
+
+
+def test_a_node_with_two_gates_needs_the_gate_id(live):
+    live.events(p.HumanGateWaiting(node_id="review", gate_id="review:2", presentation=p.Presentation(), seq=3))
+    with pytest.raises(UnknownGate, match=r"2 gates are open at 'review': say which with gate_id=… \('review:1', "):
+        live.widget.decide("review", "approve")
+    live.widget.decide("review", "approve", gate_id="review:2")
+    assert live.commands()[-1]["gate_id"] == "review:2"
+
+
+@pytest.mark.parametrize(("method", "type_"), [("pause", "pause"), ("resume", "resume"), ("cancel", "cancel")])
+def test_a_run_is_steered(live, method, type_):
+    sent = getattr(live.widget, method)()
+    assert live.commands()[-1]["type"] == f"{type_}_execution"
+    assert sent.state == "sent"
+
+
+async def test_wait_for_returns_the_gate_that_opens(front_end):
+    front_end.connect()
+    waiting = asyncio.ensure_future(front_end.widget.wait_for("review", timeout=10))
+    await asyncio.sleep(0)
+    front_end.state(reduce([GATE], DagState(epoch="e", seq=1)))
+    gate = await waiting
+    assert gate.presentation.title == "Ship it?"
+
+
+async def test_wait_for_is_woken_from_another_thread(front_end):
+    waiting = asyncio.ensure_future(front_end.widget.wait_for(timeout=10))
+    await asyncio.sleep(0)
+    thread = threading.Thread(target=front_end.state, args=(reduce([GATE], DagState(epoch="e", seq=1)),))
+    thread.start()
+    assert (await waiting).gate_id == "review:1"
+    thread.join()
+
+
+async def test_wait_for_a_gate_of_a_run_that_has_ended_fails(live):
+    live.events(p.ExecutionComplete(results=None, status="cancelled", seq=3))
+    with pytest.raises(RunFailed, match=r"a gate at 'other' did not open: the run 'dag' is cancelled"):
+        await live.widget.wait_for("other")
+
+
+async def test_waiting_without_a_front_end_says_that_none_answered(front_end):
+    with pytest.raises(NotConnected, match="no front end has answered"):
+        await front_end.widget.wait_for("review", timeout=0)
+
+
+async def test_waiting_with_a_front_end_times_out_by_name(live):
+    with pytest.raises(TimeoutError, match="the end of the run did not come in 0 s"):
+        await live.widget.complete(timeout=0)
+
+
+async def test_complete_returns_the_results(live):
+    live.events(p.ExecutionComplete(results=[1, 2], seq=3))
+    assert await live.widget.complete() == [1, 2]
+
+
+async def test_complete_of_a_failed_run_raises_its_last_error(live):
+    live.events(
+        p.RunError(message="disk full", node_id="train", seq=3),
+        p.ExecutionComplete(results=None, status="failed", seq=4),
+    )
+    with pytest.raises(RunFailed, match="the run 'dag' is failed: disk full"):
+        await live.widget.complete()
+
+
+def test_an_event_listener_can_be_removed(live):
+    seen = []
+    stop = live.widget.on_event(seen.append)
+    live.events(p.NodeLog(node_id="a", lines=["x"], seq=3))
+    stop()
+    live.events(p.NodeLog(node_id="a", lines=["y"], seq=4))
+    assert [event.seq for event in seen] == [3]
+
+
+def test_the_finished_run_is_saved_small(live):
+    live.events(
+        p.NodeState(node_id="train", status="completed", output="x" * 10_000, seq=3),
+        p.ExecutionComplete(results="fine", seq=4),
+    )
+    saved = live.widget.get_state()["snapshot"]
+    assert saved["nodes"]["train"]["status"] == "completed"
+    assert saved["results"] == "fine"
+    assert "x" * 100 not in repr(saved)
+
+
+@pytest.mark.parametrize(("dag_id", "error"), [(7, TypeError), ("", ValueError), ("a\nb", ValueError)])
+def test_a_dag_id_that_can_name_nothing_is_refused(dag_id, error):
+    with pytest.raises(error, match="dag_id must"):
+        DAGStreamWidget(dag_id, url="ws://127.0.0.1:1")
+
+
+def test_the_repr_says_where_the_run_stands(live):
+    assert repr(live.widget) == "DAGStreamWidget('dag': running, 0 of 2 nodes settled)"
+
+
+def test_a_message_of_an_unknown_type_is_named(front_end, capsys):
+    with pytest.raises(ValueError, match="unknown type: 'banana'"):
+        front_end.widget._receive(front_end.widget, {"type": "banana"}, [])
