@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client import BlockingKernelClient, find_connection_file
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.connect import find_connection_file
 from nbformat.v4 import output_from_msg
 
 from .errors import DagwidgetError

@@ -206,9 +206,10 @@ class NodeLog(Event, tag="node_log"):
 
 
 class Unknown(Event):
-    """An event of a type that this version does not know: it moves the cursor on, and changes nothing."""
+    """A message of a type that this version does not know: as an event it moves the cursor on, and changes nothing."""
 
     type: str
+    id: Any = None
 
 
 # --- Commands: what a person asks
@@ -464,6 +465,7 @@ _encoder = msgspec.json.Encoder()
 
 class _Header(Struct):
     type: str
+    id: Any = None
     seq: int | None = None
     ts: int | None = None
 
@@ -490,6 +492,11 @@ _TO_PUBLISHER = _Direction(PublishReply)
 def encode(message: Struct | Sequence[Struct]) -> bytes:
     """Encode one message, or a batch of them, as one UTF-8 JSON frame."""
     return _encoder.encode(message)
+
+
+def encode_value(value: Any) -> bytes:
+    """Encode any JSON-safe value as UTF-8 JSON."""
+    return _encoder.encode(value)
 
 
 def decode_server(frame: str | bytes) -> list[Any]:
@@ -560,7 +567,7 @@ def _decode_one(raw: msgspec.Raw, direction: _Direction) -> Any:
             f'a message must be an object with a "type" (a string): {problem}. In: {_quote(raw)}'
         ) from None
     if header.type not in direction.tags:
-        return Unknown(type=header.type, seq=header.seq, ts=header.ts)
+        return Unknown(type=header.type, id=header.id, seq=header.seq, ts=header.ts)
     raise ProtocolError(f"{header.type}: {problem}. In: {_quote(raw)}")
 
 

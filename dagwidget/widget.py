@@ -21,7 +21,7 @@ from . import local
 from . import protocol as p
 from .command import SentCommand
 from .errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
-from .state import FINAL, Cost, DagState, Edge, Gate
+from .state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .waiting import Waiters
 
 __all__ = ["DAGStreamWidget"]
@@ -31,7 +31,7 @@ _SNAPSHOT_NODES: Final = 500
 _SNAPSHOT_NODE_FIELDS: Final = ("id", "label", "kind", "group", "status", "counts", "started_at", "ended_at")
 
 
-class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
+class DAGStreamWidget(anywidget.AnyWidget):
     """A live DAG in a notebook cell.
 
     The traits below are read-only and change once per batch of events; observe them, or await `wait_for` and
@@ -62,10 +62,10 @@ class DAGStreamWidget(anywidget.AnyWidget):  # type: ignore[misc]
     cost = traitlets.Instance(Cost, allow_none=True, read_only=True)
     gates = traitlets.Dict(read_only=True)
     """The open gates: `dagwidget.state.Gate` by `gate_id`."""
-    decisions = traitlets.List(read_only=True)
+    decisions: traitlets.List[Decision] = traitlets.List(read_only=True)
     """The gates that were decided, in order: `dagwidget.state.Decision`."""
     results = traitlets.Any(read_only=True)
-    errors = traitlets.List(read_only=True)
+    errors: traitlets.List[Fault] = traitlets.List(read_only=True)
     """What the run reported: `dagwidget.state.Fault`."""
     connection = traitlets.Dict({"phase": "unseen"}, read_only=True)
     """How the front end is connected: `phase` (`unseen` until it exists), `reason`, `role`, `resumable` …"""

@@ -30,10 +30,10 @@ export interface CostFigures {
 export function figures(cost: Cost, done: number, total: number, ended: boolean): CostFigures {
   const { spent, budget } = cost;
   const fraction = total > 0 ? done / total : 0;
-  const projected =
-    !ended && spent > 0 && fraction >= PROJECT_FROM && fraction < 1 ? spent / fraction : undefined;
+  const projected = !ended && spent > 0 && fraction >= PROJECT_FROM && fraction < 1 ? spent / fraction : undefined;
   const remaining = cost.remaining ?? (budget === undefined ? undefined : budget - spent);
   const share = budget !== undefined && budget > 0 ? spent / budget : undefined;
-  const level = budget !== undefined && spent > budget ? "over" : share !== undefined && share >= WARN_AT ? "warn" : "ok";
+  const level =
+    budget !== undefined && spent > budget ? "over" : share !== undefined && share >= WARN_AT ? "warn" : "ok";
   return { spent, budget, remaining, projected, share, level, unpriced: cost.unpriced ?? 0 };
 }

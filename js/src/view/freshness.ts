@@ -23,24 +23,40 @@ export function freshness(connection: Connection, now: number): Freshness {
   switch (connection.phase) {
     case "live":
       return connection.resumable === false
-        ? { tone: "live", text: "live · no resume on this server", detail: "After a cut, what happened meanwhile is lost: this server keeps no log." }
+        ? {
+            tone: "live",
+            text: "live · no resume on this server",
+            detail: "After a cut, what happened meanwhile is lost: this server keeps no log.",
+          }
         : { tone: "live", text: "live", detail: "What you see is what is happening." };
     case "syncing":
       return { tone: "busy", text: "catching up…", detail: seen };
     case "connecting":
       return connection.attempt > 1
-        ? { tone: lost(age) ? "stale" : "busy", text: `${since(connection, now, age)}reconnecting…`, detail: `${seen}${why}` }
+        ? {
+            tone: lost(age) ? "stale" : "busy",
+            text: `${since(connection, now, age)}reconnecting…`,
+            detail: `${seen}${why}`,
+          }
         : { tone: "busy", text: "connecting…", detail: seen };
     case "waiting": {
       const seconds = Math.max(0, Math.ceil(((connection.retryAt ?? now) - now) / 1000));
       const text = seconds > 0 ? `reconnecting in ${seconds} s` : "reconnecting…";
-      return { tone: lost(age) ? "stale" : "busy", text: `${since(connection, now, age)}${text}`, detail: `${seen}${why}` };
+      return {
+        tone: lost(age) ? "stale" : "busy",
+        text: `${since(connection, now, age)}${text}`,
+        detail: `${seen}${why}`,
+      };
     }
     case "stopped":
       if (connection.code === undefined || connection.code === 1000 || connection.code === 1001) {
         return { tone: "off", text: "disconnected", detail: `Closed on purpose. ${seen}` };
       }
-      return { tone: "refused", text: `refused: ${words(connection)}`, detail: `The server will not let us back in. ${seen}${why}` };
+      return {
+        tone: "refused",
+        text: `refused: ${words(connection)}`,
+        detail: `The server will not let us back in. ${seen}${why}`,
+      };
     case "idle":
       return { tone: "off", text: "not connected", detail: "Nothing has been asked of the server yet." };
   }

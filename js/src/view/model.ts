@@ -38,6 +38,7 @@ export class Model {
   readonly #saved: DagState | undefined;
   readonly #now: () => number;
   readonly #onSelect = new Set<() => void>();
+  #drawnSaved: boolean;
 
   constructor(options: ViewOptions, now: () => number = Date.now) {
     this.dagId = options.dagId;
@@ -46,6 +47,7 @@ export class Model {
     this.#saved = options.snapshot && restore(options.snapshot);
     this.#now = now;
     this.tally.reset(this.state.nodes);
+    this.#drawnSaved = this.saved;
   }
 
   /** What to draw: the live state, or the saved one where nothing live has come. */
@@ -76,11 +78,15 @@ export class Model {
     return asOf(this.connection, this.now);
   }
 
-  /** Take in what a batch changed. */
-  changed(change: Change): void {
+  /** Take in what a batch changed; returns what that changes on screen. */
+  changed(told: Change): Change {
+    // The first live word replaces a saved picture as a whole.
+    const change = this.#drawnSaved && !this.saved ? { ...told, reset: true, structure: true } : told;
+    this.#drawnSaved = this.saved;
     if (change.reset) this.tally.reset(this.state.nodes);
     else for (const id of change.nodes) this.tally.set(id, this.state.nodes.get(id));
     if (this.selected !== undefined && change.structure && !this.state.nodes.has(this.selected)) this.select(undefined);
+    return change;
   }
 
   select(id: string | undefined): void {

@@ -34,7 +34,7 @@ export function restore(json: Json): DagState {
     gates,
     cost: cost as DagState["cost"],
     decisions: Array.isArray(json.decisions) ? json.decisions : [],
-    errors: Array.isArray(json.errors) ? json.errors.filter(isObject) as unknown as DagState["errors"] : [],
+    errors: Array.isArray(json.errors) ? (json.errors.filter(isObject) as unknown as DagState["errors"]) : [],
   };
 }
 

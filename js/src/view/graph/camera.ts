@@ -75,15 +75,16 @@ export class Camera {
     this.setState({ x: this.#view.x + worldX - nowX, y: this.#view.y + worldY - nowY });
   }
 
-  /** The view that shows all of `box`, with `margin` screen pixels around it. */
-  fitted(box: Box, margin = 24): View {
-    const room = (size: number) => Math.max(size - 2 * margin, size / 2);
-    const k = Math.min(room(this.width) / Math.max(1, box.width), room(this.height) / Math.max(1, box.height), FIT_MAX);
-    return { x: box.x + box.width / 2, y: box.y + box.height / 2, k: clamp(k) };
+  /** The view that shows all of `box`, with screen pixels kept free at the sides, and more below for the buttons. */
+  fitted(box: Box, margin = 24, below = 48): View {
+    const across = Math.max(this.width - 2 * margin, this.width / 2);
+    const down = Math.max(this.height - margin - below, this.height / 2);
+    const k = clamp(Math.min(across / Math.max(1, box.width), down / Math.max(1, box.height), FIT_MAX));
+    return { x: box.x + box.width / 2, y: box.y + box.height / 2 + (below - margin) / 2 / k, k };
   }
 
   /** The smallest move that brings `box` on screen, at the zoom there is. */
-  revealing(box: Box, margin = 32): View {
+  revealing(box: Box, margin = 12): View {
     const seen = this.visible();
     const inset = margin / this.#view.k;
     const shift = (low: number, size: number, from: number, length: number) => {

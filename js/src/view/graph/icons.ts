@@ -33,7 +33,10 @@ const paths = new Map<string, Path2D>();
 
 function path(data: string): Path2D {
   let made = paths.get(data);
-  if (!made) paths.set(data, (made = new Path2D(data)));
+  if (!made) {
+    made = new Path2D(data);
+    paths.set(data, made);
+  }
   return made;
 }
 

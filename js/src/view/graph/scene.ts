@@ -15,7 +15,7 @@ export const BACK = 8;
 /** A node's box: what stands beside the label, and the bounds of its width, in px. */
 export const NODE_HEIGHT = 48;
 const NODE_PADDING = 48;
-export const NODE_MIN = 124;
+export const NODE_MIN = 136;
 export const NODE_MAX = 240;
 
 const NONE = new Float32Array(0);
@@ -25,28 +25,28 @@ export class Scene {
   readonly index = new Map<string, number>();
   nodes: (Node | undefined)[] = [];
   /** Centres as they are now, on their way to where the layout wants them. */
-  x = NONE;
-  y = NONE;
-  width = NONE;
-  height = NONE;
+  x: Float32Array = NONE;
+  y: Float32Array = NONE;
+  width: Float32Array = NONE;
+  height: Float32Array = NONE;
   /** Index into STATUSES, by node. */
   status = new Uint8Array(0);
-  edges = new Uint32Array(0);
+  edges: Uint32Array = new Uint32Array(0);
   flags = new Uint8Array(0);
   labels: (string | undefined)[] = [];
-  route = NONE;
-  offset = new Uint32Array(0);
+  route: Float32Array = NONE;
+  offset: Uint32Array = new Uint32Array(0);
   /** Left, top, right, bottom of each edge's final route. */
-  edgeBox = NONE;
+  edgeBox: Float32Array = NONE;
   groups: readonly { path: string; x: number; y: number; width: number; height: number }[] = [];
   bounds: Box = { x: 0, y: 0, width: 0, height: 0 };
   direction: "LR" | "TB" = "LR";
   /** How far the move to this layout has come, 0 to 1. */
   progress = 1;
-  #toX = NONE;
-  #toY = NONE;
-  #fromX = NONE;
-  #fromY = NONE;
+  #toX: Float32Array = NONE;
+  #toY: Float32Array = NONE;
+  #fromX: Float32Array = NONE;
+  #fromY: Float32Array = NONE;
   /** 1 = was not in the picture before, and fades in. */
   fresh = new Uint8Array(0);
   #grid = new Grid(0, NONE, NONE, NONE, NONE);
@@ -80,6 +80,7 @@ export class Scene {
     this.#grid = new Grid(n, layout.x, layout.y, graph.width, graph.height);
     this.#boxEdges();
     this.flags = new Uint8Array(layout.back.length);
+    this.labels = new Array(layout.back.length);
     for (let e = 0; e < this.flags.length; e++) this.flags[e] = layout.back[e] ? BACK : 0;
     this.status = new Uint8Array(n);
     this.nodes = new Array(n);
@@ -101,7 +102,6 @@ export class Scene {
   }
 
   refreshEdges(state: DagState): void {
-    this.labels = new Array(this.flags.length);
     let target = -1;
     let sources: ReturnType<DagState["edges"]["get"]>;
     for (let e = 0; e < this.flags.length; e++) {
@@ -169,7 +169,10 @@ export class Scene {
     let found: number | undefined;
     let nearest = slack;
     this.query({ x: x - slack, y: y - slack, width: 2 * slack, height: 2 * slack }, (i) => {
-      const away = Math.max(Math.abs(x - this.x[i]!) - this.width[i]! / 2, Math.abs(y - this.y[i]!) - this.height[i]! / 2);
+      const away = Math.max(
+        Math.abs(x - this.x[i]!) - this.width[i]! / 2,
+        Math.abs(y - this.y[i]!) - this.height[i]! / 2,
+      );
       if (away <= nearest) [nearest, found] = [away, i];
     });
     return found;
@@ -196,12 +199,7 @@ export class Scene {
 }
 
 /** The graph to lay out for `state`, with each node as wide as its label (`measure` gives px) within bounds. */
-export function graphOf(
-  state: DagState,
-  direction: "LR" | "TB",
-  measure: (text: string) => number,
-  version: number,
-): NamedGraph {
+export function graphOf(state: DagState, measure: (text: string) => number, version: number): NamedGraph {
   const ids = [...state.nodes.keys()];
   const index = new Map(ids.map((id, i) => [id, i]));
   const width = new Float32Array(ids.length);
@@ -235,7 +233,7 @@ export function graphOf(
     width,
     height: new Float32Array(ids.length).fill(NODE_HEIGHT),
     edges: Uint32Array.from(edges),
-    direction,
+    direction: "LR" as const,
     ...(paths.length > 0 ? { group: { paths, of } } : {}),
   };
   return { ids, graph, version };

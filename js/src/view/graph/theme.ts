@@ -32,7 +32,7 @@ export interface Theme {
 // Hues apart in the three common colour-vision deficiencies too: blue, amber, teal and vermilion also differ in
 // lightness, and the grey ones are told by icon.
 const LIGHT: Readonly<Record<NodeStatus, string>> = {
-  failed: "#c62f1c",
+  failed: "#b81e3f",
   waiting: "#96600a",
   running: "#1f5fe0",
   pending: "#626c7a",
@@ -76,7 +76,7 @@ export function makeTheme(host: Host): Theme {
   for (const name of STATUSES) {
     const base = parseColor(palette[name]) as Rgb;
     const quiet = name === "pending" || name === "skipped" || name === "cancelled";
-    const wash = mix(surface, base, quiet ? 0 : dark ? 0.14 : 0.07);
+    const wash = mix(surface, base, quiet ? 0 : dark ? 0.12 : 0.07);
     status[name] = toHex(readable(base, [...grounds, wash], 4.5));
     tint[name] = toHex(wash);
     grounds.push(wash);
@@ -161,7 +161,15 @@ export function watchHost(changed: () => void): () => void {
     clearTimeout(timer);
     timer = setTimeout(changed, 300);
   };
-  const attributes = ["class", "style", "theme", "data-theme", "data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind"];
+  const attributes = [
+    "class",
+    "style",
+    "theme",
+    "data-theme",
+    "data-jp-theme-light",
+    "data-jp-theme-name",
+    "data-vscode-theme-kind",
+  ];
   const observer = new MutationObserver(soon);
   for (const root of [document.documentElement, document.body]) {
     observer.observe(root, { attributes: true, attributeFilter: attributes });

@@ -1,0 +1,156 @@
+"""The command line: `dagwidget demo | serve | schema`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import secrets
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from . import local
+from .errors import DagwidgetError
+from .limits import Limits
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except DagwidgetError as error:
+        print(f"dagwidget: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dagwidget", description="A running DAG, live in a notebook cell.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="open JupyterLab on the quickstart, with a run in its cell")
+    demo.add_argument("--port", type=int, default=0, help="where JupyterLab listens (default: a free port)")
+    demo.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
+    demo.set_defaults(run=_demo)
+
+    serve = commands.add_parser("serve", help="run the stream server")
+    serve.add_argument("--host", default="127.0.0.1", help="interface to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=8899, help="port; 0 for a free one (default: %(default)s)")
+    serve.add_argument("--token", help="what clients must show (default: a random one, printed)")
+    serve.add_argument("--no-auth", action="store_true", help="let in everybody on this machine; loopback only")
+    serve.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="a page that may connect")
+    serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name the server goes by")
+    serve.add_argument("--certificate", metavar="FILE", help="TLS certificate chain (PEM); needs --key")
+    serve.add_argument("--key", metavar="FILE", help="TLS private key (PEM)")
+    serve.add_argument("--idle-seconds", type=float, help="stop after this long without a connection")
+    serve.add_argument("--embedded", action="store_true", help="be this machine's server: found by everybody on it")
+    serve.set_defaults(run=_serve)
+
+    schema = commands.add_parser("schema", help="print the protocol's JSON Schema")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    try:
+        from .demo import demo
+    except ImportError as error:
+        raise DagwidgetError(f'the demo needs JupyterLab: pip install "dagwidget[demo]" ({error})') from error
+    demo(port=options.port, browser=not options.no_browser)
+    return 0
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    from .protocol import schema
+
+    print(msgspec.json.format(msgspec.json.encode(schema()), indent=1).decode())
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    loopback = options.host in ("localhost", "127.0.0.1", "::1")
+    if options.no_auth and not loopback:
+        raise DagwidgetError(f"--no-auth would let in everybody who can reach {options.host}: it is for loopback only")
+    if options.no_auth and options.embedded:
+        raise DagwidgetError("--embedded always has a token: leave out --no-auth")
+    return asyncio.run(_serve_until_told(options))
+
+
+async def _serve_until_told(options: argparse.Namespace) -> int:
+    from .server import StreamServer
+
+    token = None if options.no_auth else options.token or secrets.token_urlsafe(24)
+    limits = Limits() if options.idle_seconds is None else Limits(idle_seconds=options.idle_seconds)
+    server = StreamServer(
+        host=options.host,
+        port=0 if options.embedded else options.port,
+        token=token,
+        origins=options.allow_origin,
+        hosts=options.allow_host,
+        limits=limits,
+        tls=_tls(options),
+    )
+    try:
+        async with server:
+            if options.embedded and not local.claim(server.url, token or ""):
+                print("another server of this machine is running; this one is not needed", flush=True)
+                return 0
+            _introduce(options, server.url, token)
+            try:
+                await _told_to_stop(server.idle if options.embedded or options.idle_seconds else None)
+            finally:
+                if options.embedded:
+                    local.release()
+    except OSError as error:
+        raise DagwidgetError(f"can't listen on {options.host}:{options.port}: {error.strerror or error}") from error
+    return 0
+
+
+def _introduce(options: argparse.Namespace, url: str, token: str | None) -> None:
+    if options.embedded:
+        # The token is in the runtime file; a log is no place for it.
+        print(f"serving at {url}", flush=True)
+        return
+    print(f"serving at {url}\n\n    export DAGWIDGET_URL={url}", flush=True)
+    if token is None:
+        print("\nWARNING: --no-auth: every program on this machine may watch and steer every run.", flush=True)
+    else:
+        print(f"    export DAGWIDGET_TOKEN={token}", flush=True)
+
+
+async def _told_to_stop(idle: asyncio.Event | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(name, stop.set)
+    waits = [asyncio.ensure_future(event.wait()) for event in (stop, idle) if event is not None]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if not options.certificate and not options.key:
+        return None
+    if not options.certificate or not options.key:
+        raise DagwidgetError("TLS needs both: --certificate FILE and --key FILE")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.certificate, options.key)
+    except (OSError, ssl.SSLError) as error:
+        raise DagwidgetError(f"can't use {options.certificate} and {options.key}: {error}") from error
+    return context
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""A log in memory: the events of one epoch, encoded once, the oldest of which may be gone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One event as it goes over the wire, and who may read it."""
+
+    data: bytes
+    plain: bool
+    """Whether a client that knows only the seven basic events may read it."""
+    engine: bool
+    """Whether it is news to the engine: a decision, or what a person asked of the run."""
+
+
+class MemoryLog:
+    """Events by `seq`, dense from 1; all of them up to a bound, then the newest."""
+
+    def __init__(self, most: int) -> None:
+        """Keep at least the newest `most` events."""
+        self._most = most
+        self._entries: list[Entry] = []
+        # The bytes of all events up to and with the one at the same index, counted from the first ever.
+        self._bytes: list[int] = []
+        self._dropped = 0
+        self._dropped_bytes = 0
+
+    @property
+    def head(self) -> int:
+        """The `seq` of the newest event; 0 where there is none."""
+        return self._dropped + len(self._entries)
+
+    def append(self, entry: Entry) -> None:
+        before = self._bytes[-1] if self._bytes else self._dropped_bytes
+        self._entries.append(entry)
+        self._bytes.append(before + len(entry.data))
+        # Half as many again may pile up, so that the list is not shifted at each event.
+        if len(self._entries) > self._most + self._most // 2:
+            surplus = len(self._entries) - self._most
+            self._dropped_bytes = self._bytes[surplus - 1]
+            del self._entries[:surplus], self._bytes[:surplus]
+            self._dropped += surplus
+
+    def holds(self, after: int) -> bool:
+        """Whether every event after `after` is still here."""
+        return self._dropped <= after <= self.head
+
+    def size(self, after: int) -> int:
+        """How many bytes the events after `after` have."""
+        if not self._bytes:
+            return 0
+        start = self._bytes[after - self._dropped - 1] if after > self._dropped else self._dropped_bytes
+        return self._bytes[-1] - start
+
+    def read(self, after: int, upto: int) -> list[Entry]:
+        """The events with `after < seq <= upto`."""
+        return self._entries[after - self._dropped : upto - self._dropped]

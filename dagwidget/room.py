@@ -1,0 +1,414 @@
+"""`Room`: everything a server holds for one DAG. Sans-I/O: no sockets, no clock, no tasks; `now` comes from outside.
+
+A room numbers what engines publish, keeps it as a log and as the state that it adds up to, and decides: the first
+valid answer to an open gate wins, and every command has one answer, however often it is asked.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from . import protocol as p
+from .errors import DagwidgetError
+from .limits import Limits
+from .log import Entry, MemoryLog
+from .state import FINAL, DagState, Decision, Execution, Node, compact
+
+# What an output that is too large is cut to, in characters.
+_PREVIEW: Final = 4096
+# How many answers to commands are remembered, for clients that ask again.
+_ANSWERS: Final = 10_000
+# How many encoded ranges of the log are kept for the clients that are a moment behind the first.
+_FRAMES: Final = 32
+# What a frame of a compacted state holds, in bytes, where its events allow.
+_CHUNK: Final = 64 * 1024
+# A tail below this is sent without looking whether the state would be smaller.
+_SMALL_TAIL: Final = 64 * 1024
+
+_FOR_ENGINES: Final = (p.HumanGateResolved, p.ExecutionState)
+
+
+class Refused(DagwidgetError):
+    """A publisher can't be served; `code` is the close code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class CatchUp(NamedTuple):
+    """What brings a client to `seq`: the tail that it lacks or, after a reset, the whole state. One frame each."""
+
+    reset: bool
+    seq: int
+    frames: Sequence[bytes]
+
+
+class Room:
+    """The log, the state and the gates of one DAG."""
+
+    def __init__(self, dag_id: str, limits: Limits | None = None) -> None:
+        self.dag_id = dag_id
+        self.limits = limits or Limits()
+        self.state = DagState(epoch="")
+        # How many publishers are connected right now; without one nobody could honour a command.
+        self.engines = 0
+        self._log = MemoryLog(self.limits.log_events)
+        self._spending = _Spending()
+        # The newest event of each publisher, by its own numbers.
+        self._published: dict[str, int] = {}
+        self._answers: OrderedDict[str, p.CommandAck] = OrderedDict()
+        self._frames: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._compacted: tuple[int, Sequence[bytes]] | None = None
+
+    @property
+    def epoch(self) -> str:
+        """The current run; empty before the first."""
+        return self.state.epoch or ""
+
+    @property
+    def head(self) -> int:
+        """The `seq` of the newest event."""
+        return self._log.head
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a run has begun and not ended."""
+        return self.state.status != "pending" and self.state.status not in FINAL
+
+    # --- Publishing
+
+    def attach(self, request: p.Attach, now: int) -> p.Attached:
+        """Let a publisher in, and open its run where it starts one.
+
+        Raises:
+            Refused: the run that it names is not the room's current one.
+        """
+        starts = request.start is not None
+        if starts and request.epoch is None:
+            raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
+        if starts and request.epoch != self.epoch:
+            self._begin(request, now)
+        elif request.epoch is not None and request.epoch != self.epoch:
+            raise Refused(4006, f"the run {request.epoch!r} of {self.dag_id!r} is not the current one: {self.epoch!r}")
+        elif not self.epoch:
+            raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
+        return p.Attached(
+            dag_id=self.dag_id,
+            epoch=self.epoch,
+            seq=self._published.get(request.publisher, 0),
+            heartbeat_ms=round(self.limits.heartbeat_seconds * 1000),
+        )
+
+    def publish(self, publisher: str, events: Iterable[p.Event], now: int) -> int:
+        """Append what a publisher sent; what it sends again is dropped by its own numbers.
+
+        Returns:
+            The publisher's newest number that the room has.
+
+        Raises:
+            Refused: a number is missing, or an event has none.
+        """
+        last = self._published.get(publisher, 0)
+        try:
+            for event in events:
+                if event.seq is None:
+                    raise Refused(4400, "a published event needs its publisher's own seq: 1, 2, 3 …")
+                if event.seq <= last:
+                    continue
+                if event.seq != last + 1:
+                    raise Refused(4003, f"expected the publisher's event {last + 1}, got {event.seq}: send again")
+                self._take(event, now)
+                last = event.seq
+        finally:
+            self._published[publisher] = last
+        return last
+
+    def news_for_engines(self) -> list[bytes]:
+        """What an engine may have missed: every decision of this run, and what is asked of it now."""
+        news: list[p.Event] = [_resolved(decision) for decision in self.state.decisions]
+        match self.state.status:
+            case "pausing" | "paused" | "resuming" | "cancelling" as asked:
+                news.append(p.ExecutionState(status=asked))
+        for event in news:
+            event.seq = self.head
+        return [p.encode(event) for event in news]
+
+    def _begin(self, request: p.Attach, now: int) -> None:
+        start = request.start or p.RunStart()
+        self.state = DagState(epoch=request.epoch)
+        self._log = MemoryLog(self.limits.log_events)
+        self._spending = _Spending(start.budget, start.currency)
+        self._published.clear()
+        self._frames.clear()
+        self._compacted = None
+        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
+        if start.budget is not None:
+            self._append(self._spending.total(None), now)
+
+    def _take(self, event: p.Event, now: int) -> None:
+        match event:
+            case p.Unknown():
+                return
+            case p.CostDelta():
+                self._append(self._spending.add(event), event.ts or now)
+                return
+            case p.CostUpdate():
+                self._spending.correct(event)
+            case p.HumanGateResolved() if event.gate_id not in self.state.gates:
+                # Somebody was first.
+                return
+            case p.ExecutionComplete():
+                for unfinished in list(_unfinished(self.state.nodes.values())):
+                    self._append(unfinished, event.ts or now)
+        self._append(event, event.ts or now)
+
+    def _append(self, event: p.Event, ts: int) -> None:
+        """Number an event, and add it to the log and the state, in this order: nobody is told before it is kept."""
+        event.seq = self.head + 1
+        event.ts = ts
+        data = p.encode(event)
+        if len(data) > self.limits.event_bytes:
+            event = _cut(event, len(data), self.limits.event_bytes)
+            data = p.encode(event)
+        self._log.append(Entry(data, isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES)))
+        self.state.apply(event)
+
+    # --- Commands
+
+    def command(self, command: p.Command, by: str, now: int) -> p.CommandAck:
+        """Answer a command, once: who asks again with the same id gets the same answer."""
+        answer = self._answers.get(command.id)
+        if answer is None:
+            answer = (
+                self._decide(command, by, now) if isinstance(command, p.HumanDecision) else self._steer(command, now)
+            )
+            self._answers[command.id] = answer
+            if len(self._answers) > _ANSWERS:
+                self._answers.popitem(last=False)
+        return answer
+
+    def _decide(self, asked: p.HumanDecision, by: str, now: int) -> p.CommandAck:
+        gates = [
+            gate
+            for gate in self.state.gates.values()
+            if gate.node_id == asked.node_id and asked.gate_id in (None, gate.gate_id)
+        ]
+        if not gates:
+            return self._too_late(asked)
+        if len(gates) > 1:
+            ids = ", ".join(gate.gate_id for gate in gates)
+            return _refusal(asked, "ambiguous_gate", f"{asked.node_id!r} has several open gates; name one: {ids}")
+        gate = gates[0]
+        allowed = gate.presentation.allowed
+        if allowed is not None and asked.decision not in allowed:
+            wanted = " or ".join(allowed)
+            return _refusal(asked, "not_allowed", f"this gate takes {wanted}, not {asked.decision}")
+        if asked.decision == "modify" and asked.value is None:
+            return _refusal(asked, "invalid_value", "a modification needs its value")
+        self._append(
+            p.HumanGateResolved(
+                node_id=gate.node_id,
+                gate_id=gate.gate_id,
+                decision=asked.decision,
+                by=by,
+                at=now,
+                source=asked.source or "widget",
+                feedback=asked.feedback,
+                value=asked.value,
+            ),
+            now,
+        )
+        return p.CommandAck(id=asked.id, ok=True)
+
+    def _too_late(self, asked: p.HumanDecision) -> p.CommandAck:
+        for decision in reversed(self.state.decisions):
+            if decision.node_id == asked.node_id and asked.gate_id in (None, decision.gate_id):
+                ack = _refusal(asked, "already_decided", f"{decision.by} was first: {decision.decision}")
+                ack.winner = _resolved(decision)
+                return ack
+        which = f"{asked.node_id!r}" if asked.gate_id is None else f"{asked.node_id!r} ({asked.gate_id})"
+        return _refusal(asked, "no_such_gate", f"no gate is open at {which}")
+
+    def _steer(self, command: p.Command, now: int) -> p.CommandAck:
+        status, can = self.state.status, self.state.capabilities or p.Capabilities()
+        target: p.LiveStatus
+        done: tuple[str, ...]
+        match command:
+            case p.PauseExecution():
+                verb, ability, done, target = "paused", can.pause, ("pausing", "paused"), "pausing"
+            case p.ResumeExecution():
+                verb, ability, done, target = "resumed", can.pause, ("running", "resuming"), "resuming"
+            case p.CancelExecution():
+                verb, ability, done, target = "cancelled", can.cancel, ("cancelling",), "cancelling"
+            case _:
+                return _refusal(command, "unknown_command", "this server does not know that command")
+        if not self.under_way:
+            return _refusal(command, "not_running", f"no run is under way, so none can be {verb}: it is {status}")
+        if ability == "none":
+            return _refusal(command, "not_supported", f"the engine of this run can't be {verb}")
+        if self.engines == 0:
+            return _refusal(command, "engine_gone", f"the engine is not connected, so the run can't be {verb} now")
+        if status == "cancelling" and target != "cancelling":
+            return _refusal(command, "not_running", f"the run is being cancelled, so it can't be {verb}")
+        if status not in done:
+            self._append(p.ExecutionState(status=target), now)
+        return p.CommandAck(id=command.id, ok=True)
+
+    # --- Reading
+
+    def catch_up(self, last: p.Cursor | None) -> CatchUp:
+        """The shortest way from a client's cursor to the head."""
+        head = self.head
+        if last is not None and last.epoch == self.epoch and self._log.holds(last.seq):
+            tail = self._log.size(last.seq)
+            if tail <= _SMALL_TAIL or tail <= sum(map(len, self._compact())):
+                return CatchUp(False, head, [*self._tail(last.seq, head)])
+        return CatchUp(True, head, self._compact())
+
+    def frame(self, after: int, upto: int) -> bytes:
+        """The events with `after < seq <= upto` as one frame: the same bytes for everybody who asks."""
+        frame = self._frames.get((after, upto))
+        if frame is None:
+            frame = self._frames[after, upto] = _frame([entry.data for entry in self._log.read(after, upto)])
+            if len(self._frames) > _FRAMES:
+                self._frames.popitem(last=False)
+        return frame
+
+    def entries(self, after: int, upto: int) -> list[Entry]:
+        """The events with `after < seq <= upto`, one by one."""
+        return self._log.read(after, upto)
+
+    def holds(self, after: int) -> bool:
+        """Whether the log still has every event after `after`."""
+        return self._log.holds(after)
+
+    def compacted(self) -> list[Entry]:
+        """The fewest events that add up to the state, one by one."""
+        return [
+            Entry(p.encode(event), isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES))
+            for event in compact(self.state)
+        ]
+
+    def _tail(self, after: int, head: int) -> Iterator[bytes]:
+        step = self.limits.batch_events
+        for start in range(after, head, step):
+            yield self.frame(start, min(start + step, head))
+
+    def _compact(self) -> Sequence[bytes]:
+        if self._compacted is None or self._compacted[0] != self.head:
+            self._compacted = (self.head, [*_chunks([entry.data for entry in self.compacted()])])
+        return self._compacted[1]
+
+
+class _Spending:
+    """Adds up what publishers say they spent."""
+
+    def __init__(self, budget: float | None = None, currency: str | None = None) -> None:
+        self.budget = budget
+        self.currency = currency
+        self.spent = 0.0
+        self.tokens = 0
+        self.unpriced = 0
+        self.by_node: dict[str, float] = {}
+
+    def add(self, delta: p.CostDelta) -> p.CostUpdate:
+        tokens = (delta.tokens_in or 0) + (delta.tokens_out or 0)
+        self.tokens += tokens
+        if delta.amount is None:
+            self.unpriced += tokens
+        else:
+            self.spent += delta.amount
+            if delta.node_id is not None:
+                self.by_node[delta.node_id] = self.by_node.get(delta.node_id, 0.0) + delta.amount
+        return self.total(delta.node_id)
+
+    def correct(self, total: p.CostUpdate) -> None:
+        """An engine that knows the totals itself is right."""
+        self.spent, self.budget = total.spent, total.budget
+        self.currency = total.currency or self.currency
+        self.tokens = total.tokens if total.tokens is not None else self.tokens
+        self.unpriced = total.unpriced if total.unpriced is not None else self.unpriced
+        self.by_node.update(total.by_node or {})
+
+    def total(self, node_id: str | None) -> p.CostUpdate:
+        spent = _money(self.spent)
+        in_node = self.by_node.get(node_id) if node_id is not None else None
+        return p.CostUpdate(
+            spent=spent,
+            budget=self.budget,
+            remaining=None if self.budget is None else _money(self.budget - self.spent),
+            currency=self.currency,
+            tokens=self.tokens or None,
+            by_node={node_id: _money(in_node)} if node_id is not None and in_node is not None else None,
+            unpriced=self.unpriced or None,
+        )
+
+
+def _money(amount: float) -> float:
+    """Without the noise of adding up binary fractions."""
+    return round(amount, 10)
+
+
+def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:
+    """What a run that has ended leaves behind: nothing runs or waits any more, and what never started is skipped."""
+    for node in nodes:
+        for name, instance in (node.instances or {}).items():
+            yield from _end(node.id, instance, name)
+        if not node.instances:
+            yield from _end(node.id, node, None)
+
+
+def _end(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.NodeState]:
+    if execution.status not in p.TERMINAL:
+        status: p.NodeStatus = "skipped" if execution.status == "pending" else "cancelled"
+        yield p.NodeState(node_id=node_id, instance=instance, status=status, reason="the run ended")
+
+
+def _cut(event: p.Event, size: int, most: int) -> p.Event:
+    """An event that is too large, with a preview in place of what makes it so; or, failing that, an error about it."""
+    fields = {p.NodeState: "output", p.ExecutionComplete: "results", p.RunError: "detail"}
+    name = fields.get(type(event))
+    if name is not None:
+        whole = p.encode_value(getattr(event, name))
+        preview = whole[:_PREVIEW].decode("utf-8", "ignore")
+        setattr(event, name, {"preview": preview, "bytes": len(whole), "truncated": True})
+        if len(p.encode(event)) <= most:
+            return event
+    kind = type(event).__struct_config__.tag
+    return p.RunError(
+        message=f"an event {kind} of {size:,} bytes was left out: an event may have {most:,}",
+        node_id=getattr(event, "node_id", None),
+        code="too_large",
+        seq=event.seq,
+        ts=event.ts,
+    )
+
+
+def _refusal(command: p.Command, code: str, message: str) -> p.CommandAck:
+    return p.CommandAck(id=command.id, ok=False, code=code, message=message)
+
+
+def _resolved(decision: Decision) -> p.HumanGateResolved:
+    fields: dict[str, Any] = {name: getattr(decision, name) for name in Decision.__struct_fields__}
+    return p.HumanGateResolved(**fields, ts=decision.at)
+
+
+def _frame(events: Sequence[bytes]) -> bytes:
+    return events[0] if len(events) == 1 else b"[" + b",".join(events) + b"]"
+
+
+def _chunks(events: Sequence[bytes]) -> Iterator[bytes]:
+    chunk: list[bytes] = []
+    size = 0
+    for event in events:
+        if chunk and size + len(event) > _CHUNK:
+            yield _frame(chunk)
+            chunk, size = [], 0
+        chunk.append(event)
+        size += len(event)
+    if chunk:
+        yield _frame(chunk)

@@ -1,0 +1,350 @@
+"""Sessions: one client's conversation with a room, in one of three dialects. Sans-I/O; times are Unix milliseconds.
+
+A client is a cursor into its room's log, not a queue. The shell around a session hands it what came (`receive`), and
+then takes what may go out (`pull`) for as long as the transport has room for it; `tick` is called now and then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from . import protocol as p
+from .errors import ProtocolError
+from .log import Entry
+from .room import Refused, Room
+
+Role: TypeAlias = Literal["view", "operate", "publish"]
+Authorize: TypeAlias = "Callable[[str | None], Role | None]"
+
+_RIGHTS: dict[Role, int] = {"view": 0, "operate": 1, "publish": 2}
+
+
+class Session:
+    """What the three dialects share: who the client is, how it is heard, and how it ends."""
+
+    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
+        """A client of `room`, whose `role` is already known where it came with the handshake."""
+        self.room = room
+        self.role = role
+        # Set once the session is over; the shell sends what is left, and closes with its code.
+        self.ended: p.Bye | None = None
+        # Whether the shell should drop the connection: an orderly close hangs on a peer that does not read.
+        self.abort = False
+        self._authorize = authorize
+        self._user = user
+        self._opened = now
+        self._heard = now
+        self._said = now
+        self._control: deque[bytes] = deque()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client has said who it is."""
+        raise NotImplementedError
+
+    def receive(self, frame: str | bytes, now: int) -> None:
+        """Take a frame from the client."""
+        self._heard = now
+        if self.ended is not None:
+            return
+        try:
+            self._measure(frame)
+            self._take_all(self._decode(frame), now)
+        except ProtocolError as error:
+            self._end(4400, str(error))
+        except Refused as refused:
+            self._end(refused.code, refused.reason)
+
+    def pull(self, now: int) -> bytes | None:
+        """The next frame to the client, or None where there is none, or none that it has room for."""
+        frame = self._control.popleft() if self._control else self._next(now) if self.ended is None else None
+        if frame is not None:
+            self._said = now
+        return frame
+
+    def tick(self, now: int) -> None:
+        """Look after silence: no hello, no sign of life, no progress."""
+        limits = self.room.limits
+        if self.ended is not None:
+            return
+        if not self.ready:
+            if now - self._opened > limits.hello_seconds * 1000:
+                self._end(4408, f"no hello in {limits.hello_seconds:g} s")
+        elif now - self._heard > limits.dead_seconds * 1000 and self._answers_pings:
+            self._end(4001, f"no sign of life in {limits.dead_seconds:g} s", abort=True)
+        elif now - self._said >= limits.heartbeat_seconds * 1000 and self._answers_pings:
+            self._say(p.Ping(head=self._cursor))
+
+    def stop(self, bye: p.Bye) -> None:
+        """The server ends the session."""
+        if self.ended is None:
+            self._end(bye.code, bye.reason, after_ms=bye.after_ms)
+
+    # What the dialects fill in
+
+    _answers_pings = True
+    _cursor = 0
+
+    def _decode(self, frame: str | bytes) -> list[Any]:
+        return p.decode_client(frame)
+
+    def _largest_frame(self) -> int:
+        return self.room.limits.frame_bytes
+
+    def _take_all(self, messages: list[Any], now: int) -> None:
+        raise NotImplementedError
+
+    def _next(self, now: int) -> bytes | None:
+        raise NotImplementedError
+
+    # What they use
+
+    def _measure(self, frame: str | bytes) -> None:
+        if isinstance(frame, bytes):
+            raise Refused(4400, "a message must come as a text frame, not a binary one")
+        if len(frame) > self._largest_frame():
+            raise Refused(4413, f"a frame of {len(frame):,} bytes: at most {self._largest_frame():,} are taken")
+
+    def _admit(self, token: str | None, needed: Role) -> None:
+        role = self._authorize(token) if token is not None else self.role or self._authorize(None)
+        if role is None:
+            raise Refused(4401, "the token is missing or wrong")
+        if _RIGHTS[role] < _RIGHTS[needed]:
+            raise Refused(4403, f"this token may {role}, not {needed}")
+        self.role = role
+
+    def _command(self, command: p.Command | p.Unknown, now: int) -> None:
+        if isinstance(command, p.Unknown):
+            # Only what carries an id asks for an answer.
+            if not isinstance(command.id, str):
+                return
+            text = f"this server does not know {command.type!r}"
+            ack = p.CommandAck(id=command.id, ok=False, code="unknown_command", message=text)
+        elif self.role == "view":
+            ack = p.CommandAck(
+                id=command.id, ok=False, code="forbidden", message="you may watch this run, not steer it"
+            )
+        else:
+            ack = self.room.command(command, self._user, now)
+        self._say(ack)
+
+    def _say(self, message: p.Control) -> None:
+        self._control.append(p.encode(message))
+
+    def _end(self, code: int, reason: str, *, abort: bool = False, after_ms: int | None = None) -> None:
+        retry = next((row.retry for row in p.CLOSE_CODES if row.code == code), True)
+        self.ended = p.Bye(code=code, reason=reason, retry=retry, after_ms=after_ms)
+        self.abort = abort
+        self._say(self.ended)
+
+
+class ViewerSession(Session):
+    """The whole protocol: `hello` first, then catching up, then batches as far as the client acknowledges them."""
+
+    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
+        super().__init__(room, authorize, user, now, role)
+        self._greeted = False
+        self._epoch = ""
+        # Frames that bring the client to `_cursor`, and the `synced` after them.
+        self._catching_up: deque[bytes] = deque()
+        # What is on its way: the seq that acknowledges it, and its size.
+        self._unacknowledged: deque[tuple[int, int]] = deque()
+        self._in_flight = 0
+        # Since when the window has been full without an acknowledgement.
+        self._stalled: int | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._greeted
+
+    def tick(self, now: int) -> None:
+        super().tick(now)
+        seconds = self.room.limits.stalled_seconds
+        if self.ended is None and self._stalled is not None and now - self._stalled > seconds * 1000:
+            self._end(4001, f"nothing was acknowledged in {seconds:g} s", abort=True)
+
+    def _take_all(self, messages: list[Any], now: int) -> None:
+        for message in messages:
+            match message:
+                case p.Hello():
+                    self._hello(message)
+                case _ if not self._greeted:
+                    raise Refused(4400, "the first message must be hello")
+                case p.Ack():
+                    self._acknowledge(message.seq)
+                case p.Command() | p.Unknown():
+                    self._command(message, now)
+
+    def _hello(self, hello: p.Hello) -> None:
+        if hello.protocol < p.PROTOCOL:
+            raise Refused(4409, f"this server speaks protocol {p.PROTOCOL}, the client {hello.protocol}: update it")
+        if not self._greeted or hello.token is not None:
+            self._admit(hello.token, "view")
+        limits = self.room.limits
+        self._say(
+            p.Welcome(
+                protocol=p.PROTOCOL,
+                dag_id=self.room.dag_id,
+                epoch=self.room.epoch,
+                head=self.room.head,
+                role=self.role or "view",
+                heartbeat_ms=round(limits.heartbeat_seconds * 1000),
+                window=limits.window_bytes,
+                limits={"frame_bytes": limits.frame_bytes, "event_bytes": limits.event_bytes},
+            )
+        )
+        self._greeted = True
+        self._sync(hello.last)
+
+    def _sync(self, last: p.Cursor | None) -> None:
+        way = self.room.catch_up(last)
+        self._epoch, self._cursor = self.room.epoch, way.seq
+        opening = p.Sync(epoch=self._epoch, seq=way.seq, reset=way.reset)
+        self._catching_up = deque([p.encode(opening), *way.frames, p.encode(p.Synced(seq=way.seq))])
+        # Whatever was on its way before, one acknowledgement of the new place settles it.
+        self._unacknowledged = deque([(way.seq, sum(map(len, way.frames)))])
+        self._in_flight = self._unacknowledged[0][1]
+
+    def _acknowledge(self, seq: int) -> None:
+        self._stalled = None
+        while self._unacknowledged and self._unacknowledged[0][0] <= seq:
+            self._in_flight -= self._unacknowledged.popleft()[1]
+
+    def _next(self, now: int) -> bytes | None:
+        if not self._greeted:
+            return None
+        if self._epoch != self.room.epoch or not self.room.holds(self._cursor):
+            self._sync(None)
+        if self._catching_up:
+            return self._catching_up.popleft()
+        head = self.room.head
+        if self._cursor == head:
+            return None
+        limits = self.room.limits
+        if self._in_flight >= limits.window_bytes:
+            self._stalled = self._stalled or now
+            return None
+        if head - self._cursor > limits.batch_events:
+            # Far behind: the state may be a shorter way than all that was missed.
+            self._sync(p.Cursor(epoch=self._epoch, seq=self._cursor))
+            return self._catching_up.popleft()
+        frame = self.room.frame(self._cursor, head)
+        self._cursor = head
+        self._unacknowledged.append((head, len(frame)))
+        self._in_flight += len(frame)
+        return frame
+
+
+class PlainSession(Session):
+    """For a client that knows the seven basic events and the four commands: one event a frame, the state first."""
+
+    _answers_pings = False
+
+    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
+        super().__init__(room, authorize, user, now, role)
+        self._epoch: str | None = None
+        self._first: deque[Entry] = deque()
+        if self.role is None:
+            self.role = authorize(None)
+
+    @property
+    def ready(self) -> bool:
+        return self.role is not None
+
+    def _take_all(self, messages: list[Any], now: int) -> None:
+        for message in messages:
+            match message:
+                case p.Hello():
+                    # A browser can't set a header: its token comes here, and the rest of hello does not concern it.
+                    self._admit(message.token, "view")
+                case _ if self.role is None:
+                    raise Refused(4401, "the token is missing: send it as a bearer token, or in a first message hello")
+                case p.Command() | p.Unknown():
+                    self._command(message, now)
+
+    def _next(self, now: int) -> bytes | None:  # noqa: ARG002
+        if self.role is None:
+            return None
+        if self._epoch != self.room.epoch or not self.room.holds(self._cursor):
+            self._epoch, self._cursor = self.room.epoch, self.room.head
+            self._first = deque(self.room.compacted())
+        while self._first:
+            if (entry := self._first.popleft()).plain:
+                return entry.data
+        for entry in self.room.entries(self._cursor, self.room.head):
+            self._cursor += 1
+            if entry.plain:
+                return entry.data
+        return None
+
+
+class PublisherSession(Session):
+    """For an engine: `attach` first, then its events; it is sent what its run was told."""
+
+    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
+        super().__init__(room, authorize, user, now, role)
+        self._publisher: str | None = None
+        self._epoch = ""
+
+    @property
+    def ready(self) -> bool:
+        return self._publisher is not None
+
+    def leave(self) -> None:
+        """The connection is gone."""
+        if self._publisher is not None:
+            self._publisher = None
+            self.room.engines -= 1
+
+    def _decode(self, frame: str | bytes) -> list[Any]:
+        return p.decode_publisher(frame)
+
+    def _largest_frame(self) -> int:
+        return self.room.limits.publish_bytes
+
+    def _take_all(self, messages: list[Any], now: int) -> None:
+        if self._publisher is None:
+            first, *messages = messages
+            self._attach(first, now)
+        events = [message for message in messages if isinstance(message, p.Event)]
+        if events:
+            self._publish(events, now)
+
+    def _attach(self, request: Any, now: int) -> None:
+        if not isinstance(request, p.Attach):
+            raise Refused(4400, "the first message of a publisher must be attach")
+        if request.protocol < p.PROTOCOL:
+            raise Refused(
+                4409, f"this server speaks protocol {p.PROTOCOL}, the publisher {request.protocol}: update it"
+            )
+        self._admit(request.token, "publish")
+        attached = self.room.attach(request, now)
+        self._publisher, self._epoch = request.publisher, attached.epoch
+        self._cursor = self.room.head
+        self.room.engines += 1
+        self._say(attached)
+        self._control.extend(self.room.news_for_engines())
+
+    def _publish(self, events: list[p.Event], now: int) -> None:
+        assert self._publisher is not None
+        if self._epoch != self.room.epoch:
+            raise Refused(4006, f"a newer run of {self.room.dag_id!r} has begun")
+        self._say(p.Ack(seq=self.room.publish(self._publisher, events, now)))
+
+    def _next(self, now: int) -> bytes | None:  # noqa: ARG002
+        if self._publisher is None:
+            return None
+        if self._epoch != self.room.epoch:
+            self._end(4006, f"a newer run of {self.room.dag_id!r} has begun")
+            return self._control.popleft()
+        if not self.room.holds(self._cursor):
+            self._control.extend(self.room.news_for_engines())
+            self._cursor = self.room.head
+            return self._control.popleft() if self._control else None
+        for entry in self.room.entries(self._cursor, self.room.head):
+            self._cursor += 1
+            if entry.engine:
+                return entry.data
+        return None

@@ -1,0 +1,114 @@
+"""Takes the README's pictures in a real JupyterLab: `make screenshots`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.browser.lab import CHROMIUM, CHROMIUM_ARGUMENTS, Lab, Notebook, notebook, running_lab
+
+IMAGES = Path(__file__).parent / "images"
+
+SETUP = """
+import asyncio
+import dagwidget
+w = dagwidget.DAGStreamWidget({name!r})
+w
+"""
+
+RUN = """
+NODES = [
+    {"id": "plan", "label": "plan"},
+    {"id": "search", "label": "search the web", "group": "research"},
+    {"id": "papers", "label": "read papers", "group": "research"},
+    {"id": "rank", "label": "rank sources", "group": "research"},
+    {"id": "write", "label": "write the draft"},
+    {"id": "critic", "label": "criticise"},
+    {"id": "review", "label": "human review"},
+    {"id": "publish", "label": "publish"},
+]
+EDGES = [
+    ("plan", "search"), ("plan", "papers"), ("search", "rank"), ("papers", "rank"), ("rank", "write"),
+    ("write", "critic"), {"from": "critic", "to": "write", "label": "revise", "conditional": True},
+    {"from": "critic", "to": "review", "label": "good", "conditional": True}, ("review", "publish"),
+]
+
+async def step(run, name, cost=0.0, tokens=0, **output):
+    async with run.node(name) as node:
+        await asyncio.sleep(0.15)
+        if tokens:
+            node.cost(cost, tokens_in=tokens, tokens_out=tokens // 4)
+        if output:
+            node.output(output)
+
+async def play(until):
+    run = dagwidget.start_run(NAME, nodes=NODES, edges=EDGES, budget=0.50)
+    await step(run, "plan", 0.021, 2100, steps=["history", "numbers"])
+    await asyncio.gather(step(run, "search", 0.034, 5200, pages=12), step(run, "papers", 0.058, 9100, papers=3))
+    await step(run, "rank", 0.012, 2400, kept=7)
+    if until == "running":
+        node = run.node("write")
+        node.__enter__()
+        node.progress(0.6, "paragraph 3 of 5")
+        return run
+    await step(run, "write", 0.11, 16000, words=1204)
+    if until == "failed":
+        try:
+            with run.node("critic"):
+                raise TimeoutError("the model did not answer in 60 s")
+        except TimeoutError as error:
+            run.fail(error)
+        return run
+    await step(run, "critic", 0.04, 7000, verdict="good")
+    gate = run.gate("review", title="Publish this answer?", body="The draft has **1,204 words** from 7 sources.",
+                    data={"title": "Why bridges sing", "words": 1204, "sources": 7})
+    if until == "waiting":
+        return run
+    await gate
+    await step(run, "publish", url="https://example.org/bridges")
+    run.complete({"url": "https://example.org/bridges", "words": 1204})
+    return run
+"""
+
+
+def _play(book: Notebook, until: str) -> None:
+    book.run(0, 3)
+    widget = book.page.locator(".dagwidget")
+    if until == "complete":
+        widget.get_by_role("button", name="Approve", exact=True).click()
+        book.page.wait_for_timeout(300)
+    expected = {"running": "paragraph", "waiting": "Publish this answer?", "failed": "Failed", "complete": "Completed"}
+    book.page.wait_for_timeout(2500)
+    assert until == "running" or widget.get_by_text(expected[until]).count() > 0, until
+
+
+def _take(lab: Lab, browser: Browser, until: str, theme: str) -> None:
+    name = "research-agent"
+    start = (
+        f"run = await play({until!r})"
+        if until != "complete"
+        else "task = asyncio.create_task(play('complete'))\nawait w.wait_for()"
+    )
+    source = notebook(lab.root / "picture.ipynb", SETUP.format(name=name), RUN.replace("NAME", repr(name)), start)
+    with lab.open(browser, source, theme=theme, device_scale_factor=2) as book:
+        _play(book, until)
+        book.page.locator(".dagwidget").screenshot(path=IMAGES / f"{until}-{theme}.png")
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        for theme in ("light", "dark"):
+            for until in ("running", "waiting", "failed", "complete"):
+                _take(lab, browser, until, theme)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

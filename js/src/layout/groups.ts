@@ -1,0 +1,213 @@
+// Groups of nodes: their tree, their blocks within a layer, and the frames around them.
+
+import type { Proper } from "./proper";
+import type { Frame, Graph, Settings } from "./types";
+
+/** The groups that have members, and those around them; parents come before their children. */
+export interface Groups {
+  paths: string[];
+  /** The group around each group, -1 = none. */
+  parent: Int32Array;
+  /** 0 for outermost groups. */
+  depth: Int32Array;
+  /** The innermost group of each node, -1 = none. */
+  of: Int32Array;
+}
+
+export function groupTree(n: number, group: NonNullable<Graph["group"]>): Groups {
+  const index = new Map<string, number>();
+  const paths: string[] = [];
+  const parent: number[] = [];
+  const depth: number[] = [];
+  const add = (path: string): number => {
+    const known = index.get(path);
+    if (known !== undefined) return known;
+    const cut = path.lastIndexOf("/");
+    const above = cut > 0 ? add(path.slice(0, cut)) : -1;
+    const at = paths.push(path) - 1;
+    parent.push(above);
+    depth.push(above < 0 ? 0 : depth[above]! + 1);
+    index.set(path, at);
+    return at;
+  };
+  const of = new Int32Array(n).fill(-1);
+  for (let v = 0; v < n; v++) {
+    const path = group.paths[group.of[v]!];
+    if (path) of[v] = add(path);
+  }
+  return { paths, parent: Int32Array.from(parent), depth: Int32Array.from(depth), of };
+}
+
+/** The innermost group that holds both `a` and `b` (groups, or -1). */
+export function commonGroup(groups: Groups, a: number, b: number): number {
+  while (a !== b) {
+    if (a < 0 || b < 0) return -1;
+    if (groups.depth[a]! >= groups.depth[b]!) a = groups.parent[a]!;
+    else b = groups.parent[b]!;
+  }
+  return a;
+}
+
+/** The outermost group around each node, -1 = none. */
+export function outermost(groups: Groups): Int32Array {
+  return groups.of.map((g) => {
+    while (g >= 0 && groups.parent[g]! >= 0) g = groups.parent[g]!;
+    return g;
+  });
+}
+
+/**
+ * Keeps each group one block in every layer, and blocks side by side in the same sequence in all layers, so that the
+ * straight borders of frames never cross (after Forster, "Applying crossing reduction strategies to layered compound
+ * graphs", 2002, with one sequence of all groups in place of his constraint graph).
+ */
+export class Blocks {
+  readonly #p: Proper;
+  readonly #groups: Groups;
+  /** Where each group lies on the whole: what the sequence of blocks comes from. */
+  readonly #place: Float64Array;
+  /** Children of the groups that are in the layer at hand: nodes v as v, groups g as -1 - g. */
+  readonly #children = new Map<number, number[]>();
+  readonly #sum: Float64Array;
+  readonly #count: Int32Array;
+
+  constructor(p: Proper, groups: Groups) {
+    this.#p = p;
+    this.#groups = groups;
+    this.#place = new Float64Array(groups.paths.length);
+    this.#sum = new Float64Array(groups.paths.length);
+    this.#count = new Int32Array(groups.paths.length);
+  }
+
+  /** Take the groups' places from the order as it is in layers `from` to `to` (exclusive). */
+  measure(from: number, to: number): void {
+    const { order, start, group } = this.#p;
+    const sum = new Float64Array(this.#place.length);
+    const count = new Int32Array(this.#place.length);
+    for (let r = from; r < to; r++) {
+      const middle = (start[r]! + start[r + 1]! - 1) / 2;
+      for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
+        for (let g = group[order[slot]!]!; g >= 0; g = this.#groups.parent[g]!) {
+          sum[g]! += slot - middle;
+          count[g]!++;
+        }
+      }
+    }
+    for (let g = 0; g < count.length; g++) if (count[g]) this.#place[g] = sum[g]! / count[g]!;
+  }
+
+  /** Sort layer `r` by `key` (by node) as far as the blocks allow. */
+  arrange(r: number, key: Float64Array): void {
+    const { order, pos, start, group, firstBorder } = this.#p;
+    const parent = this.#groups.parent;
+    this.#children.clear();
+    const met: number[] = [];
+    for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
+      const v = order[slot]!;
+      let g = group[v]!;
+      if (v >= firstBorder) continue;
+      this.#list(g).push(v);
+      for (; g >= 0; g = parent[g]!) {
+        this.#sum[g]! += key[v]!;
+        this.#count[g]!++;
+      }
+    }
+    // A group may cross a layer in which it has no node: its borders stand there nevertheless.
+    for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
+      const v = order[slot]!;
+      const g = group[v]!;
+      if (v < firstBorder || (v - firstBorder) % 2 === 1) continue;
+      met.push(g);
+      this.#list(parent[g]!).push(-1 - g);
+    }
+    const keyOf = (unit: number) => {
+      if (unit >= 0) return key[unit]!;
+      const g = -1 - unit;
+      return this.#count[g] ? this.#sum[g]! / this.#count[g]! : this.#place[g]!;
+    };
+    let slot = start[r]!;
+    const put = (v: number) => {
+      order[slot] = v;
+      pos[v] = slot++ - start[r]!;
+    };
+    const emit = (g: number) => {
+      const units = this.#children.get(g) ?? [];
+      const keys = new Map(units.map((unit) => [unit, keyOf(unit)]));
+      units.sort((a, b) => keys.get(a)! - keys.get(b)!);
+      // Blocks take the places of blocks, in their own sequence.
+      const blocks = units
+        .filter((unit) => unit < 0)
+        .sort((a, b) => this.#place[-1 - a]! - this.#place[-1 - b]! || b - a);
+      let next = 0;
+      for (const each of units) {
+        const unit = each < 0 ? blocks[next++]! : each;
+        if (unit >= 0) put(unit);
+        else {
+          const border = this.#p.border(-1 - unit, r);
+          put(border);
+          emit(-1 - unit);
+          put(border + 1);
+        }
+      }
+    };
+    emit(-1);
+    for (const g of met) {
+      this.#sum[g] = 0;
+      this.#count[g] = 0;
+    }
+  }
+
+  #list(g: number): number[] {
+    const known = this.#children.get(g);
+    if (known) return known;
+    const list: number[] = [];
+    this.#children.set(g, list);
+    return list;
+  }
+}
+
+/** How much room frames need before the first and after the last layer of a group, by layer. */
+export function framePadding(p: Proper, groups: Groups, settings: Settings, labelFirst: boolean) {
+  const before = new Float64Array(p.ranks);
+  const after = new Float64Array(p.ranks);
+  // Children come after their parents, so going backwards every frame knows those within it.
+  const inner = { first: new Float64Array(groups.paths.length), last: new Float64Array(groups.paths.length) };
+  for (let g = groups.paths.length - 1; g >= 0; g--) {
+    const [lo, hi] = [p.groupFirst[g]!, p.groupLast[g]!];
+    const first = inner.first[g]! + settings.groupGap + (labelFirst ? settings.groupLabel : 0);
+    const last = inner.last[g]! + settings.groupGap;
+    before[lo] = Math.max(before[lo]!, first);
+    after[hi] = Math.max(after[hi]!, last);
+    const above = groups.parent[g]!;
+    if (above < 0) continue;
+    if (p.groupFirst[above] === lo) inner.first[above] = Math.max(inner.first[above]!, first);
+    if (p.groupLast[above] === hi) inner.last[above] = Math.max(inner.last[above]!, last);
+  }
+  return { before, after };
+}
+
+/** Frames around the members of groups, whose boxes have their centres at `x`, `y`. */
+export function frames(graph: Graph, groups: Groups, x: Float32Array, y: Float32Array, settings: Settings): Frame[] {
+  const count = groups.paths.length;
+  const [left, top] = [new Float64Array(count).fill(Infinity), new Float64Array(count).fill(Infinity)];
+  const [right, bottom] = [new Float64Array(count).fill(-Infinity), new Float64Array(count).fill(-Infinity)];
+  const cover = (g: number, l: number, t: number, r: number, b: number) => {
+    left[g] = Math.min(left[g]!, l);
+    top[g] = Math.min(top[g]!, t);
+    right[g] = Math.max(right[g]!, r);
+    bottom[g] = Math.max(bottom[g]!, b);
+  };
+  for (let v = 0; v < graph.n; v++) {
+    if (groups.of[v]! < 0) continue;
+    const [w, h] = [graph.width[v]! / 2, graph.height[v]! / 2];
+    cover(groups.of[v]!, x[v]! - w, y[v]! - h, x[v]! + w, y[v]! + h);
+  }
+  const result: Frame[] = new Array(count);
+  for (let g = count - 1; g >= 0; g--) {
+    const [l, t] = [left[g]! - settings.groupGap, top[g]! - settings.groupGap - settings.groupLabel];
+    const [r, b] = [right[g]! + settings.groupGap, bottom[g]! + settings.groupGap];
+    if (groups.parent[g]! >= 0) cover(groups.parent[g]!, l, t, r, b);
+    result[g] = { path: groups.paths[g]!, x: l, y: t, width: r - l, height: b - t };
+  }
+  return result;
+}

@@ -1,0 +1,122 @@
+// Layouts without a wait: in a worker where there is one, of the newest graph only, and close to the last picture.
+
+import { type Job, type Result, Stages } from "./stages";
+import type { Graph, Layout, Previous } from "./types";
+import source from "./worker.ts?inline";
+
+export interface NamedGraph {
+  ids: readonly string[];
+  graph: Graph;
+  /** Chosen by the caller; the layout carries it. */
+  version: number;
+}
+
+export interface NamedLayout {
+  ids: readonly string[];
+  layout: Layout;
+  graph: Graph;
+  version: number;
+  /** Small graphs are `refined` at once; large ones have a `first` picture before. */
+  stage: "first" | "refined";
+}
+
+/** Where jobs go: a worker, or this thread. */
+interface Runner {
+  start(job: Job): void;
+  stop(): void;
+}
+
+export class Layouter {
+  readonly #listeners = new Set<(result: NamedLayout) => void>();
+  #runner: Runner | undefined;
+  /** The request that the runner works on, and the newest one that waits for it. */
+  #sent: NamedGraph | undefined;
+  #waiting: NamedGraph | undefined;
+  /** Where nodes were last, and for which direction. */
+  #places = new Map<string, [x: number, y: number]>();
+  #direction: Graph["direction"] | undefined;
+  #closed = false;
+
+  /** Lay out `input`. What was requested before and is not done yet may be dropped. */
+  request(input: NamedGraph): void {
+    if (this.#closed) return;
+    this.#waiting = input;
+    if (!this.#sent) this.#next();
+  }
+
+  /** Be told of layouts; returns how to stop that. */
+  onLayout(listener: (result: NamedLayout) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#listeners.clear();
+    this.#runner?.stop();
+    this.#runner = this.#sent = this.#waiting = undefined;
+  }
+
+  #next(): void {
+    const input = this.#waiting;
+    if (!input) return;
+    this.#sent = input;
+    this.#waiting = undefined;
+    this.#runner ??= this.#worker() ?? this.#here();
+    this.#runner.start({ graph: input.graph, previous: this.#previous(input), version: input.version });
+  }
+
+  #done({ layout, version, stage }: Result): void {
+    const input = this.#sent;
+    if (!input || input.version !== version) return;
+    this.#remember(input, layout);
+    // A newer request needs no refinement of this one: the runner drops it when it is told of the next.
+    if (stage === "refined" || this.#waiting) this.#sent = undefined;
+    for (const listener of [...this.#listeners]) listener({ ...input, layout, stage });
+    if (!this.#sent) this.#next();
+  }
+
+  #remember({ ids, graph }: NamedGraph, { x, y }: Layout): void {
+    this.#direction = graph.direction;
+    this.#places = new Map(ids.map((id, i) => [id, [x[i]!, y[i]!]]));
+  }
+
+  #previous({ ids, graph }: NamedGraph): Previous | undefined {
+    if (this.#direction !== graph.direction || !ids.some((id) => this.#places.has(id))) return undefined;
+    const places = ids.map((id) => this.#places.get(id) ?? [NaN, NaN]);
+    return { x: Float32Array.from(places, ([x]) => x!), y: Float32Array.from(places, ([, y]) => y!) };
+  }
+
+  #here(): Runner {
+    return new Stages((result) => this.#done(result));
+  }
+
+  /** A worker from the inlined source; where a page's policy refuses it, at once or later, this thread takes over. */
+  #worker(): Runner | undefined {
+    if (typeof Worker === "undefined" || !source) return undefined;
+    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    let worker: Worker;
+    try {
+      worker = new Worker(url);
+    } catch {
+      URL.revokeObjectURL(url);
+      return undefined;
+    }
+    const runner: Runner = { start: (job) => worker.postMessage(job), stop: () => worker.terminate() };
+    worker.onmessage = ({ data }: MessageEvent<Result>) => {
+      // The source has been read by now.
+      URL.revokeObjectURL(url);
+      this.#done(data);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      URL.revokeObjectURL(url);
+      worker.terminate();
+      if (this.#runner !== runner) return;
+      this.#runner = this.#here();
+      this.#waiting ??= this.#sent;
+      this.#next();
+    };
+    return runner;
+  }
+}

@@ -1,0 +1,395 @@
+// The order of nodes within their layers: few crossings.
+
+import { CrossingCounter } from "./crossings";
+import type { Blocks } from "./groups";
+import { Kind, type Proper } from "./proper";
+import type { Settings } from "./types";
+
+/** Pairs of neighbours whose degrees multiply to more are left to the sweeps: comparing them would take too long. */
+const EXCHANGE_LIMIT = 4096;
+/** Layers up to this size are sorted by insertion: they are small, or nearly sorted already. */
+const INSERTION_LIMIT = 40;
+/** Graphs with very many edges and bends get fewer sweeps: about so many visits to them, yet a few sweeps always. */
+const WORK = 800_000;
+const FEWEST = 6;
+/** How many sweeps in vain end the search. */
+const PATIENCE = 12;
+/** Parts of up to this size (bends included) are searched three times: there is time enough. */
+const SMALL = 1000;
+const SMOOTH_ROUNDS = 60;
+
+/**
+ * What neighbours do whose exchange neither makes nor undoes crossings: stay, which keeps the reading order; change
+ * places every other time, which leads out of many a dead end, and saves a fifth of all crossings; or return to the
+ * reading order.
+ */
+const Ties = { Stay: 0, Alternate: 1, Home: 2 } as const;
+type Ties = (typeof Ties)[keyof typeof Ties];
+/** An order that keeps the previous picture is given up only for one with this share of its crossings. */
+const WORTH_MOVING = 0.8;
+
+/**
+ * Order every layer, part by part: sweeps down and up sort each layer by the barycentres of the neighbours (Sugiyama,
+ * Tagawa & Toda, "Methods for visual understanding of hierarchical system structures", 1981), exchanges of neighbours
+ * remove what is left (Gansner et al. 1993), and the best order met is kept.
+ *
+ * @param seed Where nodes were in an earlier picture, across the layers; NaN = not there.
+ */
+export function orderLayers(p: Proper, settings: Settings, blocks?: Blocks, seed?: Float64Array): void {
+  const search = new Search(p, blocks);
+  search.natural();
+  if (seed) search.seeded(seed);
+  search.settle();
+  for (let part = 0; part + 1 < p.firstRank.length; part++) {
+    search.improve(p.firstRank[part]!, p.firstRank[part + 1]!, settings, seed !== undefined);
+  }
+}
+
+class Search {
+  readonly #p: Proper;
+  readonly #blocks: Blocks | undefined;
+  readonly #counter: CrossingCounter;
+  readonly #key: Float64Array;
+  readonly #other: Float64Array;
+  /** Positions in the order that the search set out from. */
+  #home: Int32Array;
+  /** Nodes of a layer that have neighbours to go by, their keys, and the slots that they share. */
+  readonly #moving: Int32Array;
+  readonly #slots: Int32Array;
+  readonly #packed: Float64Array;
+
+  constructor(p: Proper, blocks: Blocks | undefined) {
+    this.#p = p;
+    this.#blocks = blocks;
+    this.#counter = new CrossingCounter(p);
+    this.#key = new Float64Array(p.size);
+    this.#other = new Float64Array(p.size);
+    this.#home = new Int32Array(p.size);
+    this.#moving = new Int32Array(p.size);
+    this.#slots = new Int32Array(p.size);
+    this.#packed = new Float64Array(p.size);
+  }
+
+  /** The reading order: depth first along the edges, so that trees have no crossings, and nodes as they were added. */
+  natural(): void {
+    const { size, ranks, rank, start, order, pos, down, downStart, n } = this.#p;
+    const fill = start.slice(0, ranks);
+    const met = new Uint8Array(size);
+    const cursor = downStart.slice(0, size);
+    const stack: number[] = [];
+    const meet = (v: number) => {
+      met[v] = 1;
+      const r = rank[v]!;
+      pos[v] = fill[r]! - start[r]!;
+      order[fill[r]!++] = v;
+      stack.push(v);
+    };
+    const byRank = this.#nodesByRank();
+    for (const first of byRank) {
+      if (met[first] || first >= n) continue;
+      meet(first);
+      while (stack.length > 0) {
+        const v = stack[stack.length - 1]!;
+        const at = cursor[v]!;
+        if (at === downStart[v + 1]) {
+          stack.pop();
+          continue;
+        }
+        cursor[v] = at + 1;
+        if (!met[down[at]!]) meet(down[at]!);
+      }
+    }
+    for (const v of byRank) {
+      if (met[v]) continue;
+      meet(v);
+      stack.pop();
+    }
+    this.#arrangeAll(0, ranks);
+  }
+
+  /** Remember the order as it is as the one to set out from. */
+  settle(): void {
+    this.#home = this.#p.pos.slice();
+  }
+
+  /** Start from an earlier picture: nodes where they were, new ones at the middle of their neighbours. */
+  seeded(seed: Float64Array): void {
+    const { ranks, start, order, size } = this.#p;
+    const place = new Float64Array(size).fill(NaN);
+    place.set(seed);
+    for (let pass = 0; pass < 2; pass++) {
+      for (let slot = 0; slot < size; slot++) this.#placeByNeighbours(order[pass ? size - 1 - slot : slot]!, place);
+    }
+    for (let r = 0; r < ranks; r++) {
+      // What has no place stays behind the node that stands before it.
+      let last = -Infinity;
+      for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
+        const v = order[slot]!;
+        if (Number.isNaN(place[v])) place[v] = last;
+        last = place[v]!;
+      }
+      const sorted = Array.from(order.subarray(start[r]!, start[r + 1]!));
+      sorted.sort((a, b) => (place[a] === place[b] ? 0 : place[a]! - place[b]!));
+      this.#write(r, sorted);
+    }
+    this.#arrangeAll(0, ranks);
+  }
+
+  /**
+   * Start from the slowest wave across the layers: places are smoothed along the edges again and again, with the mean
+   * of every layer held at 0. That is power iteration towards an eigenvector of the walk on the graph (Koren & Harel,
+   * "A multi-scale algorithm for the linear arrangement problem", 2002, order by it), and it tells what belongs far
+   * apart, which no sweep from layer to layer can see.
+   */
+  #smooth(from: number, to: number): void {
+    const { start, order, pos, up, upStart, down, downStart } = this.#p;
+    const [first, last] = [start[from]!, start[to]!];
+    let [place, next] = [this.#key, this.#other];
+    for (let slot = first; slot < last; slot++) place[order[slot]!] = pos[order[slot]!]!;
+    for (let round = 0; round < SMOOTH_ROUNDS; round++) {
+      let largest = 0;
+      for (let r = from; r < to; r++) {
+        let mean = 0;
+        for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
+          const v = order[slot]!;
+          let sum = 0;
+          for (let i = upStart[v]!; i < upStart[v + 1]!; i++) sum += place[up[i]!]!;
+          for (let i = downStart[v]!; i < downStart[v + 1]!; i++) sum += place[down[i]!]!;
+          const degree = upStart[v + 1]! - upStart[v]! + downStart[v + 1]! - downStart[v]!;
+          next[v] = 0.5 * (place[v]! + (degree > 0 ? sum / degree : place[v]!));
+          mean += next[v]!;
+        }
+        mean /= start[r + 1]! - start[r]!;
+        for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
+          next[order[slot]!]! -= mean;
+          largest = Math.max(largest, Math.abs(next[order[slot]!]!));
+        }
+      }
+      if (largest === 0) return;
+      const scale = largest < 1e-3 ? 1e3 : 1;
+      if (scale !== 1) for (let slot = first; slot < last; slot++) next[order[slot]!]! *= scale;
+      [place, next] = [next, place];
+    }
+    for (let r = from; r < to; r++) {
+      const nodes = Array.from(order.subarray(start[r]!, start[r + 1]!)).sort((a, b) => place[a]! - place[b]!);
+      this.#write(r, nodes);
+    }
+    this.#arrangeAll(from, to);
+  }
+
+  improve(from: number, to: number, settings: Settings, keep: boolean): void {
+    const before = this.#counter.count(from, to);
+    if (before === 0 || to - from < 2) return;
+    const { start, order } = this.#p;
+    const [first, last] = [start[from]!, start[to]!];
+    const best = { crossings: keep ? before * WORTH_MOVING : before, order: order.slice(first, last) };
+    if (keep || last - first > SMALL) this.#descend(from, to, settings, Ties.Alternate, best);
+    else {
+      this.#descend(from, to, settings, Ties.Stay, best);
+      this.#restore(from, to, this.#home);
+      this.#descend(from, to, settings, Ties.Alternate, best);
+      if (best.crossings > 0) {
+        this.#smooth(from, to);
+        this.#descend(from, to, settings, Ties.Alternate, best);
+      }
+    }
+    for (let r = from; r < to; r++) this.#write(r, best.order.subarray(start[r]! - first, start[r + 1]! - first));
+    if (!keep) this.#exchange(from, to, settings.exchange, Ties.Home);
+  }
+
+  /** Put every node where it is in `place`, a position by node. */
+  #restore(from: number, to: number, place: Int32Array): void {
+    const { start, order, pos } = this.#p;
+    for (let r = from; r < to; r++) {
+      const nodes = order.slice(start[r]!, start[r + 1]!);
+      for (const v of nodes) {
+        pos[v] = place[v]!;
+        order[start[r]! + place[v]!] = v;
+      }
+    }
+  }
+
+  /** Sweep on from the order as it is, until nothing better comes for a while; `best` keeps the best of all. */
+  #descend(
+    from: number,
+    to: number,
+    settings: Settings,
+    ties: Ties,
+    best: { crossings: number; order: Int32Array },
+  ): void {
+    const { start, order } = this.#p;
+    const sweeps = Math.min(settings.sweeps, Math.max(FEWEST, Math.floor(WORK / this.#p.down.length)));
+    let own = Infinity;
+    let inVain = 0;
+    for (let sweep = 0; sweep < sweeps && inVain < PATIENCE && best.crossings > 0; sweep++) {
+      this.#blocks?.measure(from, to);
+      const flip = sweep % 4 > 1;
+      if (sweep % 2 === 0) for (let r = from + 1; r < to; r++) this.#sortLayer(r, true, flip);
+      else for (let r = to - 2; r >= from; r--) this.#sortLayer(r, false, flip);
+      this.#exchange(from, to, settings.exchange, ties);
+      const crossings = this.#counter.count(from, to);
+      if (crossings < own) [own, inVain] = [crossings, 0];
+      else inVain++;
+      if (crossings < best.crossings) {
+        best.crossings = crossings;
+        best.order.set(order.subarray(start[from]!, start[to]!));
+      }
+    }
+  }
+
+  /** Sort a layer by the barycentres of its neighbours on one side; `flip` lets equal ones change places. */
+  #sortLayer(r: number, byUpper: boolean, flip: boolean): void {
+    const { start, order, pos } = this.#p;
+    const [list, listStart] = byUpper ? [this.#p.up, this.#p.upStart] : [this.#p.down, this.#p.downStart];
+    const [first, last] = [start[r]!, start[r + 1]!];
+    const key = this.#key;
+    let moving = 0;
+    for (let slot = first; slot < last; slot++) {
+      const v = order[slot]!;
+      const [a, b] = [listStart[v]!, listStart[v + 1]!];
+      if (a === b) continue;
+      let sum = 0;
+      for (let i = a; i < b; i++) sum += pos[list[i]!]!;
+      key[v] = sum / (b - a);
+      this.#moving[moving] = v;
+      this.#slots[moving++] = slot;
+    }
+    if (this.#blocks) {
+      this.#keepOthers(r, moving);
+      this.#blocks.arrange(r, key);
+      return;
+    }
+    if (moving < 2) return;
+    if (moving <= INSERTION_LIMIT) this.#insertionSort(moving, flip);
+    else this.#packedSort(moving, flip);
+    for (let i = 0; i < moving; i++) {
+      const v = this.#moving[i]!;
+      order[this.#slots[i]!] = v;
+      pos[v] = this.#slots[i]! - first;
+    }
+  }
+
+  #insertionSort(count: number, flip: boolean): void {
+    const [moving, key] = [this.#moving, this.#key];
+    if (flip) moving.subarray(0, count).reverse();
+    for (let i = 1; i < count; i++) {
+      const v = moving[i]!;
+      const k = key[v]!;
+      let j = i - 1;
+      for (; j >= 0 && key[moving[j]!]! > k; j--) moving[j + 1] = moving[j]!;
+      moving[j + 1] = v;
+    }
+  }
+
+  /** Numbers sort much faster than comparisons by a function: key and index share one, 31 bits and 21. */
+  #packedSort(count: number, flip: boolean): void {
+    const [moving, key] = [this.#moving, this.#key];
+    const packed = this.#packed.subarray(0, count);
+    for (let i = 0; i < count; i++) {
+      packed[i] = Math.round(key[moving[i]!]! * 1024) * 0x200000 + (flip ? count - 1 - i : i);
+    }
+    packed.sort();
+    const before = moving.slice(0, count);
+    for (let i = 0; i < count; i++) {
+      const at = packed[i]! % 0x200000;
+      moving[i] = before[flip ? count - 1 - at : at]!;
+    }
+  }
+
+  /** Nodes without neighbours on this side keep their place among the others: give them the key of the one before. */
+  #keepOthers(r: number, moving: number): void {
+    const { start, order } = this.#p;
+    let next = 0;
+    let last = -1;
+    for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
+      const v = order[slot]!;
+      if (next < moving && this.#slots[next] === slot) {
+        next++;
+        last = this.#key[v]!;
+      } else this.#key[v] = last;
+    }
+  }
+
+  /** Exchange neighbours of a layer as long as that undoes crossings, at most `rounds` times through all layers. */
+  #exchange(from: number, to: number, rounds: number, ties: Ties): void {
+    const { start, order, pos, up, upStart, down, downStart, kind, group } = this.#p;
+    const grouped = group.length > 0;
+    for (let round = 0; round < rounds; round++) {
+      let changed = false;
+      for (let r = from; r < to; r++) {
+        for (let slot = start[r]!; slot + 1 < start[r + 1]!; slot++) {
+          const [v, w] = [order[slot]!, order[slot + 1]!];
+          if (grouped && (group[v] !== group[w] || kind[v]! >= Kind.Before || kind[w]! >= Kind.Before)) continue;
+          const gain = this.#gain(up, upStart, v, w) + this.#gain(down, downStart, v, w);
+          if (gain < 0) continue;
+          if (gain === 0) {
+            if (ties === Ties.Stay || (ties === Ties.Alternate && round % 2 === 1)) continue;
+            if (ties === Ties.Home && this.#home[v]! <= this.#home[w]!) continue;
+          }
+          changed = true;
+          order[slot] = w;
+          order[slot + 1] = v;
+          pos[w] = slot - start[r]!;
+          pos[v] = slot + 1 - start[r]!;
+        }
+      }
+      if (!changed) break;
+    }
+  }
+
+  /** How many crossings fewer there are with w before v than with v before w, on one side. */
+  #gain(list: Int32Array, listStart: Int32Array, v: number, w: number): number {
+    const pos = this.#p.pos;
+    const [a, b, c, d] = [listStart[v]!, listStart[v + 1]!, listStart[w]!, listStart[w + 1]!];
+    if ((b - a) * (d - c) > EXCHANGE_LIMIT) return 0;
+    let gain = 0;
+    for (let i = a; i < b; i++) {
+      const at = pos[list[i]!]!;
+      for (let j = c; j < d; j++) gain += Math.sign(at - pos[list[j]!]!);
+    }
+    return gain;
+  }
+
+  /** Bring groups together again after an order that knows nothing of them. */
+  #arrangeAll(from: number, to: number): void {
+    if (!this.#blocks) return;
+    const { start, order, pos } = this.#p;
+    this.#blocks.measure(from, to);
+    for (let slot = start[from]!; slot < start[to]!; slot++) this.#key[order[slot]!] = pos[order[slot]!]!;
+    for (let r = from; r < to; r++) this.#blocks.arrange(r, this.#key);
+  }
+
+  #write(r: number, nodes: ArrayLike<number>): void {
+    const { start, order, pos } = this.#p;
+    for (let i = 0; i < nodes.length; i++) {
+      order[start[r]! + i] = nodes[i]!;
+      pos[nodes[i]!] = i;
+    }
+  }
+
+  #placeByNeighbours(v: number, place: Float64Array): void {
+    if (!Number.isNaN(place[v])) return;
+    const { up, upStart, down, downStart } = this.#p;
+    let [sum, count] = [0, 0];
+    for (const [list, listStart] of [
+      [up, upStart],
+      [down, downStart],
+    ] as const) {
+      for (let i = listStart[v]!; i < listStart[v + 1]!; i++) {
+        const at = place[list[i]!]!;
+        if (Number.isNaN(at)) continue;
+        sum += at;
+        count++;
+      }
+    }
+    if (count > 0) place[v] = sum / count;
+  }
+
+  #nodesByRank(): Int32Array {
+    const { size, ranks, rank, start } = this.#p;
+    const fill = start.slice(0, ranks);
+    const sorted = new Int32Array(size);
+    for (let v = 0; v < size; v++) sorted[fill[rank[v]!]!++] = v;
+    return sorted;
+  }
+}

@@ -1,0 +1,440 @@
+// The canvas component: three layers, one animation loop that sleeps while nothing changes, and the gestures on it.
+
+import { Layouter, type NamedLayout } from "../../layout/layouter";
+import type { Change } from "../../store";
+import { button, h, setHidden } from "../dom";
+import type { Model, Panel } from "../model";
+import { label } from "../status";
+import { Camera } from "./camera";
+import { caption } from "./caption";
+import { chooseDirection } from "./direction";
+import { DETAILS_FROM, drawEdges, drawMoving, drawNodes, type Frame, type Marks } from "./draw";
+import { listen } from "./input";
+import { graphOf, Scene } from "./scene";
+import { LABEL_SIZE, TextMeasure } from "./text";
+import type { Theme } from "./theme";
+import { isArrow, step } from "./walk";
+
+const TRANSITION_MS = 360;
+const ZOOM_STEP = 1.3;
+/** A larger picture jumps to its new layout: moving ten thousand routes tells nothing that the eye can follow. */
+const TRANSITION_NODES = 3000;
+const HINT_MS = 1400;
+const RESHAPED = 1.2;
+
+type Layer = "edges" | "nodes" | "moving";
+const LAYERS: readonly Layer[] = ["edges", "nodes", "moving"];
+
+export class Graph implements Panel {
+  readonly el: HTMLElement;
+  readonly #model: Model;
+  readonly #say: (text: string) => void;
+  readonly #camera = new Camera();
+  readonly #scene = new Scene();
+  readonly #text = new TextMeasure();
+  readonly #layouter = new Layouter();
+  readonly #layers: Record<Layer, HTMLCanvasElement>;
+  readonly #surface: HTMLElement;
+  readonly #tooltip = h("div", { class: "dw-tooltip", hidden: true });
+  readonly #empty = h("div", { class: "dw-empty" }, "No nodes yet. They appear here as soon as the run names them.");
+  readonly #hint = h(
+    "div",
+    { class: "dw-hint", hidden: true },
+    "Click the graph, or hold Ctrl, to zoom with the wheel",
+  );
+  readonly #stops: (() => void)[] = [];
+  readonly #dirty = new Set<Layer>(LAYERS);
+  readonly #marks: Marks = { hovered: undefined, selected: undefined, cursor: undefined };
+  #theme: Theme;
+  #ratio = 1;
+  #frame = 0;
+  #onScreen = true;
+  /** Width by height of the window that the direction was chosen for; undefined until there is one. */
+  #shape: number | undefined;
+  #still = false;
+  /** What the next frame must take in from the state. */
+  #changedNodes = new Set<string>();
+  #edgesChanged = false;
+  #structureChanged = true;
+  #version = 0;
+  #direction: "LR" | "TB" | undefined;
+  /** The picture keeps fitting the window until the viewer moves it. */
+  #follow = true;
+  #cursor: string | undefined;
+  #transition: number | undefined;
+  #hintTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(model: Model, theme: Theme, say: (text: string) => void) {
+    this.#model = model;
+    this.#theme = theme;
+    this.#say = say;
+    const layer = () => h("canvas", { "aria-hidden": "true" });
+    this.#layers = { edges: layer(), nodes: layer(), moving: layer() };
+    this.#surface = h(
+      "div",
+      {
+        class: "dw-surface",
+        tabindex: 0,
+        role: "application",
+        "aria-roledescription": "graph",
+        "aria-label": "Graph. Arrow keys walk along the edges, Enter inspects a node, F fits, plus and minus zoom.",
+      },
+      ...LAYERS.map((name) => this.#layers[name]),
+    );
+    this.el = h(
+      "div",
+      { class: "dw-graph" },
+      this.#surface,
+      this.#empty,
+      this.#hint,
+      this.#tooltip,
+      h(
+        "div",
+        { class: "dw-zoom" },
+        button("+", () => this.#zoom(ZOOM_STEP), { "aria-label": "Zoom in" }),
+        button("−", () => this.#zoom(1 / ZOOM_STEP), { "aria-label": "Zoom out" }),
+        button("Fit", () => this.fit(), { "aria-label": "Fit the graph", class: "dw-fit" }),
+      ),
+    );
+    this.#listen();
+  }
+
+  /** Take in what a batch changed; drawn in the next frame. */
+  changed(change: Change): void {
+    if (change.reset || change.structure) this.#structureChanged = true;
+    if (change.reset) this.#follow = true;
+    if (change.edges || change.reset) this.#edgesChanged = true;
+    for (const id of change.nodes) this.#changedNodes.add(id);
+    this.#wake();
+  }
+
+  update(): void {
+    this.#marks.selected = this.#indexOf(this.#model.selected);
+    this.#redraw("nodes", "moving");
+  }
+
+  /** Only the clocks of running nodes have moved. */
+  tick(): void {
+    if (this.#model.tally.counts.running > 0 && this.#camera.getState().k >= DETAILS_FROM) this.#redraw("nodes");
+  }
+
+  setTheme(theme: Theme): void {
+    // Labels may be wider in another font.
+    if (theme.font !== this.#theme.font) this.#structureChanged = true;
+    this.#theme = theme;
+    this.#redraw(...LAYERS);
+  }
+
+  /** Show the whole graph, and keep doing so. */
+  fit(): void {
+    this.#follow = true;
+    this.#fly(this.#camera.fitted(this.#scene.bounds));
+  }
+
+  /** Bring a node on screen. */
+  reveal(id: string): void {
+    const i = this.#indexOf(id);
+    if (i === undefined) return;
+    const target = this.#camera.revealing(this.#scene.box(i));
+    // A dot says nothing: come close enough to read it.
+    if (target.k < DETAILS_FROM) Object.assign(target, { x: this.#scene.x[i]!, y: this.#scene.y[i]!, k: 0.8 });
+    this.#follow = false;
+    this.#fly(target);
+  }
+
+  close(): void {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#hintTimer);
+    for (const stop of this.#stops) stop();
+    this.#layouter.close();
+  }
+
+  #listen(): void {
+    const motion = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)");
+    const calm = () => {
+      this.#still = motion?.matches ?? false;
+      this.#redraw("moving");
+    };
+    calm();
+    motion?.addEventListener("change", calm);
+    this.#stops.push(() => motion?.removeEventListener("change", calm));
+    this.#stops.push(this.#layouter.onLayout((result) => this.#arrange(result)));
+    const resized = new ResizeObserver(() => this.#resize());
+    resized.observe(this.#surface);
+    const shown = new IntersectionObserver(
+      ([entry]) => {
+        this.#onScreen = entry?.isIntersecting ?? true;
+        this.#wake();
+      },
+      // Awake before it scrolls into sight.
+      { rootMargin: "300px" },
+    );
+    shown.observe(this.#surface);
+    this.#stops.push(
+      () => resized.disconnect(),
+      () => shown.disconnect(),
+    );
+    this.#stops.push(
+      listen(this.#surface, {
+        pan: (dx, dy) => this.#look(() => this.#camera.pan(dx, dy)),
+        zoom: (x, y, factor) => this.#look(() => this.#camera.zoomAt(x, y, factor)),
+        hover: (x, y) => this.#hover(x, y ?? 0),
+        click: (x, y, touch) => {
+          const id = this.#idOf(this.#hit(x, y, touch ? 12 : 3));
+          this.#cursor = id ?? this.#cursor;
+          this.#model.select(id);
+        },
+        key: (event) => this.#key(event.key),
+        passed: () => this.#hintAtZoom(),
+      }),
+    );
+    for (const type of ["focus", "blur"] as const) {
+      const listener = () => this.#redraw("moving");
+      this.#surface.addEventListener(type, listener);
+      this.#stops.push(() => this.#surface.removeEventListener(type, listener));
+    }
+  }
+
+  // --- Taking in the state and its layout
+
+  #absorb(): void {
+    const { state } = this.#model;
+    // Which way the graph flows depends on the window, so the first layout waits until it has a size.
+    if (this.#structureChanged && this.#shape !== undefined) {
+      this.#structureChanged = false;
+      this.#requestLayout();
+    }
+    if (this.#changedNodes.size > 0) {
+      this.#scene.refreshNodes(state, this.#changedNodes);
+      this.#changedNodes = new Set();
+      this.#dirty.add("nodes").add("moving");
+    }
+    if (this.#edgesChanged) {
+      this.#scene.refreshEdges(state);
+      this.#edgesChanged = false;
+      this.#dirty.add("edges").add("moving");
+    }
+  }
+
+  #requestLayout(): void {
+    const { state } = this.#model;
+    const font = `600 ${LABEL_SIZE}px ${this.#theme.font}`;
+    const measure = (text: string) => this.#text.width(text, font);
+    setHidden(this.#empty, state.nodes.size > 0);
+    const input = graphOf(state, measure, ++this.#version);
+    this.#direction = chooseDirection(input.graph, this.#window, this.#direction);
+    input.graph.direction = this.#direction;
+    this.#layouter.request(input);
+  }
+
+  /** The room that there is with the inspector closed: opening it must not turn the graph round. */
+  get #window(): { width: number; height: number } {
+    return { width: this.el.parentElement?.clientWidth || this.#camera.width, height: this.#camera.height };
+  }
+
+  #arrange(result: NamedLayout): void {
+    // Also one that is out of date already: while nodes keep coming, there may be no other for long.
+    const animate = !this.#still && result.ids.length <= TRANSITION_NODES;
+    const first = this.#scene.n === 0;
+    this.#scene.arrange(result, this.#model.state, animate);
+    this.#transition = this.#scene.progress < 1 ? performance.now() : undefined;
+    this.#marks.selected = this.#indexOf(this.#model.selected);
+    if (this.#follow) {
+      const view = this.#camera.fitted(this.#scene.bounds);
+      if (first || !animate) this.#camera.setState(view);
+      else this.#camera.animate(view, performance.now());
+    }
+    this.#redraw(...LAYERS);
+    // Out of sight nothing is redrawn, but a page that is printed or captured shows every part of itself.
+    if (!this.#onScreen) this.#paint(performance.now());
+  }
+
+  #resize(): void {
+    const { clientWidth, clientHeight } = this.#surface;
+    if (clientWidth === 0 || clientHeight === 0) return;
+    this.#camera.resize(clientWidth, clientHeight);
+    this.#ratio = globalThis.devicePixelRatio || 1;
+    for (const name of LAYERS) {
+      this.#layers[name].width = Math.round(clientWidth * this.#ratio);
+      this.#layers[name].height = Math.round(clientHeight * this.#ratio);
+    }
+    // Another shape of window may call for another direction.
+    const shape = this.#window.width / this.#window.height;
+    if (this.#shape !== undefined && Math.max(shape / this.#shape, this.#shape / shape) > RESHAPED) {
+      this.#structureChanged = true;
+    }
+    if (this.#structureChanged || this.#shape === undefined) this.#shape = shape;
+    if (this.#follow) this.#camera.setState(this.#camera.fitted(this.#scene.bounds));
+    this.#redraw(...LAYERS);
+    // A resized canvas is blank until it is drawn, so don't wait for the next frame.
+    this.#paint(performance.now());
+  }
+
+  // --- The loop
+
+  #redraw(...layers: Layer[]): void {
+    for (const name of layers) this.#dirty.add(name);
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#frame !== 0 || !this.#onScreen) return;
+    this.#frame = requestAnimationFrame((time) => {
+      this.#frame = 0;
+      if (this.#paint(time)) this.#wake();
+    });
+  }
+
+  /** Draw what is dirty; whether another frame is needed for what moves by itself. */
+  #paint(time: number): boolean {
+    this.#absorb();
+    if (this.#transition !== undefined) {
+      const t = Math.min(1, Math.max(0, (time - this.#transition) / TRANSITION_MS));
+      this.#scene.move(t);
+      if (t === 1) this.#transition = undefined;
+      for (const name of LAYERS) this.#dirty.add(name);
+    }
+    if (this.#camera.moving) {
+      this.#camera.step(time);
+      for (const name of LAYERS) this.#dirty.add(name);
+    }
+    if (this.#dirty.has("edges")) this.#draw("edges", time, drawEdges);
+    if (this.#dirty.has("nodes")) this.#draw("nodes", time, drawNodes);
+    let moving = false;
+    this.#draw("moving", time, (frame) => {
+      const focused = document.activeElement === this.#surface || this.#surface.matches(":focus");
+      const cursor = focused ? this.#indexOf(this.#cursor) : undefined;
+      moving = drawMoving(frame, { ...this.#marks, cursor });
+    });
+    this.#dirty.clear();
+    return moving || this.#camera.moving || this.#transition !== undefined;
+  }
+
+  #draw(layer: Layer, time: number, draw: (frame: Frame) => void): void {
+    const ctx = this.#layers[layer].getContext("2d");
+    if (!ctx) return;
+    const { asOf, state } = this.#model;
+    draw({
+      ctx,
+      scene: this.#scene,
+      theme: this.#theme,
+      text: this.#text,
+      view: this.#camera.getState(),
+      visible: this.#camera.visible(),
+      width: this.#camera.width,
+      height: this.#camera.height,
+      ratio: this.#ratio,
+      asOf,
+      time,
+      // A clock that stands still and a spinner that turns would contradict each other.
+      still: this.#still || this.#model.saved || this.#model.connection.phase !== "live",
+      cost: state.cost,
+    });
+  }
+
+  // --- Gestures
+
+  #look(move: () => void): void {
+    move();
+    this.#follow = false;
+    setHidden(this.#tooltip, true);
+    this.#redraw(...LAYERS);
+  }
+
+  #fly(view: ReturnType<Camera["getState"]>): void {
+    if (this.#still) this.#camera.setState(view);
+    else this.#camera.animate(view, performance.now());
+    this.#redraw(...LAYERS);
+  }
+
+  #zoom(factor: number): void {
+    this.#look(() => this.#camera.zoomAt(this.#camera.width / 2, this.#camera.height / 2, factor));
+  }
+
+  #hit(x: number, y: number, slack: number): number | undefined {
+    const { k } = this.#camera.getState();
+    return this.#scene.hit(...this.#camera.toWorld(x, y), slack / k);
+  }
+
+  #hover(x: number | undefined, y: number): void {
+    const hovered = x === undefined ? undefined : this.#hit(x, y, 2);
+    if (hovered !== this.#marks.hovered) {
+      this.#marks.hovered = hovered;
+      this.#surface.classList.toggle("dw-over", hovered !== undefined);
+      this.#redraw("moving");
+    }
+    const node = hovered === undefined ? undefined : this.#scene.nodes[hovered];
+    setHidden(this.#tooltip, !node);
+    if (!node || x === undefined) return;
+    const detail = caption(node, this.#model.state.cost, this.#model.asOf);
+    this.#tooltip.replaceChildren(
+      h("strong", {}, label(node)),
+      h("span", {}, [node.status, detail !== node.status && detail].filter(Boolean).join(" · ")),
+    );
+    const left = Math.max(8, Math.min(x + 14, this.#camera.width - this.#tooltip.offsetWidth - 8));
+    const below = y + 18 + this.#tooltip.offsetHeight < this.#camera.height;
+    this.#tooltip.style.transform = `translate(${left}px, ${below ? y + 18 : y - 12 - this.#tooltip.offsetHeight}px)`;
+  }
+
+  #key(key: string): boolean {
+    if (isArrow(key)) {
+      const i = step(this.#scene, this.#indexOf(this.#cursor ?? this.#model.selected), key);
+      if (i === undefined) return true;
+      this.#cursor = this.#scene.ids[i];
+      // With the inspector open, it follows.
+      if (this.#model.selected !== undefined) this.#model.select(this.#cursor);
+      const node = this.#scene.nodes[i];
+      if (node)
+        this.#say(
+          [label(node), node.status, caption(node, this.#model.state.cost, this.#model.asOf)]
+            .filter(Boolean)
+            .join(", "),
+        );
+      const view = this.#camera.revealing(this.#scene.box(i));
+      const now = this.#camera.getState();
+      if (view.x !== now.x || view.y !== now.y) {
+        this.#follow = false;
+        this.#fly(view);
+      }
+      this.#redraw("moving");
+      return true;
+    }
+    switch (key) {
+      case "Enter":
+      case " ":
+        if (this.#cursor !== undefined) this.#model.select(this.#cursor);
+        return true;
+      case "Escape":
+        if (this.#model.selected === undefined) return false;
+        this.#model.select(undefined);
+        return true;
+      case "f":
+      case "0":
+        this.fit();
+        return true;
+      case "+":
+      case "=":
+        this.#zoom(ZOOM_STEP);
+        return true;
+      case "-":
+        this.#zoom(1 / ZOOM_STEP);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #hintAtZoom(): void {
+    setHidden(this.#hint, false);
+    clearTimeout(this.#hintTimer);
+    this.#hintTimer = setTimeout(() => setHidden(this.#hint, true), HINT_MS);
+  }
+
+  #indexOf(id: string | undefined): number | undefined {
+    return id === undefined ? undefined : this.#scene.index.get(id);
+  }
+
+  #idOf(i: number | undefined): string | undefined {
+    return i === undefined ? undefined : this.#scene.ids[i];
+  }
+}

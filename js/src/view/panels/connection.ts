@@ -1,0 +1,42 @@
+// The state of the connection, in words, next to the state of the run: how much of what is seen can be believed.
+
+import { h, setText } from "../dom";
+import { ago } from "../format";
+import { freshness } from "../freshness";
+import type { Model, Panel } from "../model";
+
+export class ConnectionPanel implements Panel {
+  readonly #model: Model;
+  readonly #text = h("span", { class: "dw-connection-text" });
+  readonly #age = h("span", { class: "dw-muted dw-age" });
+  readonly el = h(
+    "div",
+    { class: "dw-connection", role: "status" },
+    h("i", { class: "dw-signal" }),
+    this.#text,
+    this.#age,
+  );
+
+  readonly #root: HTMLElement;
+
+  /** `root` is told the tone too: a picture that may be out of date is dimmed. */
+  constructor(model: Model, root: HTMLElement) {
+    this.#model = model;
+    this.#root = root;
+  }
+
+  update(): void {
+    const { connection, now, saved } = this.#model;
+    const { tone, text, detail } = freshness(connection, now);
+    this.el.dataset.tone = this.#root.dataset.tone = tone;
+    this.el.title = detail;
+    setText(this.#text, saved ? `saved picture · ${text}` : text);
+    const old =
+      tone !== "live" && !saved && connection.seenAt !== undefined ? `seen ${ago(now - connection.seenAt)}` : "";
+    setText(this.#age, old);
+  }
+
+  tick(): void {
+    this.update();
+  }
+}

@@ -1,0 +1,55 @@
+// The errors that the run reported, newest first.
+
+import type { Fault } from "../../store";
+import { button, h, setHidden, setText } from "../dom";
+import { timeOfDay } from "../format";
+import type { Model, Panel } from "../model";
+import { label } from "../status";
+import { pretty } from "./value";
+
+const SHOWN = 20;
+
+export class ErrorsPanel implements Panel {
+  readonly #model: Model;
+  readonly #find: (nodeId: string) => void;
+  readonly #summary = h("summary", {});
+  readonly #list = h("ul", { class: "dw-error-list" });
+  readonly el = h("details", { class: "dw-errors", hidden: true }, this.#summary, this.#list);
+  #shown: readonly Fault[] = [];
+
+  constructor(model: Model, find: (nodeId: string) => void) {
+    this.#model = model;
+    this.#find = find;
+  }
+
+  update(): void {
+    const { errors } = this.#model.state;
+    if (errors === this.#shown) return;
+    // The first error opens the list; from then on it is as the reader left it.
+    if (this.#shown.length === 0 && errors.length > 0) this.el.open = true;
+    this.#shown = errors;
+    setHidden(this.el, errors.length === 0);
+    setText(this.#summary, errors.length === 1 ? "1 error" : `${errors.length} errors`);
+    const rest = errors.length - SHOWN;
+    this.#list.replaceChildren(
+      ...errors
+        .slice(-SHOWN)
+        .reverse()
+        .map((fault) => this.#item(fault)),
+    );
+    if (rest > 0) this.#list.append(h("li", { class: "dw-muted" }, `and ${rest} before these`));
+  }
+
+  #item({ message, node_id, code, detail, at }: Fault): HTMLElement {
+    const name = node_id === undefined ? undefined : label(this.#model.state.nodes.get(node_id) ?? { id: node_id });
+    return h(
+      "li",
+      {},
+      at !== undefined && h("time", { class: "dw-muted" }, timeOfDay(at, this.#model.now)),
+      name !== undefined && node_id !== undefined && button(name, () => this.#find(node_id), { class: "dw-link" }),
+      code && h("span", { class: "dw-badge" }, code),
+      h("span", { class: "dw-error-text" }, pretty(message, 2000)),
+      detail !== undefined && detail !== null && h("pre", { tabindex: 0 }, pretty(detail, 4000)),
+    );
+  }
+}

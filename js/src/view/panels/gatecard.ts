@@ -1,0 +1,280 @@
+// One gate that waits for a person. The card lives as long as the gate is open, so what was typed stays; it says what
+// became of a decision, and never that it is made before the server has said so.
+
+import type { HumanDecision } from "../../protocol";
+import type { Gate } from "../../store";
+import { button, enable, h, setHidden, setText } from "../dom";
+import { clock } from "../format";
+import { iconElement } from "../graph/icons";
+import { commandId, type Model } from "../model";
+import { label } from "../status";
+import { markdown } from "./markdown";
+import { brief, pretty } from "./value";
+
+type Verdict = HumanDecision["decision"];
+
+const URGENT_MS = 60_000;
+const VERB: Readonly<Record<Verdict, string>> = { approve: "approval", reject: "rejection", modify: "modification" };
+const AT_DEADLINE = { fail: "Fails", reject: "Rejected", approve: "Approved", default: "Takes the default" } as const;
+
+export class GateCard {
+  readonly el: HTMLElement;
+  gate: Gate;
+  /** Why the last decision was refused; the panel keeps it when the card goes. */
+  refusal = "";
+  readonly #model: Model;
+  readonly #title = h("h3", {});
+  readonly #countdown = h("span", { class: "dw-countdown" });
+  readonly #where: HTMLButtonElement;
+  readonly #content = h("div", { class: "dw-gate-content" });
+  readonly #options = h("div", { class: "dw-options", role: "radiogroup", "aria-label": "Options", hidden: true });
+  readonly #editor = h("textarea", {
+    class: "dw-field dw-code",
+    rows: 6,
+    spellcheck: "false",
+    "aria-label": "The modified value",
+  });
+  readonly #invalid = h("p", { class: "dw-invalid", role: "alert", hidden: true });
+  readonly #edit = h("div", { class: "dw-edit", hidden: true }, this.#editor, this.#invalid);
+  readonly #feedback = h("textarea", {
+    class: "dw-field",
+    rows: 1,
+    placeholder: "Feedback (optional)",
+    "aria-label": "Feedback",
+  });
+  readonly #status = h("p", { class: "dw-gate-status", role: "status" });
+  readonly #approve = button("Approve", () => this.#decide("approve"), { class: "dw-button dw-primary" });
+  readonly #modify = button("Modify…", () => this.#open(true), { class: "dw-button" });
+  readonly #reject = button("Reject", () => this.#decide("reject"), { class: "dw-button dw-danger-text" });
+  readonly #submit = button("Send modification", () => this.#decide("modify"), { class: "dw-button dw-primary" });
+  readonly #back = button("Back", () => this.#open(false), { class: "dw-button" });
+  #shown = "";
+  /** The value is text, edited as text; else it is edited as JSON. */
+  #plain = false;
+  #editing = false;
+  #accepted = "";
+
+  constructor(model: Model, gate: Gate, find: (nodeId: string) => void) {
+    this.#model = model;
+    this.gate = gate;
+    this.#where = button("", () => find(this.gate.node_id), { class: "dw-link", title: "Show the node" });
+    this.el = h(
+      "article",
+      { class: "dw-gate", "data-gate": gate.gate_id },
+      h("header", {}, iconElement("waiting"), this.#title, this.#where, this.#countdown),
+      this.#content,
+      this.#options,
+      this.#edit,
+      this.#feedback,
+      h("footer", {}, this.#approve, this.#submit, this.#modify, this.#back, this.#reject, this.#status),
+    );
+    this.#editor.addEventListener("input", () => this.#complain(""));
+    this.#editor.addEventListener("keydown", (event) => event.stopPropagation());
+    this.#feedback.addEventListener("keydown", (event) => event.stopPropagation());
+    this.update(gate);
+  }
+
+  /** Whether something was typed or chosen that would be lost with the card. */
+  get touched(): boolean {
+    return this.#feedback.value.trim() !== "" || this.#editing;
+  }
+
+  get title(): string {
+    return this.gate.presentation.title ?? `${this.#nodeLabel()} needs a decision`;
+  }
+
+  update(gate: Gate): void {
+    this.gate = gate;
+    // An engine may open the same gate again: what is the same stays untouched.
+    const shown = JSON.stringify(gate.presentation);
+    if (shown !== this.#shown) {
+      this.#shown = shown;
+      this.#present();
+    }
+    setText(this.#where, gate.instance ? `${this.#nodeLabel()} · ${gate.instance}` : this.#nodeLabel());
+    this.#refresh();
+    this.tick();
+  }
+
+  tick(): void {
+    const { deadline, on_timeout } = this.gate.presentation;
+    setHidden(this.#countdown, typeof deadline !== "number");
+    if (typeof deadline !== "number") return;
+    const left = deadline - this.#model.asOf;
+    const what = on_timeout ? AT_DEADLINE[on_timeout] : "Expires";
+    setText(this.#countdown, left > 0 ? `${what} in ${clock(left)}` : "Deadline passed");
+    this.#countdown.classList.toggle("dw-urgent", left < URGENT_MS);
+  }
+
+  #nodeLabel(): string {
+    return label(this.#model.state.nodes.get(this.gate.node_id) ?? { id: this.gate.node_id });
+  }
+
+  #allowed(): ReadonlySet<Verdict> {
+    return new Set(this.gate.presentation.allowed ?? ["approve", "reject", "modify"]);
+  }
+
+  #present(): void {
+    const { body, data, options, assignees, required, default: standard } = this.gate.presentation;
+    setText(this.#title, this.title);
+    this.#content.replaceChildren();
+    if (body) this.#content.append(markdown(body));
+    if (data !== undefined && data !== null) {
+      const name = "Under review";
+      this.#content.append(
+        h(
+          "details",
+          { open: true },
+          h("summary", {}, name),
+          h("pre", { tabindex: 0, "aria-label": name }, pretty(data)),
+        ),
+      );
+    }
+    const whom = [
+      assignees?.length ? `For ${assignees.join(", ")}.` : "",
+      (required ?? 1) > 1 ? `Needs ${required} approvals.` : "",
+    ].filter(Boolean);
+    if (whom.length > 0) this.#content.append(h("p", { class: "dw-muted" }, whom.join(" ")));
+    this.#choices(options ?? []);
+    if (!this.#editing) {
+      const seed = data ?? standard;
+      this.#plain = typeof seed === "string";
+      this.#editor.value = seed === undefined || seed === null ? "" : pretty(seed, Number.POSITIVE_INFINITY);
+    }
+    const allowed = this.#allowed();
+    if (allowed.size === 1 && allowed.has("modify")) this.#editing = true;
+  }
+
+  #choices(options: readonly unknown[]): void {
+    const before = this.#chosen();
+    this.#options.replaceChildren(
+      ...options.map((option, i) => {
+        const input = h("input", {
+          type: "radio",
+          name: `dw-option-${this.gate.gate_id}`,
+          value: i,
+          onchange: () => this.#refresh(),
+        });
+        input.checked = i === before;
+        return h("label", {}, input, h("span", {}, optionLabel(option)));
+      }),
+    );
+    setHidden(this.#options, options.length === 0);
+  }
+
+  #chosen(): number | undefined {
+    const checked = this.#options.querySelector<HTMLInputElement>("input:checked");
+    return checked ? Number(checked.value) : undefined;
+  }
+
+  #refresh(): void {
+    const allowed = this.#allowed();
+    const onlyModify = allowed.size === 1;
+    setHidden(this.#edit, !this.#editing);
+    setHidden(this.#approve, this.#editing || !allowed.has("approve"));
+    setHidden(this.#modify, this.#editing || !allowed.has("modify"));
+    setHidden(this.#reject, this.#editing || !allowed.has("reject"));
+    setHidden(this.#submit, !this.#editing);
+    setHidden(this.#back, !this.#editing || onlyModify);
+    const { state, text } = this.#standing();
+    const blocked = this.#blocked() ?? (state === "idle" || state === "refused" ? undefined : text);
+    const unchosen = !this.#options.hidden && this.#chosen() === undefined ? "Choose an option first." : undefined;
+    enable(this.#approve, blocked ?? unchosen);
+    for (const each of [this.#modify, this.#reject, this.#submit]) enable(each, blocked);
+    for (const field of [this.#editor, this.#feedback]) field.readOnly = blocked !== undefined;
+    this.el.dataset.standing = state;
+    setText(this.#status, text || (this.#blocked() ?? ""));
+  }
+
+  /** Where the decision on this gate stands, in a word and a sentence. */
+  #standing(): { state: "idle" | "queued" | "sent" | "accepted" | "refused"; text: string } {
+    const { gate_id, node_id } = this.gate;
+    const own = this.#model.pending.find(
+      ({ command }) =>
+        command.type === "human_decision" &&
+        (command.gate_id ? command.gate_id === gate_id : command.node_id === node_id),
+    );
+    if (own && own.command.type === "human_decision") {
+      const what = VERB[own.command.decision];
+      return own.state === "queued"
+        ? { state: "queued", text: `Not yet sent: your ${what} goes out once the connection is back.` }
+        : { state: "sent", text: `Your ${what} is sent, waiting for confirmation…` };
+    }
+    if (this.refusal) return { state: "refused", text: this.refusal };
+    return this.#accepted ? { state: "accepted", text: this.#accepted } : { state: "idle", text: "" };
+  }
+
+  /** Why nothing can be decided here at all. Being offline is no reason: a decision waits to be sent. */
+  #blocked(): string | undefined {
+    const { connection, saved, state } = this.#model;
+    if (saved) return "This is a saved picture: nothing can be decided in it.";
+    if (connection.role === "view") return "You may watch, not decide.";
+    if (state.capabilities?.gate === "none") return "This engine takes no decisions.";
+    if (connection.phase === "stopped") return "Disconnected: a decision would not arrive.";
+    return undefined;
+  }
+
+  #open(editing: boolean): void {
+    this.#editing = editing;
+    this.#complain("");
+    this.#refresh();
+    if (editing) this.#editor.focus();
+    else this.#modify.focus();
+  }
+
+  #complain(text: string): void {
+    setText(this.#invalid, text);
+    setHidden(this.#invalid, text === "");
+    this.#editor.setAttribute("aria-invalid", String(text !== ""));
+  }
+
+  #decide(decision: Verdict): void {
+    const command: HumanDecision = {
+      type: "human_decision",
+      id: commandId(),
+      node_id: this.gate.node_id,
+      gate_id: this.gate.gate_id,
+      decision,
+      source: "widget",
+    };
+    const feedback = this.#feedback.value.trim();
+    if (feedback) command.feedback = feedback;
+    if (decision === "modify") {
+      try {
+        command.value = this.#plain ? this.#editor.value : JSON.parse(this.#editor.value);
+      } catch (error) {
+        const why = this.#editor.value.trim() === "" ? "It is empty" : (error as Error).message;
+        this.#complain(`Not sent: the value must be JSON. ${why}.`);
+        this.#editor.focus();
+        return;
+      }
+    } else if (decision === "approve") {
+      const chosen = this.#chosen();
+      if (chosen !== undefined) command.value = this.gate.presentation.options?.[chosen];
+    }
+    this.refusal = this.#accepted = "";
+    this.#model.send(command).then((ack) => {
+      if (!ack.ok) this.refusal = refused(ack.message, ack.code, ack.winner);
+      else if (ack.code === "unconfirmed") this.#accepted = "Sent. This server confirms nothing: watch the node.";
+      else this.#accepted = `Your ${VERB[decision]} is accepted.`;
+      this.#refresh();
+    });
+    this.#refresh();
+  }
+}
+
+type Winner = { decision: Verdict; by: string } | null | undefined;
+
+function refused(message: string | null | undefined, code: string | null | undefined, winner: Winner): string {
+  if (code === "already_decided" && winner) return `Refused: ${winner.by} has already decided (${winner.decision}).`;
+  return `Refused: ${message ?? code ?? "the server gave no reason"}`;
+}
+
+function optionLabel(option: unknown): string {
+  if (typeof option === "object" && option !== null) {
+    const named = option as { label?: unknown; title?: unknown; name?: unknown };
+    const name = named.label ?? named.title ?? named.name;
+    if (typeof name === "string") return name;
+  }
+  return brief(option, 80);
+}

@@ -1,0 +1,85 @@
+// All gates that wait for a person, above the graph where they can't be missed. Keyed by gate_id: a gate that is opened
+// again is the same card.
+
+import { button, h, setHidden, setText } from "../dom";
+import type { Model, Panel } from "../model";
+import { GateCard } from "./gatecard";
+
+/** More cards than this are counted, not drawn; the next one comes up as soon as one is answered. */
+const CARDS = 12;
+
+export class GatesPanel implements Panel {
+  readonly #model: Model;
+  readonly #find: (nodeId: string) => void;
+  readonly #cards = new Map<string, GateCard>();
+  readonly #list = h("div", { class: "dw-gate-list" });
+  readonly #more = h("p", { class: "dw-muted", hidden: true });
+  readonly #notices = h("div", { class: "dw-notices", role: "status" });
+  readonly el = h(
+    "section",
+    { class: "dw-gates", "aria-label": "Decisions needed", hidden: true },
+    this.#notices,
+    this.#list,
+    this.#more,
+  );
+
+  constructor(model: Model, find: (nodeId: string) => void) {
+    this.#model = model;
+    this.#find = find;
+  }
+
+  update(): void {
+    const { gates } = this.#model.state;
+    for (const [id, card] of this.#cards) {
+      if (gates.has(id)) continue;
+      this.#cards.delete(id);
+      card.el.remove();
+      this.#farewell(id, card);
+    }
+    for (const gate of gates.values()) {
+      const card = this.#cards.get(gate.gate_id);
+      if (card) card.update(gate);
+      else if (this.#cards.size < CARDS) {
+        const made = new GateCard(this.#model, gate, this.#find);
+        this.#cards.set(gate.gate_id, made);
+        this.#list.append(made.el);
+      }
+    }
+    const hidden = gates.size - this.#cards.size;
+    setHidden(this.#more, hidden === 0);
+    setText(this.#more, `${hidden} more wait after these.`);
+    this.#show();
+  }
+
+  tick(): void {
+    for (const card of this.#cards.values()) card.tick();
+  }
+
+  /** What a person would miss with the card: that their decision was refused, or that someone else was faster. */
+  #farewell(id: string, card: GateCard): void {
+    const made = this.#model.state.decisions.findLast((decision) => decision.gate_id === id);
+    if (card.refusal) this.#notice(`${card.title}: ${card.refusal}`);
+    else if (card.touched && made && card.el.dataset.standing === "idle") {
+      this.#notice(`${card.title}: ${made.by} has decided (${made.decision}) before you sent yours.`);
+    }
+  }
+
+  #notice(text: string): void {
+    const notice = h("p", {}, h("span", {}, text));
+    notice.append(
+      button(
+        "Dismiss",
+        () => {
+          notice.remove();
+          this.#show();
+        },
+        { class: "dw-link" },
+      ),
+    );
+    this.#notices.append(notice);
+  }
+
+  #show(): void {
+    setHidden(this.el, this.#cards.size === 0 && this.#notices.childElementCount === 0);
+  }
+}

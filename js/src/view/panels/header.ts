@@ -1,0 +1,85 @@
+// The first line: which DAG, how its run is doing, how many nodes are in which state, for how long.
+
+import type { NodeStatus, RunStatus } from "../../store";
+import { h, setHidden, setText } from "../dom";
+import { clock, count, duration } from "../format";
+import { iconElement } from "../graph/icons";
+import type { Model, Panel } from "../model";
+import { over, STATUSES } from "../status";
+
+const WORDS: Readonly<Record<RunStatus, string>> = {
+  pending: "Not started",
+  running: "Running",
+  pausing: "Pausing…",
+  paused: "Paused",
+  resuming: "Resuming…",
+  cancelling: "Cancelling…",
+  completed: "Completed",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
+
+/** The status of a node that looks like the run's. */
+const LOOKS: Readonly<Record<RunStatus, NodeStatus>> = {
+  pending: "pending",
+  running: "running",
+  pausing: "running",
+  paused: "pending",
+  resuming: "running",
+  cancelling: "cancelled",
+  completed: "completed",
+  failed: "failed",
+  cancelled: "cancelled",
+};
+
+export class HeaderPanel implements Panel {
+  readonly #model: Model;
+  readonly #word = h("span", { class: "dw-word" });
+  readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
+  readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by state" });
+  readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
+  readonly el: HTMLElement;
+
+  constructor(model: Model) {
+    this.#model = model;
+    for (const status of STATUSES) {
+      const number = h("b", {});
+      const el = h("li", { title: status, hidden: true }, iconElement(status), number, h("span", {}, status));
+      this.#chips.set(status, { el, number });
+      this.#counts.append(el);
+    }
+    this.el = h(
+      "div",
+      { class: "dw-header" },
+      h(
+        "div",
+        { class: "dw-title" },
+        h("span", { class: "dw-name", title: model.dagId }, model.dagId),
+        this.#word,
+        this.#elapsed,
+      ),
+      this.#counts,
+    );
+  }
+
+  update(): void {
+    const { state, tally } = this.#model;
+    const waiting = state.status === "running" && state.gates.size > 0;
+    this.#word.dataset.status = waiting ? "waiting" : LOOKS[state.status];
+    setText(this.#word, waiting ? "Waiting for you" : WORDS[state.status]);
+    for (const [status, { el, number }] of this.#chips) {
+      const value = tally.counts[status];
+      setHidden(el, value === 0);
+      setText(number, count(value));
+    }
+    this.tick();
+  }
+
+  tick(): void {
+    const { state, asOf } = this.#model;
+    const { started_at } = state;
+    const ended = over(state.status) ? state.ended_at : undefined;
+    const ms = started_at === undefined ? undefined : (ended ?? asOf) - started_at;
+    setText(this.#elapsed, ms === undefined ? "" : ended === undefined ? clock(ms) : duration(ms));
+  }
+}

@@ -1,0 +1,161 @@
+// What is known of the selected node: its state, what it costs and took, what it gave, what went wrong.
+
+import type { Execution, Node } from "../../store";
+import { button, type Child, h } from "../dom";
+import { clock, metric, percent, timeOfDay, words } from "../format";
+import { spent, took } from "../graph/caption";
+import { iconElement } from "../graph/icons";
+import type { Model, Panel } from "../model";
+import { countsText, label, STATUSES, settled } from "../status";
+import { pretty } from "./value";
+
+const INSTANCES = 100;
+const LOG_LINES = 200;
+
+export class InspectorPanel implements Panel {
+  readonly #model: Model;
+  readonly #body = h("div", { class: "dw-inspector-body" });
+  readonly #title = h("h3", {});
+  readonly el: HTMLElement;
+  readonly #seconds = h("dd", {});
+  #shown: Node | undefined;
+  #cost: unknown;
+
+  constructor(model: Model, close: () => void) {
+    this.#model = model;
+    this.el = h(
+      "aside",
+      {
+        class: "dw-inspector",
+        "aria-label": "Inspector",
+        hidden: true,
+        onkeydown: (event: KeyboardEvent) => event.key === "Escape" && close(),
+      },
+      h("header", {}, this.#title, button("×", close, { class: "dw-close", "aria-label": "Close the inspector" })),
+      this.#body,
+    );
+  }
+
+  update(): void {
+    const { state, selected } = this.#model;
+    const node = selected === undefined ? undefined : state.nodes.get(selected);
+    this.el.hidden = node === undefined;
+    if (!node) {
+      this.#shown = undefined;
+      return;
+    }
+    const cost = state.cost?.by_node?.[node.id];
+    // The instances' map is the same one when one of them changes, but then the node is another.
+    if (node === this.#shown && cost === this.#cost) return;
+    const scroll = node.id === this.#shown?.id ? this.#body.scrollTop : 0;
+    const open = this.#openSections(node.id === this.#shown?.id);
+    this.#shown = node;
+    this.#cost = cost;
+    this.#title.textContent = label(node);
+    this.#title.title = node.id;
+    this.#body.replaceChildren(
+      ...this.#sections(node).filter((part): part is HTMLElement => part instanceof HTMLElement),
+    );
+    for (const [name, was] of open) {
+      const section = this.#body.querySelector<HTMLDetailsElement>(`details[data-name="${name}"]`);
+      if (section) section.open = was;
+    }
+    this.#body.scrollTop = scroll;
+    this.tick();
+  }
+
+  tick(): void {
+    const node = this.#shown;
+    if (!node || node.started_at === undefined || settled(node.status)) return;
+    this.#seconds.textContent = clock(this.#model.asOf - node.started_at);
+  }
+
+  #openSections(same: boolean): [string, boolean][] {
+    if (!same) return [];
+    return [...this.#body.querySelectorAll("details")].map((section) => [section.dataset.name ?? "", section.open]);
+  }
+
+  #sections(node: Node): Child[] {
+    return [
+      h(
+        "p",
+        { class: "dw-state" },
+        iconElement(node.status, node.reason),
+        h("b", { "data-status": node.status }, node.status),
+        node.native && h("span", { class: "dw-badge", title: "The engine's own word" }, node.native),
+        (node.attempt ?? 1) > 1 && h("span", { class: "dw-badge" }, `attempt ${node.attempt}`),
+      ),
+      node.description && h("p", {}, node.description),
+      node.message && h("p", {}, node.message),
+      node.reason && node.reason !== node.message && h("p", { class: "dw-muted" }, node.reason),
+      this.#facts(node),
+      node.error && section("error", "Error", errorText(node.error)),
+      node.output !== undefined && section("output", "Output", block(pretty(node.output))),
+      node.instances &&
+        section("instances", `Instances ${node.counts ? countsText(node.counts) : ""}`, instanceList(node.instances)),
+      node.logs && section("log", "Log", block(node.logs.slice(-LOG_LINES).join("\n"))),
+    ];
+  }
+
+  #facts(node: Node): HTMLElement {
+    const { state, now } = this.#model;
+    const list = h("dl", { class: "dw-facts" });
+    const fact = (name: string, value: string | HTMLElement | undefined) => {
+      if (value === undefined) return;
+      list.append(h("dt", {}, name), typeof value === "string" ? h("dd", {}, value) : value);
+    };
+    if (node.progress !== undefined && node.status === "running") fact("progress", percent(node.progress));
+    if (settled(node.status)) fact("duration", took(node));
+    else if (node.started_at !== undefined) fact("running for", this.#seconds);
+    if (node.started_at !== undefined) fact("started", timeOfDay(node.started_at, now));
+    fact("cost", spent(node, state.cost));
+    for (const [name, value] of Object.entries(node.metrics ?? {})) {
+      if (name !== "duration_ms" && name !== "cost") fact(words(name), metric(name, value, state.cost?.currency));
+    }
+    if (node.kind) fact("kind", node.kind);
+    if (node.group) fact("group", node.group.replaceAll("/", " / "));
+    if (label(node) !== node.id) fact("id", node.id);
+    return list;
+  }
+}
+
+function section(name: string, title: string, content: HTMLElement): HTMLElement {
+  return h("details", { open: true, "data-name": name, class: `dw-section-${name}` }, h("summary", {}, title), content);
+}
+
+function block(text: string): HTMLElement {
+  return h("pre", { tabindex: 0 }, text);
+}
+
+/** The summary large, the traceback below it. */
+function errorText(error: string): HTMLElement {
+  const end = error.indexOf("\n");
+  if (end < 0) return h("p", { class: "dw-error-text" }, error);
+  return h("div", {}, h("p", { class: "dw-error-text" }, error.slice(0, end)), block(pretty(error.slice(end + 1))));
+}
+
+/** What needs attention first, and no more of them than can be read. */
+function instanceList(instances: Record<string, Execution>): HTMLElement {
+  const all = Object.entries(instances);
+  const list = h("ul", { class: "dw-instances" });
+  let left = INSTANCES;
+  for (const status of STATUSES) {
+    for (const [name, execution] of all) {
+      if (left === 0) break;
+      if (execution.status !== status) continue;
+      left--;
+      const aside = execution.error?.split("\n", 1)[0] ?? execution.message ?? took(execution);
+      list.append(
+        h(
+          "li",
+          {},
+          iconElement(status, execution.reason),
+          h("span", { title: name }, name),
+          h("small", { title: aside }, aside),
+        ),
+      );
+    }
+  }
+  if (all.length > INSTANCES) list.append(h("li", { class: "dw-muted" }, `and ${all.length - INSTANCES} more`));
+  return list;
+}

@@ -1,0 +1,104 @@
+// The view: a shell with a graph and panels around it, all of one store and stream. Nothing here opens a socket.
+
+import { h } from "./dom";
+import { Graph } from "./graph/graph";
+import { applyTheme, makeTheme, readHost, watchHost } from "./graph/theme";
+import { Model, type Panel, type ViewOptions } from "./model";
+import { Announcer } from "./panels/announcer";
+import { ConnectionPanel } from "./panels/connection";
+import { ControlsPanel } from "./panels/controls";
+import { CostPanel } from "./panels/costbar";
+import { ErrorsPanel } from "./panels/errors";
+import { GatesPanel } from "./panels/gates";
+import { HeaderPanel } from "./panels/header";
+import { InspectorPanel } from "./panels/inspector";
+import { ResultsPanel } from "./panels/results";
+import styles from "./styles.css";
+
+export type { ViewOptions } from "./model";
+
+const TICK_MS = 1000;
+
+/** Draw a live view of a DAG into `el`; returns how to take it down. */
+export function mountView(el: HTMLElement, options: ViewOptions): () => void {
+  const model = new Model(options);
+  // JupyterLab binds single keys: what is pressed in here is not meant for the notebook.
+  const root = h("div", { class: "dagwidget", "data-lm-suppress-shortcuts": "true" });
+  el.append(root);
+  let theme = makeTheme(readHost(root));
+  applyTheme(root, theme);
+
+  const announcer = new Announcer(model);
+  const graph = new Graph(model, theme, (text) => announcer.say(text));
+  const find = (id: string) => {
+    model.select(id);
+    graph.reveal(id);
+  };
+  const header = new HeaderPanel(model);
+  const connection = new ConnectionPanel(model, root);
+  const controls = new ControlsPanel(model);
+  const cost = new CostPanel(model);
+  const gates = new GatesPanel(model, find);
+  const inspector = new InspectorPanel(model, () => {
+    model.select(undefined);
+    graph.el.querySelector<HTMLElement>(".dw-surface")?.focus();
+  });
+  const results = new ResultsPanel(model);
+  const errors = new ErrorsPanel(model, find);
+  const panels: Panel[] = [header, connection, controls, cost, gates, graph, inspector, results, errors, announcer];
+
+  // Written as text, so that the widget is one file and no host needs to know of it.
+  const style = h("style");
+  style.textContent = styles;
+  root.append(
+    style,
+    h(
+      "div",
+      { class: "dw-shell" },
+      h("div", { class: "dw-top" }, header.el, h("div", { class: "dw-bar" }, connection.el, controls.el)),
+      cost.el,
+      gates.el,
+      h("div", { class: "dw-main" }, graph.el, inspector.el),
+      results.el,
+      errors.el,
+      announcer.el,
+    ),
+  );
+
+  // However many batches arrive, the panels are written once a frame.
+  let frame = 0;
+  const refresh = () => {
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      for (const panel of panels) panel.update();
+    });
+  };
+  const retheme = () => {
+    const next = makeTheme(readHost(root));
+    if (JSON.stringify(next) === JSON.stringify(theme)) return;
+    theme = next;
+    applyTheme(root, theme);
+    graph.setTheme(theme);
+  };
+  const stops = [
+    options.store.subscribe((change) => {
+      graph.changed(model.changed(change));
+      refresh();
+    }),
+    options.stream.subscribe(refresh),
+    watchHost(retheme),
+  ];
+  model.onSelect(refresh);
+  const timer = setInterval(() => {
+    if (!document.hidden) for (const panel of panels) panel.tick?.();
+  }, TICK_MS);
+  for (const panel of panels) panel.update();
+
+  return () => {
+    clearInterval(timer);
+    cancelAnimationFrame(frame);
+    for (const stop of stops) stop();
+    for (const panel of panels) panel.close?.();
+    root.remove();
+  };
+}

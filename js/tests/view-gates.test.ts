@@ -1,0 +1,213 @@
+// @vitest-environment jsdom
+import { beforeEach, expect, test, vi } from "vitest";
+import type { HumanDecision, Presentation } from "../src/protocol";
+import type { Gate } from "../src/store";
+import { Model } from "../src/view/model";
+import { GatesPanel } from "../src/view/panels/gates";
+import { Fake, NOW, runningState } from "./view-helpers";
+
+function gate(presentation: Presentation, more: Partial<Gate> = {}): Gate {
+  return { gate_id: "review:1", node_id: "review", presentation, ...more };
+}
+
+function open(...gates: Gate[]) {
+  const fake = new Fake(runningState([{ id: "review", status: "waiting", label: "Review" }], gates));
+  const find = vi.fn();
+  const panel = new GatesPanel(new Model(fake.options, () => NOW), find);
+  panel.update();
+  document.body.replaceChildren(panel.el);
+  const all = <E extends Element>(selector: string) => [...panel.el.querySelectorAll<E>(selector)];
+  return {
+    fake,
+    find,
+    panel,
+    all,
+    named: (name: string) =>
+      all<HTMLButtonElement>("button").find((it) => it.textContent === name && !it.hidden) as HTMLButtonElement,
+    feedback: () => panel.el.querySelector<HTMLTextAreaElement>("[aria-label=Feedback]")!,
+    editor: () => panel.el.querySelector<HTMLTextAreaElement>(".dw-code")!,
+    status: () => panel.el.querySelector(".dw-gate-status")!.textContent,
+    sent: () => fake.sent[0] as HumanDecision,
+  };
+}
+
+beforeEach(() => document.body.replaceChildren());
+
+test("a gate shows its title, its body as Markdown and the data under review", () => {
+  const { panel } = open(gate({ title: "Ship it?", body: "Has **3** files", data: { files: 3 } }));
+  expect(panel.el.hidden).toBe(false);
+  expect(panel.el.querySelector("h3")!.textContent).toBe("Ship it?");
+  expect(panel.el.querySelector("strong")!.textContent).toBe("3");
+  expect(panel.el.querySelector("pre")!.textContent).toBe('{\n  "files": 3\n}');
+});
+
+test("what was typed survives an update and the same gate being opened again", () => {
+  const first = gate({ title: "Ship it?", data: 1 });
+  const { fake, panel, named, feedback, editor } = open(first);
+  feedback().value = "needs a test";
+  named("Modify…").click();
+  editor().value = "42";
+  const [before, typed] = [feedback(), editor()];
+  fake.state = runningState([], [structuredClone(first)]);
+  panel.update();
+  expect(feedback()).toBe(before);
+  expect(editor()).toBe(typed);
+  expect([feedback().value, editor().value]).toEqual(["needs a test", "42"]);
+});
+
+test("only the decisions that the gate allows are offered", () => {
+  const { named } = open(gate({ allowed: ["approve"] }));
+  expect(named("Approve")).toBeDefined();
+  expect(named("Reject")).toBeUndefined();
+  expect(named("Modify…")).toBeUndefined();
+});
+
+test("without a word on what is allowed, all three decisions are offered", () => {
+  const { named } = open(gate({}));
+  for (const name of ["Approve", "Reject", "Modify…"]) expect(named(name)).toBeDefined();
+});
+
+test("a gate that only takes a modification shows its editor at once", () => {
+  const { named, editor } = open(gate({ allowed: ["modify"], default: { n: 1 } }));
+  expect(named("Send modification")).toBeDefined();
+  expect(named("Back")).toBeUndefined();
+  expect(JSON.parse(editor().value)).toEqual({ n: 1 });
+});
+
+test("a decision carries the gate's id and the feedback", () => {
+  const { named, feedback, sent } = open(gate({}));
+  feedback().value = "  looks good ";
+  named("Approve").click();
+  expect(sent()).toMatchObject({
+    type: "human_decision",
+    node_id: "review",
+    gate_id: "review:1",
+    decision: "approve",
+    feedback: "looks good",
+    source: "widget",
+  });
+  expect(sent().id).toMatch(/^[0-9a-f-]{36}$/);
+});
+
+test("a modification that is not JSON is not sent, and the reason is shown", () => {
+  const { fake, panel, named, editor } = open(gate({ data: { n: 1 } }));
+  named("Modify…").click();
+  editor().value = "{n: 2";
+  named("Send modification").click();
+  const alert = panel.el.querySelector<HTMLElement>("[role=alert]")!;
+  expect(fake.sent).toEqual([]);
+  expect(alert.hidden).toBe(false);
+  expect(alert.textContent).toContain("must be JSON");
+  expect(editor().getAttribute("aria-invalid")).toBe("true");
+  editor().dispatchEvent(new Event("input"));
+  expect(alert.hidden).toBe(true);
+});
+
+test("a modification keeps its JSON types, and text is edited as text", () => {
+  const typed = open(gate({ data: { n: 1 } }));
+  typed.named("Modify…").click();
+  typed.editor().value = '{"n": 2.5, "ok": true}';
+  typed.named("Send modification").click();
+  expect(typed.sent().value).toEqual({ n: 2.5, ok: true });
+  const plain = open(gate({ data: "dear reader" }));
+  plain.named("Modify…").click();
+  plain.editor().value = "Dear {reader";
+  plain.named("Send modification").click();
+  expect(plain.sent().value).toBe("Dear {reader");
+});
+
+test("with options, one must be chosen, and it is what is sent", () => {
+  const { fake, all, named, sent } = open(gate({ options: ["staging", { label: "Production", value: "prod" }] }));
+  named("Approve").click();
+  expect(fake.sent).toEqual([]);
+  expect(named("Approve").title).toContain("Choose an option");
+  all<HTMLInputElement>("input[type=radio]")[1]!.click();
+  named("Approve").click();
+  expect(sent().value).toEqual({ label: "Production", value: "prod" });
+});
+
+test("a decision is not called made before the server has said so", async () => {
+  const { fake, panel, named, status } = open(gate({}));
+  named("Approve").click();
+  expect(status()).toBe("Your approval is sent, waiting for confirmation…");
+  expect(panel.el.textContent).not.toContain("accepted");
+  expect(named("Reject").getAttribute("aria-disabled")).toBe("true");
+  await fake.acknowledge({});
+  expect(status()).toBe("Your approval is accepted.");
+});
+
+test("a decision made while offline is shown as not yet sent", () => {
+  const { fake, named, status } = open(gate({}));
+  fake.connect({ phase: "waiting", retryAt: NOW + 4000 });
+  named("Reject").click();
+  expect(fake.sent).toHaveLength(1);
+  expect(status()).toContain("Not yet sent");
+});
+
+test("a second click while a decision is under way sends nothing", () => {
+  const { fake, named } = open(gate({}));
+  named("Approve").click();
+  named("Approve").click();
+  named("Reject").click();
+  expect(fake.sent).toHaveLength(1);
+});
+
+test("a refusal is shown in the card, which can be used again", async () => {
+  const { fake, named, status } = open(gate({}));
+  named("Approve").click();
+  await fake.acknowledge({ ok: false, code: "invalid_value", message: "n must be a number" });
+  expect(status()).toBe("Refused: n must be a number");
+  expect(named("Approve").getAttribute("aria-disabled")).toBe("false");
+});
+
+test("whoever was slower learns who decided, even when the card is gone", async () => {
+  const { fake, panel, named } = open(gate({ title: "Ship it?" }));
+  named("Approve").click();
+  const winner = { decision: "reject", by: "ann", gate_id: "review:1" } as never;
+  await fake.acknowledge({ ok: false, code: "already_decided", winner });
+  fake.state.gates.clear();
+  panel.update();
+  expect(panel.el.querySelector(".dw-gate")).toBeNull();
+  expect(panel.el.hidden).toBe(false);
+  expect(panel.el.textContent).toContain("Ship it?: Refused: ann has already decided (reject).");
+  named("Dismiss").click();
+  expect(panel.el.hidden).toBe(true);
+});
+
+test("a plain server's silence is not taken for a confirmation", async () => {
+  const { fake, named, status } = open(gate({}));
+  named("Approve").click();
+  await fake.acknowledge({ ok: true, code: "unconfirmed" });
+  expect(status()).toContain("confirms nothing");
+});
+
+test("a viewer may read a gate but not decide it", () => {
+  const { fake, panel, named, status } = open(gate({}));
+  fake.connect({ role: "view" });
+  panel.update();
+  named("Approve").click();
+  expect(fake.sent).toEqual([]);
+  expect(status()).toBe("You may watch, not decide.");
+});
+
+test("several gates of one node are decided one by one", () => {
+  const { fake, all } = open(gate({ title: "One" }), gate({ title: "Two" }, { gate_id: "review:2" }));
+  const second = all(".dw-gate")[1]!;
+  [...second.querySelectorAll("button")].find((it) => it.textContent === "Approve")!.click();
+  expect(fake.sent).toMatchObject([{ gate_id: "review:2" }]);
+});
+
+test("the countdown says what happens at the deadline, and stands still while the connection is down", () => {
+  const { fake, panel } = open(gate({ deadline: NOW + 90_000, on_timeout: "reject" }));
+  const countdown = panel.el.querySelector(".dw-countdown")!;
+  expect(countdown.textContent).toBe("Rejected in 1:30");
+  fake.connect({ phase: "waiting", seenAt: NOW - 30_000 });
+  panel.tick();
+  expect(countdown.textContent).toBe("Rejected in 2:00");
+});
+
+test("more gates than can be read are counted", () => {
+  const { all, panel } = open(...Array.from({ length: 15 }, (_, i) => gate({}, { gate_id: `review:${i}` })));
+  expect(all(".dw-gate")).toHaveLength(12);
+  expect(panel.el.textContent).toContain("3 more wait");
+});

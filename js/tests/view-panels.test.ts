@@ -1,0 +1,303 @@
+// @vitest-environment jsdom
+import { expect, test } from "vitest";
+import type { Node } from "../src/store";
+import { Model } from "../src/view/model";
+import { Announcer } from "../src/view/panels/announcer";
+import { ControlsPanel } from "../src/view/panels/controls";
+import { CostPanel } from "../src/view/panels/costbar";
+import { ErrorsPanel } from "../src/view/panels/errors";
+import { HeaderPanel } from "../src/view/panels/header";
+import { InspectorPanel } from "../src/view/panels/inspector";
+import { markdown } from "../src/view/panels/markdown";
+import { ResultsPanel } from "../src/view/panels/results";
+import { brief, pretty } from "../src/view/panels/value";
+import { emptyState, Fake, NOW, runningState } from "./view-helpers";
+
+const SCRIPT = '<img src=x onerror="alert(1)"><script>alert(1)</script>';
+
+function harmless(el: Element): void {
+  expect(el.textContent).toContain(SCRIPT);
+  expect(el.querySelector("img, script")).toBeNull();
+}
+
+test("the header's clock runs while the connection is live and freezes when it is not", () => {
+  const fake = new Fake(runningState());
+  let now = NOW;
+  const panel = new HeaderPanel(new Model(fake.options, () => now));
+  const elapsed = () => panel.el.querySelector(".dw-elapsed")!.textContent;
+  panel.update();
+  expect(elapsed()).toBe("1:00");
+  now += 5000;
+  panel.tick();
+  expect(elapsed()).toBe("1:05");
+  fake.connect({ phase: "waiting", seenAt: now });
+  now += 60_000;
+  panel.tick();
+  expect(elapsed()).toBe("1:05");
+});
+
+test("the header shows how long an ended run took, whatever the time is", () => {
+  const fake = new Fake({ ...runningState(), status: "failed", ended_at: NOW - 30_000 });
+  const panel = new HeaderPanel(new Model(fake.options, () => NOW + 1e6));
+  panel.update();
+  expect(panel.el.querySelector(".dw-elapsed")!.textContent).toBe("30.0 s");
+  expect(panel.el.querySelector(".dw-word")!.textContent).toBe("Failed");
+});
+
+test("the header counts the nodes that are there, and hides the states that none is in", () => {
+  const nodes: Node[] = [
+    { id: "a", status: "running" },
+    { id: "b", status: "running" },
+    { id: "c", status: "failed" },
+  ];
+  const panel = new HeaderPanel(new Model(new Fake(runningState(nodes)).options, () => NOW));
+  panel.update();
+  const shown = [...panel.el.querySelectorAll("li")].filter((item) => !item.hidden).map((item) => item.textContent);
+  expect(shown).toEqual(["1failed", "2running"]);
+});
+
+function controls(fake: Fake) {
+  const panel = new ControlsPanel(new Model(fake.options, () => NOW));
+  panel.update();
+  document.body.replaceChildren(panel.el);
+  const named = (name: string) =>
+    [...panel.el.querySelectorAll("button")].find((it) => it.textContent === name) as HTMLButtonElement;
+  return { panel, named, hint: () => panel.el.querySelector(".dw-hint-text")!.textContent };
+}
+
+test("what the engine can't do is disabled, and the reason is in sight", () => {
+  const fake = new Fake({ ...runningState(), capabilities: { pause: "none", cancel: "native" } });
+  const { named, hint } = controls(fake);
+  named("Pause").click();
+  expect(fake.sent).toEqual([]);
+  expect(named("Pause").title).toBe("This engine can't pause.");
+  expect(hint()).toBe("This engine can't pause.");
+  expect(named("Cancel").getAttribute("aria-disabled")).toBe("false");
+});
+
+test("controls say why they do nothing: offline, only watching, over, not started", () => {
+  const reasons = [
+    [new Fake(runningState()), { phase: "waiting" as const }, "Not connected."],
+    [new Fake(runningState()), { role: "view" as const }, "You may watch, not steer."],
+    [new Fake({ ...runningState(), status: "completed" as const }), {}, "The run is over."],
+    [new Fake(emptyState()), {}, "The run has not started."],
+  ] as const;
+  for (const [fake, connection, reason] of reasons) {
+    fake.connect(connection);
+    expect(controls(fake).hint()).toBe(reason);
+  }
+});
+
+test("cancelling asks first, and does nothing when the answer is no", () => {
+  const fake = new Fake(runningState());
+  const { named } = controls(fake);
+  named("Cancel").click();
+  expect(fake.sent).toEqual([]);
+  expect(document.activeElement).toBe(named("Keep running"));
+  named("Keep running").click();
+  expect(fake.sent).toEqual([]);
+  named("Cancel").click();
+  named("Cancel the run").click();
+  expect(fake.sent).toMatchObject([{ type: "cancel_execution" }]);
+});
+
+test("a paused run can be resumed, and a refused command says why", async () => {
+  const fake = new Fake({ ...runningState(), status: "paused" });
+  const { named, hint } = controls(fake);
+  named("Resume").click();
+  expect(fake.sent).toMatchObject([{ type: "resume_execution" }]);
+  expect(hint()).toBe("Asked to resume…");
+  await fake.acknowledge({ ok: false, message: "no publisher is attached" });
+  expect(hint()).toBe("Could not resume: no publisher is attached");
+});
+
+test("tokens without a known price are named, and never shown as a cost of 0", () => {
+  const fake = new Fake({ ...runningState(), cost: { spent: 0, tokens: 900, unpriced: 900 } });
+  const panel = new CostPanel(new Model(fake.options, () => NOW));
+  panel.update();
+  expect(panel.el.hidden).toBe(false);
+  expect(panel.el.textContent).toContain("900 tokens have no known price");
+  expect(panel.el.textContent).toContain("At least $0.00");
+});
+
+test("the cost bar says over budget in words", () => {
+  const fake = new Fake({ ...runningState(), cost: { spent: 6, budget: 5, remaining: -1, currency: "USD" } });
+  const panel = new CostPanel(new Model(fake.options, () => NOW));
+  panel.update();
+  expect(panel.el.dataset.level).toBe("over");
+  expect(panel.el.textContent).toContain("$1.00 over budget");
+  expect(panel.el.querySelector("[role=meter]")!.getAttribute("aria-valuenow")).toBe("100");
+});
+
+test("whatever comes over the wire ends as text", () => {
+  const node: Node = {
+    id: SCRIPT,
+    status: "failed",
+    label: SCRIPT,
+    message: SCRIPT,
+    error: `${SCRIPT}\n${SCRIPT}`,
+    output: { [SCRIPT]: SCRIPT },
+    native: SCRIPT,
+    logs: [SCRIPT],
+    metrics: { model: SCRIPT },
+    instances: { [SCRIPT]: { status: "failed", error: SCRIPT } },
+    counts: { failed: 1 },
+  };
+  const state = { ...runningState([node]), status: "failed" as const, results: SCRIPT };
+  state.errors = [{ message: SCRIPT, node_id: SCRIPT, code: SCRIPT, detail: SCRIPT }];
+  const model = new Model({ ...new Fake(state).options, dagId: SCRIPT }, () => NOW);
+  model.select(SCRIPT);
+  const panels = [
+    new HeaderPanel(model),
+    new InspectorPanel(model, () => {}),
+    new ErrorsPanel(model, () => {}),
+    new ResultsPanel(model),
+  ];
+  for (const panel of panels) {
+    panel.update();
+    harmless(panel.el);
+  }
+  harmless(markdown(`# ${SCRIPT}\n\n- **${SCRIPT}**\n\n> ${SCRIPT}`));
+});
+
+test("Markdown links lead to the web or nowhere", () => {
+  const root = markdown("[a](https://example.org/x) [b](javascript:alert(1)) [c](data:text/html,x)");
+  expect([...root.querySelectorAll("a")].map((a) => a.getAttribute("href"))).toEqual(["https://example.org/x"]);
+  expect(root.textContent).toContain("[b](javascript:alert(1)");
+});
+
+test("Markdown has paragraphs, headings, lists, quotes, rules and code", () => {
+  const root = markdown("# T\ntext `c` _e_\n\n1. one\n2. two\n- x\n\n> q\n\n---\n\n```py\nif a:\n  *b*\n```\nend");
+  const found = [...root.querySelectorAll("*")].map((el) => el.tagName.toLowerCase());
+  expect(found).toEqual([
+    "h4",
+    "p",
+    "code",
+    "em",
+    "ol",
+    "li",
+    "li",
+    "ul",
+    "li",
+    "blockquote",
+    "p",
+    "hr",
+    "pre",
+    "code",
+    "p",
+  ]);
+  expect(root.querySelector("pre")!.textContent).toBe("if a:\n  *b*");
+});
+
+test("no Markdown, however broken, keeps the view busy for ever", () => {
+  for (const source of ["```", ">", "> > >", "- ", "#", "-", "*", "1.", "[](", "\n\n", "#x\n-y", "    - z"]) {
+    expect(markdown(source).tagName).toBe("DIV");
+  }
+});
+
+test("a huge value costs no more than what is shown of it", () => {
+  let read = 0;
+  const huge = new Proxy(
+    Array.from({ length: 100_000 }, () => "x".repeat(50)),
+    {
+      get(target, key, receiver) {
+        read++;
+        return Reflect.get(target, key, receiver);
+      },
+    },
+  );
+  const text = pretty(huge, 1000);
+  expect(text.length).toBeLessThan(1100);
+  expect(text).toContain("only the beginning is shown");
+  expect(read).toBeLessThan(200);
+});
+
+test("pretty JSON is what JSON.stringify gives", () => {
+  for (const value of [{ a: [1, 2, { b: null }], c: {}, d: [], e: "é\n", f: true }, [], 3, null, [[]]]) {
+    expect(pretty(value)).toBe(JSON.stringify(value, null, 2));
+  }
+  expect(brief({ a: [1, "x"] })).toBe('{"a": [1, "x"]}');
+});
+
+test("the inspector shows what needs attention first, and only as many instances as can be read", () => {
+  const instances = Object.fromEntries(
+    Array.from({ length: 5000 }, (_, i) => [
+      `i${i}`,
+      { status: i === 4999 ? ("failed" as const) : ("completed" as const) },
+    ]),
+  );
+  const node: Node = { id: "map", status: "failed", instances, counts: { completed: 4999, failed: 1 } };
+  const model = new Model(new Fake(runningState([node])).options, () => NOW);
+  model.select("map");
+  const panel = new InspectorPanel(model, () => {});
+  panel.update();
+  const items = [...panel.el.querySelectorAll(".dw-instances li")];
+  expect(items).toHaveLength(101);
+  expect(items[0]!.textContent).toBe("i4999");
+  expect(panel.el.textContent).toContain("4999/5000, 1 failed");
+  expect(items.at(-1)!.textContent).toBe("and 4900 more");
+});
+
+test("a section that was folded stays folded when the node changes", () => {
+  const fake = new Fake(runningState([{ id: "a", status: "running", output: 1 }]));
+  const model = new Model(fake.options, () => NOW);
+  model.select("a");
+  const panel = new InspectorPanel(model, () => {});
+  panel.update();
+  panel.el.querySelector("details")!.open = false;
+  fake.state.nodes.set("a", { id: "a", status: "completed", output: 2 });
+  panel.update();
+  expect(panel.el.querySelector("details")!.open).toBe(false);
+  expect(panel.el.querySelector("pre")!.textContent).toBe("2");
+});
+
+test("a gate is announced once, also when the engine opens it again, and so is the end", () => {
+  const gate = { gate_id: "g", node_id: "n", presentation: { title: "Ship it?" } };
+  const fake = new Fake(runningState([], []));
+  const announcer = new Announcer(new Model(fake.options, () => NOW));
+  announcer.update();
+  fake.state.gates.set("g", gate);
+  announcer.update();
+  expect(announcer.el.textContent).toBe("Decision needed: Ship it?.");
+  announcer.say("");
+  fake.state.gates.clear();
+  announcer.update();
+  fake.state.gates.set("g", { ...gate });
+  announcer.update();
+  expect(announcer.el.textContent).toBe("");
+  fake.state.status = "completed";
+  announcer.update();
+  expect(announcer.el.textContent).toBe("The run has completed.");
+});
+
+test("results appear when the run is over, as a row a key", () => {
+  const fake = new Fake({ ...runningState(), results: undefined });
+  const panel = new ResultsPanel(new Model(fake.options, () => NOW));
+  panel.update();
+  expect(panel.el.hidden).toBe(true);
+  Object.assign(fake.state, { status: "completed", ended_at: NOW, results: { model: "v7", scores: [1, 2] } });
+  panel.update();
+  expect(panel.el.hidden).toBe(false);
+  expect([...panel.el.querySelectorAll("dt")].map((dt) => dt.textContent)).toEqual(["model", "scores"]);
+  expect(panel.el.querySelector("summary")!.textContent).toBe("Results · 1:00");
+});
+
+test("a saved picture is drawn until the first live word, and nothing can be done in it", () => {
+  const snapshot = {
+    seq: 5,
+    status: "running",
+    nodes: { a: { id: "a", status: "running" }, bad: { status: "?" } },
+    gates: 7,
+  };
+  const fake = new Fake(emptyState(), { snapshot });
+  const model = new Model(fake.options, () => NOW);
+  expect(model.saved).toBe(true);
+  expect([...model.state.nodes.keys()]).toEqual(["a"]);
+  expect(model.tally.counts.running).toBe(1);
+  expect(controls(fake).hint()).toBe("This is a saved picture.");
+  fake.state = runningState([{ id: "b", status: "completed" }]);
+  const change = model.changed({ reset: false, structure: false, nodes: new Set(["b"]), edges: false });
+  expect(change.reset).toBe(true);
+  expect(model.saved).toBe(false);
+  expect(model.tally.counts).toMatchObject({ running: 0, completed: 1 });
+});

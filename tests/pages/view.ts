@@ -1,0 +1,381 @@
+// A page to look at the view: `?state=running&theme=dark&width=900`. The states are made here, nothing is connected.
+// Bundle it with js/build.mjs's settings next to view.html; `window.page` lets a script push changes.
+
+import type { HumanDecision } from "../../js/src/protocol";
+import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/store";
+import type { Ack, Connection, Pending } from "../../js/src/stream";
+import { mountView } from "../../js/src/view/view";
+
+const NOW = Date.now();
+
+function empty(): DagState {
+  return { seq: 0, status: "pending", nodes: new Map(), edges: new Map(), gates: new Map(), decisions: [], errors: [] };
+}
+
+function node(state: DagState, id: string, status: NodeStatus = "pending", more: Partial<Node> = {}): void {
+  state.nodes.set(id, { id, status, ...more });
+}
+
+function edge(state: DagState, from: string, to: string, more: Partial<Edge> = {}): void {
+  const sources = state.edges.get(to) ?? new Map<string, Edge>();
+  sources.set(from, { active: false, taken: false, ...more });
+  state.edges.set(to, sources);
+}
+
+const done = (ms: number, cost?: number): Partial<Node> => ({
+  started_at: NOW - 60_000,
+  ended_at: NOW - 60_000 + ms,
+  metrics: {
+    duration_ms: ms,
+    ...(cost === undefined ? {} : { cost, tokens_in: 1842, tokens_out: 311, model: "gpt-5-mini" }),
+  },
+});
+
+/** An agent's graph: a loop, a conditional edge, a fan-out, a group and a gate. */
+function agent(): DagState {
+  const state = empty();
+  Object.assign(state, { epoch: "e1", seq: 120, status: "running", started_at: NOW - 74_000 });
+  state.capabilities = { pause: "cooperative", cancel: "native", gate: "native" };
+  node(state, "start", "completed", { label: "__start__", ...done(2) });
+  node(state, "plan", "completed", {
+    label: "plan",
+    kind: "llm",
+    attempt: 2,
+    output: { steps: ["search", "read", "write"], depth: 2 },
+    ...done(4210, 0.0123),
+  });
+  node(state, "search", "completed", { label: "search the web", group: "research", ...done(1980, 0.0004) });
+  node(state, "read", "running", {
+    label: "read sources",
+    group: "research",
+    started_at: NOW - 12_000,
+    counts: { completed: 46, failed: 1, running: 3 },
+    instances: Object.fromEntries(
+      Array.from({ length: 50 }, (_, i) => [
+        `source-${i + 1}`,
+        {
+          status: i === 7 ? "failed" : i > 46 ? "running" : "completed",
+          started_at: NOW - 9000,
+          ended_at: i > 46 ? undefined : NOW - 8000 + i * 31,
+          error: i === 7 ? "HTTPError: 503 from example.org" : undefined,
+        },
+      ]),
+    ),
+  });
+  node(state, "rank", "running", {
+    label: "rank",
+    group: "research",
+    started_at: NOW - 8000,
+    progress: 0.64,
+    message: "scored 320 of 500",
+  });
+  node(state, "write", "pending", { label: "write the draft", kind: "llm", native: "queued" });
+  node(state, "tools", "skipped", { label: "tools" });
+  node(state, "review", "pending", { label: "human review before publishing it" });
+  node(state, "publish", "pending", { label: "publish" });
+  node(state, "end", "pending", { label: "__end__" });
+  edge(state, "start", "plan", { taken: true });
+  edge(state, "plan", "search", { taken: true });
+  edge(state, "plan", "tools", { conditional: true, label: "needs tools" });
+  edge(state, "search", "read", { active: true, taken: true });
+  edge(state, "search", "rank", { active: true, taken: true });
+  edge(state, "read", "write");
+  edge(state, "rank", "write");
+  edge(state, "tools", "write", { conditional: true });
+  edge(state, "write", "review");
+  edge(state, "review", "plan", { conditional: true, label: "revise" });
+  edge(state, "review", "publish", { conditional: true, label: "approved" });
+  edge(state, "publish", "end");
+  state.cost = {
+    spent: 0.0127,
+    budget: 0.5,
+    remaining: 0.4873,
+    currency: "USD",
+    tokens: 6402,
+    by_node: { plan: 0.0123, search: 0.0004 },
+  };
+  return state;
+}
+
+function settle(state: DagState, ids: string[]): void {
+  for (const id of ids) {
+    const {
+      counts: _counts,
+      instances: _instances,
+      progress: _progress,
+      message: _message,
+      native: _native,
+      ...rest
+    } = state.nodes.get(id)!;
+    state.nodes.set(id, { ...rest, status: "completed", ...done(3120 + id.length * 170, 0.002 * id.length) });
+  }
+  for (const [target, sources] of state.edges) {
+    for (const [source, value] of sources) {
+      const taken = state.nodes.get(target)!.status === "completed" && state.nodes.get(source)!.status === "completed";
+      sources.set(source, { ...value, active: false, taken: value.taken || taken });
+    }
+  }
+}
+
+function gated(two: boolean): DagState {
+  const state = agent();
+  settle(state, ["read", "rank", "write"]);
+  node(state, "review", "waiting", { label: "human review before publishing it", started_at: NOW - 30_000 });
+  state.edges.get("review")!.set("write", { active: true, taken: true });
+  state.gates.set("review:1", {
+    gate_id: "review:1",
+    node_id: "review",
+    presentation: {
+      title: "Publish this summary?",
+      body: "The agent wrote **1,204 words** from *46 sources*. Check that\n\n- the figures are those of `report.csv`,\n- nothing is quoted without [its source](https://example.org).\n\n<script>alert(1)</script>",
+      data: { title: "Quarterly report", words: 1204, sources: 46, tags: ["finance", "q3"] },
+      deadline: NOW + 272_000,
+      on_timeout: "reject",
+      assignees: ["ann", "the editors"],
+    },
+  });
+  if (two) {
+    node(state, "tools", "waiting", { label: "tools" });
+    state.gates.set("tools:1", {
+      gate_id: "tools:1",
+      node_id: "tools",
+      presentation: {
+        title: "Run delete_rows on production?",
+        body: "Choose where it runs.",
+        options: ["staging", "production", { label: "nowhere", value: null }],
+        allowed: ["approve", "reject"],
+        deadline: NOW + 41_000,
+        on_timeout: "fail",
+      },
+    });
+  }
+  state.cost = {
+    spent: 0.412,
+    budget: 0.5,
+    remaining: 0.088,
+    currency: "USD",
+    tokens: 91_402,
+    unpriced: 12_900,
+    by_node: { plan: 0.0123 },
+  };
+  return state;
+}
+
+function failed(): DagState {
+  const state = agent();
+  settle(state, ["read", "rank"]);
+  node(state, "write", "failed", {
+    label: "write the draft",
+    attempt: 3,
+    started_at: NOW - 30_000,
+    ended_at: NOW - 21_000,
+    native: "retries_exhausted",
+    error:
+      'RateLimitError: too many requests, try again in 20 s\nTraceback (most recent call last):\n  File "agent.py", line 84, in write\n    return await model.ainvoke(messages)\n  File "client.py", line 311, in ainvoke\n    raise RateLimitError(response)',
+    logs: ["attempt 1 of 3", "attempt 2 of 3", "attempt 3 of 3: giving up"],
+  });
+  for (const id of ["review", "publish", "end"])
+    node(state, id, id === "review" ? "failed" : "cancelled", {
+      label: state.nodes.get(id)!.label,
+      ...(id === "review" ? { reason: "upstream", native: "upstream_failed" } : {}),
+    });
+  Object.assign(state, { status: "failed", ended_at: NOW - 20_000 });
+  state.errors = [
+    {
+      message: "RateLimitError: too many requests, try again in 20 s",
+      node_id: "write",
+      code: "429",
+      at: NOW - 21_000,
+    },
+  ];
+  return state;
+}
+
+function complete(): DagState {
+  const state = agent();
+  settle(state, ["read", "rank", "write", "review", "publish", "end"]);
+  Object.assign(state, { status: "completed", ended_at: NOW - 4000 });
+  state.results = {
+    summary: "Revenue grew by 12 % over the quarter, driven by renewals.",
+    words: 1204,
+    sources: ["https://example.org/a", "https://example.org/b"],
+    approved_by: "ann",
+    published: true,
+  };
+  state.cost = { ...state.cost!, spent: 0.2184, remaining: 0.2816, tokens: 48_120 };
+  return state;
+}
+
+/** `n` nodes in layers, each fed by one or two of the layer before; the same at every call. */
+function large(n: number): DagState {
+  const state = empty();
+  Object.assign(state, { epoch: "e1", seq: n, status: "running", started_at: NOW - 740_000 });
+  const width = Math.ceil(Math.sqrt(n));
+  let seed = 7;
+  const random = () => {
+    seed = (seed * 16807) % 2147483647;
+    return seed / 2147483647;
+  };
+  for (let i = 0; i < n; i++) {
+    const layer = Math.floor(i / width);
+    const roll = random();
+    const frontier = layer / (n / width);
+    const status: NodeStatus =
+      frontier < 0.5
+        ? roll < 0.01
+          ? "failed"
+          : roll < 0.03
+            ? "skipped"
+            : "completed"
+        : frontier < 0.6
+          ? roll < 0.5
+            ? "running"
+            : roll < 0.505
+              ? "waiting"
+              : "completed"
+          : "pending";
+    node(state, `task-${i}`, status, {
+      label: `task ${i}`,
+      started_at: status === "pending" ? undefined : NOW - 20_000,
+      ...(status === "completed" ? done(900 + i) : {}),
+    });
+    if (layer === 0) continue;
+    for (let k = 0; k < (roll < 0.4 ? 2 : 1); k++) {
+      const from =
+        (layer - 1) * width + Math.min(width - 1, Math.max(0, (i % width) + Math.round((random() - 0.5) * 6)));
+      edge(state, `task-${from}`, `task-${i}`, { taken: status !== "pending", active: status === "running" });
+    }
+  }
+  state.cost = { spent: 3.2, currency: "USD", tokens: 1_204_000 };
+  return state;
+}
+
+const LIVE: Connection = { phase: "live", attempt: 1, resumable: true, role: "operate", seenAt: NOW };
+const STATES: Record<string, () => { state: DagState; connection?: Connection; select?: string }> = {
+  empty: () => ({ state: empty() }),
+  running: () => ({ state: agent(), select: "plan" }),
+  instances: () => ({ state: agent(), select: "read" }),
+  plain: () => ({ state: agent(), connection: { ...LIVE, resumable: false } }),
+  gate: () => ({ state: gated(false) }),
+  gates: () => ({ state: gated(true) }),
+  failed: () => ({ state: failed(), select: "write" }),
+  complete: () => ({ state: complete() }),
+  stale: () => ({
+    state: agent(),
+    connection: {
+      ...LIVE,
+      phase: "waiting",
+      attempt: 4,
+      retryAt: NOW + 4500,
+      seenAt: NOW - 40_000,
+      code: 1006,
+      reason: "",
+    },
+  }),
+  refused: () => ({
+    state: agent(),
+    connection: {
+      ...LIVE,
+      phase: "stopped",
+      code: 4401,
+      seenAt: NOW - 8000,
+      reason: "the token is missing or wrong",
+      url: "ws://127.0.0.1:8765/api/dags/agent/stream",
+    },
+  }),
+  viewer: () => ({ state: gated(false), connection: { ...LIVE, role: "view" } }),
+  over: () => {
+    const state = agent();
+    state.capabilities = { pause: "none", cancel: "cooperative", gate: "native" };
+    state.cost = { spent: 0.5312, budget: 0.5, remaining: -0.0312, currency: "USD", tokens: 212_000 };
+    return { state };
+  },
+  n300: () => ({ state: large(300) }),
+  n10000: () => ({ state: large(10_000) }),
+};
+
+const query = new URLSearchParams(location.search);
+document.body.dataset.jpThemeLight = String(query.get("theme") !== "dark");
+const host = document.getElementById("view")!;
+host.style.width = `${query.get("width") ?? 900}px`;
+const { state, connection = LIVE, select } = STATES[query.get("state") ?? "running"]!();
+
+class Page {
+  state = state;
+  connection: Connection = connection;
+  pending: readonly Pending[] = [];
+  readonly sent: unknown[] = [];
+  readonly select = select;
+  #stores = new Set<(change: Change) => void>();
+  #streams = new Set<() => void>();
+
+  change(change: Partial<Change>): void {
+    for (const listener of this.#stores)
+      listener({ reset: false, structure: false, nodes: new Set(), edges: false, ...change });
+  }
+
+  connect(connection: Partial<Connection>, pending: readonly Pending[] = this.pending): void {
+    this.connection = { ...this.connection, ...connection };
+    this.pending = pending;
+    for (const listener of this.#streams) listener();
+  }
+
+  /** Like a socket that is written to and never answers. */
+  send(command: HumanDecision): Promise<Ack> {
+    this.sent.push(command);
+    this.connect({}, [
+      ...this.pending,
+      { command, state: this.connection.phase === "live" ? "sent" : "queued", since: Date.now() },
+    ]);
+    return new Promise(() => {});
+  }
+
+  store = {
+    get state() {
+      return page.state;
+    },
+    subscribe: (listener: (change: Change) => void) => this.#on(this.#stores, listener),
+  };
+  stream = {
+    get connection() {
+      return page.connection;
+    },
+    get pending() {
+      return page.pending;
+    },
+    send: (command: never) => this.send(command),
+    subscribe: (listener: () => void) => this.#on(this.#streams, listener),
+  };
+
+  #on<T>(listeners: Set<T>, listener: T): () => void {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  /** Turn `count` nodes over to running or completed, as a busy run does. */
+  churn(count: number): void {
+    const changed = new Set<string>();
+    const ids = [...this.state.nodes.keys()];
+    for (let i = 0; i < count; i++) {
+      const id = ids[Math.floor(Math.random() * ids.length)]!;
+      const before = this.state.nodes.get(id)!;
+      this.state.nodes.set(id, { ...before, status: before.status === "running" ? "completed" : "running" });
+      changed.add(id);
+    }
+    this.change({ nodes: changed });
+  }
+
+  addNode(id: string, after: string): void {
+    node(this.state, id, "running", { label: id });
+    edge(this.state, after, id, { active: true, taken: true });
+    this.change({ structure: true, nodes: new Set([id]), edges: true });
+  }
+}
+
+const page = new Page();
+const unmount = mountView(host, {
+  store: page.store,
+  stream: page.stream,
+  dagId: query.get("state") === "empty" ? "quickstart" : "research-agent",
+});
+Object.assign(window, { page, unmount });
