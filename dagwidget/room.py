@@ -121,8 +121,8 @@ class Room:
                     continue
                 if event.seq != last + 1:
                     raise Refused(4003, f"expected the publisher's event {last + 1}, got {event.seq}: send again")
-                self._take(event, now)
                 last = event.seq
+                self._take(event, now)
         finally:
             self._published[publisher] = last
         return last

@@ -88,7 +88,7 @@ test("the view follows the host's theme, and follows it when it changes", async 
   const el = mount(new Fake(emptyState()));
   const root = el.querySelector<HTMLElement>(".dagwidget")!;
   expect(root.dataset.theme).toBe("dark");
-  document.body.style.setProperty("--jp-layout-color0", "#ffffff");
+  document.body.style.setProperty("--jp-layout-color0", "white");
   await vi.waitFor(() => expect(root.dataset.theme).toBe("light"));
   expect(root.style.getPropertyValue("--dw-ground")).toBe("#ffffff");
 });

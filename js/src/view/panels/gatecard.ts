@@ -48,6 +48,8 @@ export class GateCard {
   readonly #reject = button("Reject", () => this.#decide("reject"), { class: "dw-button dw-danger-text" });
   readonly #submit = button("Send modification", () => this.#decide("modify"), { class: "dw-button dw-primary" });
   readonly #back = button("Back", () => this.#open(false), { class: "dw-button" });
+  /** Radio buttons are grouped by name across the page, and the same gate may be drawn in several views. */
+  readonly #group = commandId();
   #shown = "";
   /** The value is text, edited as text; else it is edited as JSON. */
   #plain = false;
@@ -151,7 +153,7 @@ export class GateCard {
       ...options.map((option, i) => {
         const input = h("input", {
           type: "radio",
-          name: `dw-option-${this.gate.gate_id}`,
+          name: this.#group,
           value: i,
           onchange: () => this.#refresh(),
         });
