@@ -21,7 +21,7 @@ $(VENV)/.ready: pyproject.toml hatch_build.py $(BUNDLE)
 	touch $@
 
 js/node_modules/.package-lock.json: js/package-lock.json js/package.json
-	cd js && npm ci --silent
+	cd js && npm install --no-save --no-audit --no-fund --loglevel=error
 	touch $@
 
 $(BUNDLE): $(SOURCES) js/node_modules/.package-lock.json

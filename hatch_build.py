@@ -42,9 +42,10 @@ def _build() -> None:
     npm = shutil.which("npm")
     environment = dict(os.environ)
     command = [npm] if npm else _bundled_npm(environment)
-    for arguments in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
-        if arguments[0] == "ci" and (ROOT / "js" / "node_modules" / ".package-lock.json").exists():
-            continue
+    installed = (ROOT / "js" / "node_modules" / ".package-lock.json").exists()
+    # Not `npm ci`: it insists on every platform's binaries in the lock file, and not every registry carries them.
+    install = [] if installed else [["install", "--no-save", "--no-audit", "--no-fund"]]
+    for arguments in (*install, ["run", "build"]):
         subprocess.run([*command, *arguments], cwd=ROOT / "js", env=environment, check=True)  # noqa: S603
 
 

@@ -11,6 +11,9 @@ import { uuid } from "./uuid";
 /** How long a kernel that runs a cell may take to say where the server is, before the last answer is used again. */
 const RENEWAL_MS = 1_500;
 
+/** A plain server sends one event a frame, and a kernel should not get one message for each. */
+const GATHER_MS = 16;
+
 /** What the kernel says. */
 type FromKernel =
   | ({ type: "endpoint" } & Endpoint)
@@ -23,7 +26,7 @@ type ToKernel =
   | { type: "endpoint?" }
   | { type: "connection"; connection: unknown }
   | { type: "state"; source: string; state: unknown }
-  | { type: "events"; source: string; epoch?: string; after: number; events: Batch["events"] }
+  | ({ type: "events"; source: string } & Omit<Batch, "reset">)
   | { type: "ack"; ack: CommandAck };
 
 /** Shares a stream by its endpoint; `renew` asks where the server is now. */
@@ -35,6 +38,8 @@ export class KernelLink {
   #lease: Lease | undefined;
   #endpoint: Endpoint | undefined;
   #closed = false;
+  #gathered: Batch | undefined;
+  #gathering: ReturnType<typeof setTimeout> | undefined;
   readonly #source = uuid();
   readonly #renewals = new Set<(endpoint: Endpoint) => void>();
   readonly #listeners = new Set<() => void>();
@@ -66,6 +71,7 @@ export class KernelLink {
     this.#closed = true;
     this.model.off("msg:custom", this.#receive);
     this.model.off("comm_live_update", this.close);
+    clearTimeout(this.#gathering);
     for (const unsubscribe of this.#subscriptions) unsubscribe();
     this.#lease?.release();
   };
@@ -120,11 +126,32 @@ export class KernelLink {
   };
 
   readonly #forward = (batch: Batch): void => {
-    if (batch.reset) this.#sendState();
-    else this.#send({ type: "events", source: this.#source, ...batch });
+    if (batch.reset) {
+      this.#sendState();
+      return;
+    }
+    const before = this.#gathered;
+    if (before && before.epoch === batch.epoch && before.seq === batch.after) {
+      this.#gathered = { ...batch, after: before.after, events: [...before.events, ...batch.events] };
+    } else {
+      this.#sendGathered();
+      this.#gathered = batch;
+    }
+    this.#gathering ??= setTimeout(() => this.#sendGathered(), GATHER_MS);
   };
 
+  #sendGathered(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    if (!this.#gathered) return;
+    const { epoch, after, seq, events } = this.#gathered;
+    this.#gathered = undefined;
+    this.#send({ type: "events", source: this.#source, epoch, after, seq, events });
+  }
+
   #sendState(): void {
+    // The state holds what was gathered.
+    this.#gathered = undefined;
     if (this.#lease) this.#send({ type: "state", source: this.#source, state: toJSON(this.#lease.store.state) });
   }
 

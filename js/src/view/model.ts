@@ -103,14 +103,3 @@ export class Model {
     return this.#stream.send(command);
   }
 }
-
-/** A command's id: made once, kept over resends. */
-export function commandId(): string {
-  // `randomUUID` exists in secure contexts only, and a hub may be reached over plain http.
-  if (typeof crypto.randomUUID === "function") return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-}

@@ -1,8 +1,9 @@
 // Pause, resume, cancel. What can't be done now is disabled, with the reason in sight.
 
 import type { Command } from "../../protocol";
+import { uuid } from "../../uuid";
 import { button, enable, h, setHidden, setText } from "../dom";
-import { commandId, type Model, type Panel } from "../model";
+import type { Model, Panel } from "../model";
 import { over } from "../status";
 
 type Kind = "pause_execution" | "resume_execution" | "cancel_execution";
@@ -99,7 +100,7 @@ export class ControlsPanel implements Panel {
   }
 
   #send(type: Kind): void {
-    const command: Command = { type, id: commandId() };
+    const command: Command = { type, id: uuid() };
     this.#refusal = "";
     this.#asking = false;
     this.#model.send(command).then((ack) => {

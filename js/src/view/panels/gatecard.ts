@@ -3,10 +3,11 @@
 
 import type { HumanDecision } from "../../protocol";
 import type { Gate } from "../../store";
+import { uuid } from "../../uuid";
 import { button, enable, h, setHidden, setText } from "../dom";
 import { clock } from "../format";
 import { iconElement } from "../graph/icons";
-import { commandId, type Model } from "../model";
+import type { Model } from "../model";
 import { label } from "../status";
 import { markdown } from "./markdown";
 import { brief, pretty } from "./value";
@@ -49,7 +50,7 @@ export class GateCard {
   readonly #submit = button("Send modification", () => this.#decide("modify"), { class: "dw-button dw-primary" });
   readonly #back = button("Back", () => this.#open(false), { class: "dw-button" });
   /** Radio buttons are grouped by name across the page, and the same gate may be drawn in several views. */
-  readonly #group = commandId();
+  readonly #group = uuid();
   #shown = "";
   /** The value is text, edited as text; else it is edited as JSON. */
   #plain = false;
@@ -233,7 +234,7 @@ export class GateCard {
   #decide(decision: Verdict): void {
     const command: HumanDecision = {
       type: "human_decision",
-      id: commandId(),
+      id: uuid(),
       node_id: this.gate.node_id,
       gate_id: this.gate.gate_id,
       decision,

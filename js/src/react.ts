@@ -1,0 +1,87 @@
+// The same stream for React dashboards.
+
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import type { Command } from "./protocol";
+import type { Store } from "./store";
+import { type Ack, type Connection, type Endpoint, Stream } from "./stream";
+import { uuid } from "./uuid";
+import { onWake } from "./wake";
+
+export interface DAGStreamOptions {
+  /** Base URL of the stream server, such as `wss://example.org/team`; by default where the page came from. */
+  url?: string;
+  /** What the server asks for; a function is asked before each attempt, so that it can be renewed. */
+  token?: string | (() => Promise<string>);
+}
+
+/** A command without its id, which `send` makes. */
+type Unsent<T> = T extends Command ? Omit<T, "id"> & { id?: string } : never;
+
+export interface DAGStream {
+  /** Send a command, now or as soon as there is a connection; resolves with the server's answer. */
+  send(command: Unsent<Command>): Promise<Ack>;
+  connection: Connection;
+}
+
+const IDLE: Connection = { phase: "idle", attempt: 0 };
+
+/**
+ * Follow a DAG for as long as the component is mounted, reducing what comes into `store`.
+ *
+ * Make the store once (`useState(() => new Store())`), and read it with `useSyncExternalStore` or `store.subscribe`.
+ */
+export function useDAGStream(dagId: string, store: Store, options: DAGStreamOptions = {}): DAGStream {
+  const { url } = options;
+  const token = useRef(options.token);
+  token.current = options.token;
+  const [stream, setStream] = useState<Stream>();
+
+  useEffect(() => {
+    const endpoint = async (): Promise<Endpoint> => ({
+      url: streamUrl(url, dagId),
+      token: typeof token.current === "function" ? await token.current() : token.current,
+    });
+    const opened = new Stream({ store, endpoint });
+    const leave = opened.attend();
+    const sleep = onWake(opened.probe);
+    setStream(opened);
+    return () => {
+      sleep();
+      leave();
+      opened.close();
+    };
+  }, [url, dagId, store]);
+
+  const connection = useConnection(stream);
+  const send = useCallback(
+    async (command: Unsent<Command>): Promise<Ack> => {
+      const whole = { id: uuid(), ...command } as Command;
+      if (stream) return stream.send(whole);
+      return { type: "command_ack", id: whole.id, ok: false, code: "not_connected", message: "not mounted yet" };
+    },
+    [stream],
+  );
+  return { send, connection };
+}
+
+function useConnection(stream: Stream | undefined): Connection {
+  const last = useRef(IDLE);
+  const subscribe = useCallback(
+    (changed: () => void) => {
+      if (!stream) return () => {};
+      const take = () => {
+        last.current = stream.connection;
+        changed();
+      };
+      take();
+      return stream.subscribe(take);
+    },
+    [stream],
+  );
+  return useSyncExternalStore(subscribe, () => last.current);
+}
+
+function streamUrl(base: string | undefined, dagId: string): string {
+  const here = base ?? globalThis.location?.origin ?? "";
+  return `${here.replace(/^http/, "ws").replace(/\/+$/, "")}/api/dags/${encodeURIComponent(dagId)}/stream`;
+}
