@@ -1,1 +1,48 @@
 """A running DAG, live in a notebook cell, that a person can steer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    DagwidgetError,
+    GateTimeout,
+    InvalidDecision,
+    NotConnected,
+    ProtocolError,
+    RunCancelled,
+    RunFailed,
+    ServerNotFound,
+    UnknownGate,
+)
+from .publisher import attach, start_run
+from .widget import DAGStreamWidget
+
+if TYPE_CHECKING:
+    from . import engines as engines
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DAGStreamWidget",
+    "DagwidgetError",
+    "GateTimeout",
+    "InvalidDecision",
+    "NotConnected",
+    "ProtocolError",
+    "RunCancelled",
+    "RunFailed",
+    "ServerNotFound",
+    "UnknownGate",
+    "attach",
+    "engines",
+    "start_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "engines":
+        import importlib
+
+        return importlib.import_module(".engines", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection
-from typing import Final
 from urllib.parse import urlsplit
 
+from .local import LOOPBACK
 from .session import Role
-
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Access:
@@ -28,7 +26,7 @@ class Access:
         """
         self._token = token
         self._origins = frozenset(origins)
-        self._hosts = _LOOPBACK | frozenset(hosts)
+        self._hosts = LOOPBACK | frozenset(hosts)
         self._any_host = any_host
 
     def authorize(self, token: str | None) -> Role | None:
@@ -50,7 +48,7 @@ class Access:
         if origin is None or origin in self._origins:
             return None
         page = urlsplit(origin)
-        if page.scheme in ("http", "https") and (page.hostname in _LOOPBACK or page.netloc == host):
+        if page.scheme in ("http", "https") and (page.hostname in LOOPBACK or page.netloc == host):
             return None
         return f"pages of {origin!r} may not connect: to let them, start the server with --allow-origin {origin}"
 

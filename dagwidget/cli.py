@@ -75,7 +75,7 @@ def _schema(_options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    loopback = options.host in ("localhost", "127.0.0.1", "::1")
+    loopback = options.host in local.LOOPBACK
     if options.no_auth and not loopback:
         raise DagwidgetError(f"--no-auth would let in everybody who can reach {options.host}: it is for loopback only")
     if options.no_auth and options.embedded:

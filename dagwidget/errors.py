@@ -2,6 +2,7 @@
 
 __all__ = [
     "DagwidgetError",
+    "GateTimeout",
     "InvalidDecision",
     "NotConnected",
     "ProtocolError",
@@ -34,6 +35,10 @@ class UnknownGate(DagwidgetError, LookupError):
 
 class InvalidDecision(DagwidgetError, ValueError):
     """A decision is not one that its gate accepts."""
+
+
+class GateTimeout(DagwidgetError, TimeoutError):
+    """Nobody decided at a gate before its deadline."""
 
 
 class RunFailed(DagwidgetError):

@@ -19,6 +19,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from .errors import ServerNotFound
 
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The names of this machine to itself."""
+
 _START_SECONDS: Final = 15.0
 _ANSWER_SECONDS: Final = 2.0
 _LOG_TAIL: Final = 2000

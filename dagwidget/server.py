@@ -22,6 +22,7 @@ from websockets.http11 import Request, Response
 from . import protocol as p
 from .auth import Access, bearer
 from .limits import Limits
+from .local import LOOPBACK
 from .room import Room
 from .session import PlainSession, PublisherSession, Role, Session, ViewerSession
 
@@ -59,7 +60,7 @@ class StreamServer:
     ) -> None:
         self.limits = limits or Limits()
         self._host, self._port, self._tls = host, port, tls
-        public = host not in ("localhost", "127.0.0.1", "::1")
+        public = host not in LOOPBACK
         self._access = Access(token, origins=origins, hosts=hosts, any_host=public and token is not None)
         self._user = user or _user()
         self._audiences: dict[str, _Audience] = {}

@@ -1,0 +1,142 @@
+"""`NodeExecution`: one execution of a node, as a context manager or a decorator."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from . import protocol as p
+from .errors import RunCancelled
+
+if TYPE_CHECKING:
+    from .publisher import Run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TRACEBACK_CHARACTERS = 8_000
+
+
+class NodeExecution:
+    """One execution of a node: what `run.node("name")` gives.
+
+    As a context manager, plain or `async`, the node is running inside of it; then it is completed, failed (with the
+    exception, which goes on), or cancelled. As a decorator, each call of the function is an execution of its own.
+    """
+
+    def __init__(self, run: Run, node_id: str, instance: str | None = None) -> None:
+        self.node_id = node_id
+        self.instance = instance
+        self._run = run
+        self._attempt: int | None = None
+        self._began = 0.0
+        self._metrics: dict[str, int | float | str] = {}
+
+    # --- As a context manager
+
+    def __enter__(self) -> NodeExecution:
+        self._began = time.perf_counter()
+        self._attempt = self._run._enter(self)
+        self._state("running")
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._metrics["duration_ms"] = round((time.perf_counter() - self._began) * 1000, 3)
+        self._run._leave(self)
+        if error is None:
+            self._state("completed", metrics=self._metrics)
+        elif isinstance(error, (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
+            self._state("cancelled", metrics=self._metrics, reason=str(error) or type(error).__name__)
+        else:
+            self._state("failed", metrics=self._metrics, error=describe(error))
+            self._run._failed(error, self.node_id)
+
+    async def __aenter__(self) -> NodeExecution:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    # --- As a decorator
+
+    def __call__(self, function: F) -> F:
+        def anew() -> NodeExecution:
+            return NodeExecution(self._run, self.node_id, self.instance)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def run_async(*args: Any, **kwargs: Any) -> Any:
+                with anew() as node:
+                    result = await function(*args, **kwargs)
+                    node.output(result)
+                    return result
+
+            return cast(F, run_async)
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with anew() as node:
+                result = function(*args, **kwargs)
+                node.output(result)
+                return result
+
+        return cast(F, run)
+
+    # --- Inside of it
+
+    def output(self, value: Any = None, **fields: Any) -> None:
+        """What the node has put out: a value, or named fields. It is shown as a bounded preview."""
+        shown = fields if value is None and fields else value
+        if shown is not None:
+            self._state("running", output=shown)
+
+    def progress(self, fraction: float, message: str | None = None) -> None:
+        """How far the node has come, 0 to 1, and what it is at."""
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"progress goes from 0 to 1, not to {fraction!r}")
+        self._state("running", progress=float(fraction), message=message)
+
+    def metrics(self, **values: float | str) -> None:
+        """Measurements by name, shown with the node."""
+        self._metrics.update(values)
+        self._state("running", metrics=values)
+
+    def cost(
+        self,
+        amount: float | None = None,
+        *,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        model: str | None = None,
+    ) -> None:
+        """What the node has spent just now. See `Run.cost`."""
+        amount = self._run.cost(amount, node_id=self.node_id, tokens_in=tokens_in, tokens_out=tokens_out, model=model)
+        for name, value in (("cost", amount), ("tokens_in", tokens_in), ("tokens_out", tokens_out)):
+            if value:
+                self._metrics[name] = cast(float, self._metrics.get(name, 0)) + value
+        if model is not None:
+            self._metrics["model"] = model
+
+    def log(self, *lines: object) -> None:
+        """Lines for the node's log."""
+        self._run.log(self.node_id, *lines)
+
+    def _state(self, status: p.NodeStatus, **fields: Any) -> None:
+        self._run.update(self.node_id, status, instance=self.instance, attempt=self._attempt, **fields)
+
+
+def describe(error: BaseException) -> str:
+    """An exception as a node's `error`: a line that sums it up, then where it came from."""
+    summary = "".join(traceback.format_exception_only(error)).strip()
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{summary}\n{frames[-_TRACEBACK_CHARACTERS:]}".strip()

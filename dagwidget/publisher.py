@@ -1,0 +1,667 @@
+"""`start_run` and `attach`: what an engine holds to publish a run, its nodes, gates and cost."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Final, TypeAlias, TypeVar, get_args
+
+import msgspec
+
+from . import local
+from . import protocol as p
+from .asking import Checkpoint, OpenGate
+from .errors import RunCancelled
+from .node import NodeExecution, describe
+from .preview import RESULTS, Redact, preview
+from .pricing import Price, Usage
+from .pricing import price as list_price
+from .state import Decision
+from .uplink import Uplink
+
+__all__ = ["Run", "attach", "start_run"]
+
+NodeLike: TypeAlias = "str | Mapping[str, Any] | p.NodeSpec"
+"""A node: its id, or `id` with `label`, `kind`, `group` or `description`."""
+EdgeLike: TypeAlias = "tuple[str, str] | Mapping[str, Any] | p.EdgeSpec"
+"""An edge: `(from, to)`, or `from` and `to` with `label` or `conditional`."""
+
+# What one event carries of a graph; a room takes no event larger than 256 KiB.
+_CHUNK: Final = 500
+# What a gate may show, as JSON, in bytes: it can't be cut, since an answer starts from it.
+_GATE_BYTES: Final = 200 * 1024
+_LINE: Final = 2_000
+# How long a worker that leaves its `with` block waits until everything is delivered.
+_WORKER_SECONDS: Final = 10.0
+
+_STATUSES: Final = frozenset(get_args(p.NodeStatus))
+
+T = TypeVar("T")
+
+
+def start_run(
+    dag_id: str,
+    nodes: Iterable[NodeLike] = (),
+    edges: Iterable[EdgeLike] = (),
+    *,
+    budget: float | None = None,
+    currency: str | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    run_id: str | None = None,
+    capabilities: p.Capabilities | None = None,
+    redact: Redact | None = None,
+    price: Price = list_price,
+) -> Run:
+    """Start a run of the DAG `dag_id`, and publish it to its room. Never waits for the server.
+
+    Args:
+        dag_id: The DAG; whoever watches it sees this run from now on.
+        nodes: The graph as far as it is known; more can come with `run.mutate`.
+        edges: Between nodes; one that is not among `nodes` is added.
+        budget: How much may be spent, in units of `currency`; shown, not enforced.
+        currency: Three letters, `USD` when absent.
+        url: Base URL of the stream server. By default `DAGWIDGET_URL`, or this machine's server, which is started if
+            need be.
+        token: What the server asks for; found together with a default `url`.
+        run_id: Names the run (its epoch). To go on with a run after a crash, give its name again.
+        capabilities: What the engine can honour; by default pause and cancel where it calls `run.checkpoint`.
+        redact: Takes each output, and gives what may be shown of it.
+        price: `price(model, usage)` in units of `currency`; by default from the table of `genai-prices`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it should be.
+    """
+    p.check_dag_id(dag_id)
+    if budget is not None and not (isinstance(budget, (int, float)) and budget >= 0):
+        raise ValueError(f"budget must be a number, 0 or more: {budget!r}")
+    start = p.RunStart(
+        budget=None if budget is None else float(budget),
+        currency=currency,
+        capabilities=capabilities or p.Capabilities(pause="cooperative", cancel="cooperative", gate="native"),
+    )
+    mutation = p.Mutation(add_nodes=[*map(_node, nodes)], add_edges=[*map(_edge, edges)])
+    epoch = run_id or uuid.uuid4().hex
+    run = Run(dag_id, _locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
+    run._mutate(mutation)
+    return run
+
+
+def attach(
+    url: str | None,
+    dag_id: str,
+    *,
+    token: str | None = None,
+    run_id: str | None = None,
+    redact: Redact | None = None,
+    price: Price = list_price,
+) -> Run:
+    """Join a run that another process has started; for workers. Leaving the `with` block does not end the run.
+
+    A worker that is about to exit calls `run.flush()`, or leaves the `with` block, which does.
+
+    Args:
+        url: Base URL of the stream server, or None for `DAGWIDGET_URL` or this machine's.
+        dag_id: The DAG.
+        token: What the server asks for; by default `DAGWIDGET_TOKEN`, or the one of this machine's server.
+        run_id: The run to join; by default whichever is the current one.
+        redact: As for `start_run`.
+        price: As for `start_run`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it should be.
+    """
+    p.check_dag_id(dag_id)
+    return Run(dag_id, _locator(url, token), start=None, epoch=run_id, redact=redact, price=price)
+
+
+class Run:
+    """A run that is being published: what `start_run` and `attach` give. Every method may be called in any thread.
+
+    Nothing here blocks or raises for a fault of the network: events are delivered by a thread, in order, each once.
+    As a context manager it completes the run at the end of the block, or fails it with the exception that left it.
+
+    Attributes:
+        dag_id: The DAG.
+        run_id: The run, its epoch; None for a worker that joined whichever was the current one.
+        owned: Whether this process started the run, and so ends it.
+    """
+
+    def __init__(
+        self,
+        dag_id: str,
+        locate: Callable[[], local.Endpoint],
+        *,
+        start: p.RunStart | None,
+        epoch: str | None,
+        redact: Redact | None,
+        price: Price,
+    ) -> None:
+        self.dag_id = dag_id
+        self.run_id = epoch
+        self.owned = start is not None
+        self._redact = redact
+        self._price = price
+        self._lock = threading.RLock()
+        self._over = False
+        self._incoming: dict[str, list[str]] = {}
+        self._finished: set[str] = set()
+        self._visits: dict[str, int] = {}
+        self._open: dict[str, int] = {}
+        self._reported: BaseException | None = None
+        self._gates: dict[str, OpenGate] = {}
+        self._decided: dict[str, Decision] = {}
+        self._gate_counts: dict[str, int] = {}
+        self._asked: p.LiveStatus = "running"
+        self._pause: Future[None] | None = None
+        self._listeners: list[Callable[[str], None]] = []
+        self._uplink = Uplink(dag_id, locate, start=start, epoch=epoch, hear=self._hear)
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id or 'current'} of {self.dag_id!r}{': over' if self._over else ''}>"
+
+    # --- Nodes
+
+    def node(self, node_id: str, *, instance: str | None = None) -> NodeExecution:
+        """An execution of a node: a context manager (plain or `async`), or a decorator.
+
+        Args:
+            node_id: The node.
+            instance: Which of many, where the node runs several times at once.
+        """
+        return NodeExecution(self, _id(node_id, "node_id"), None if instance is None else _id(instance, "instance"))
+
+    def update(
+        self,
+        node_id: str,
+        status: p.NodeStatus,
+        *,
+        output: Any = None,
+        metrics: Mapping[str, float | str] | None = None,
+        error: str | None = None,
+        progress: float | None = None,
+        attempt: int | None = None,
+        instance: str | None = None,
+        native: str | None = None,
+        reason: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Say what state a node is in; for engines whose hooks tell. The fields are those of `node_state`."""
+        if status not in _STATUSES:
+            raise ValueError(f"a node's status is one of {', '.join(sorted(_STATUSES))}; not {status!r}")
+        self._uplink.publish(
+            p.NodeState(
+                node_id=_id(node_id, "node_id"),
+                status=status,
+                output=None if output is None else preview(output, redact=self._redact),
+                metrics=_metrics(metrics) if metrics else None,
+                error=error,
+                progress=progress,
+                attempt=attempt,
+                instance=instance,
+                native=native,
+                reason=reason,
+                message=message,
+            )
+        )
+
+    def edge(self, source: str, target: str, *, active: bool = True) -> None:
+        """Say that something flows along an edge (or no longer does)."""
+        self._uplink.publish(p.EdgeActive(from_=_id(source, "source"), to=_id(target, "target"), active=active))
+
+    def log(self, node_id: str, *lines: object) -> None:
+        """Lines for a node's log."""
+        texts = [line[:_LINE] for text in lines for line in str(text).splitlines() or [""]]
+        for start in range(0, len(texts), 100):
+            self._uplink.publish(p.NodeLog(node_id=_id(node_id, "node_id"), lines=texts[start : start + 100]))
+
+    def error(
+        self, message: object, *, node_id: str | None = None, code: str | None = None, detail: Any = None
+    ) -> None:
+        """Report an error, of a node or of the run; it goes on."""
+        self._uplink.publish(
+            p.RunError(
+                message=str(message) or type(message).__name__,
+                node_id=node_id,
+                code=code,
+                detail=None if detail is None else preview(detail, redact=self._redact),
+            )
+        )
+
+    def mutate(
+        self,
+        *,
+        add_nodes: Iterable[NodeLike] = (),
+        update_nodes: Iterable[NodeLike] = (),
+        remove_nodes: Iterable[str] = (),
+        add_edges: Iterable[EdgeLike] = (),
+        remove_edges: Iterable[EdgeLike] = (),
+    ) -> None:
+        """Change the graph under way, in the order of the arguments.
+
+        Raises:
+            TypeError, ValueError: something is not a node or an edge.
+        """
+        self._mutate(
+            p.Mutation(
+                add_nodes=[*map(_node, add_nodes)],
+                update_nodes=[*map(_node, update_nodes)],
+                remove_nodes=[_id(name, "remove_nodes") for name in remove_nodes],
+                add_edges=[*map(_edge, add_edges)],
+                remove_edges=[*map(_edge, remove_edges)],
+            )
+        )
+
+    # --- Cost
+
+    def cost(
+        self,
+        amount: float | None = None,
+        *,
+        node_id: str | None = None,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        model: str | None = None,
+        cache_read: int = 0,
+        cache_write: int = 0,
+    ) -> float | None:
+        """What has been spent just now: a difference, not a total; the room adds up what all processes spend.
+
+        Args:
+            amount: In units of the run's currency. When absent, the price of the tokens; where that is not known, they
+                are counted, and shown as tokens without a price.
+            node_id: The node that spent it.
+            tokens_in: Tokens that went in, those of a cache included.
+            tokens_out: Tokens that came out.
+            model: The model, to look its price up.
+            cache_read: How many of `tokens_in` were read from the provider's cache.
+            cache_write: How many of `tokens_in` were written to it.
+
+        Returns:
+            The amount; None where the price is not known.
+        """
+        if amount is None and model is not None and (tokens_in or tokens_out):
+            usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cache_read=cache_read, cache_write=cache_write)
+            amount = self._price(model, usage)
+        self._uplink.publish(
+            p.CostDelta(
+                amount=None if amount is None else float(amount),
+                node_id=node_id,
+                tokens_in=tokens_in or None,
+                tokens_out=tokens_out or None,
+            )
+        )
+        return amount
+
+    # --- People
+
+    def gate(
+        self,
+        node_id: str,
+        *,
+        title: str | None = None,
+        body: str | None = None,
+        data: Any = None,
+        schema: Any = None,
+        options: Sequence[Any] | None = None,
+        allowed: Sequence[p.Verdict] | None = None,
+        timeout: float | None = None,
+        on_timeout: str | None = None,
+        default: Any = None,
+        assignees: Sequence[str] | None = None,
+        gate_id: str | None = None,
+    ) -> OpenGate:
+        """Ask a person: `decision = await run.gate("review", …)`, or `run.gate(…).result()` in plain code.
+
+        The node waits meanwhile. Inside `with run.node(node_id)` it then goes on; else the gate is all that the node
+        is, and it is completed by the decision.
+
+        Args:
+            node_id: The node that asks.
+            title: The question.
+            body: More about it, in Markdown.
+            data: What is under review; a modification starts from it.
+            schema: JSON Schema of the answer's value.
+            options: Values to choose from.
+            allowed: Which of `approve`, `reject` and `modify` it takes; all three when absent.
+            timeout: Seconds until it is answered in people's place, by `on_timeout`.
+            on_timeout: `fail` (the default: `GateTimeout` is raised), `reject`, `approve` or `default`.
+            default: The value that is taken, with `on_timeout="default"`.
+            assignees: Who is asked.
+            gate_id: Names the gate; one that was decided before is not asked again.
+
+        Returns:
+            A handle to wait for: its result is a `Decision` with `decision`, `feedback`, `value` and `by`. Waiting
+            for it raises `RunCancelled` once a person has cancelled the run.
+
+        Raises:
+            TypeError, ValueError: an argument is not what it should be.
+        """
+        presentation = _presentation(
+            {
+                "title": title,
+                "body": body,
+                "data": data,
+                "schema": schema,
+                "options": None if options is None else list(options),
+                "allowed": None if allowed is None else list(allowed),
+                "deadline": None if timeout is None else _deadline(timeout),
+                "on_timeout": on_timeout if on_timeout is not None or timeout is None else "fail",
+                "default": default,
+                "assignees": None if assignees is None else list(assignees),
+            }
+        )
+        return self.ask(node_id, presentation, gate_id=gate_id, settle=self._settle_gate)
+
+    def ask(
+        self,
+        node_id: str,
+        presentation: p.Presentation,
+        *,
+        gate_id: str | None = None,
+        instance: str | None = None,
+        settle: Callable[[OpenGate, Decision | None], None] = lambda _gate, _decision: None,
+    ) -> OpenGate:
+        """Open a gate, and leave the node's states to the engine; `gate` does more."""
+        _id(node_id, "node_id")
+        with self._lock:
+            if gate_id is None:
+                count = self._gate_counts[node_id] = self._gate_counts.get(node_id, 0) + 1
+                gate_id = f"{node_id}:{count}" if self.owned else f"{node_id}:{self._uplink.name[:8]}:{count}"
+            gate = OpenGate(gate_id, node_id, presentation, publish=self._uplink.publish, settle=settle)
+            self._gates[gate_id] = gate
+            decided = self._decided.get(gate_id)
+        if decided is not None:
+            gate.decided(decided)
+        elif self.cancelling:
+            gate.give_up(self._cancellation())
+        else:
+            self._uplink.publish(
+                p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
+            )
+        return gate
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the engine honours pause and cancel: `await run.checkpoint()`, or `run.checkpoint().result()`.
+
+        Waiting for it raises `RunCancelled` once a person has cancelled the run.
+        """
+        with self._lock:
+            pause = self._pause
+            if self._asked == "pausing":
+                self._asked = "paused"
+                self._uplink.publish(p.ExecutionState(status="paused"))
+        return Checkpoint(pause, self._check)
+
+    def on_control(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Be told what a person asks: `pausing`, `resuming` or `cancelling`; for engines that can do it themselves.
+
+        `callback` is called in another thread. The engine confirms with `run.status("paused")` or `"running"`.
+
+        Returns:
+            A function that stops it.
+        """
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback)
+
+    def status(self, status: p.LiveStatus) -> None:
+        """Say that the run as a whole is now `paused`, or `running` again."""
+        with self._lock:
+            self._asked = status
+        self._uplink.publish(p.ExecutionState(status=status))
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether a person has cancelled the run."""
+        return self._asked == "cancelling"
+
+    # --- The end
+
+    def complete(self, results: Any = None) -> None:
+        """The run is over, and went well. What has not settled is skipped or cancelled."""
+        self._end("completed", results)
+
+    def fail(self, error: object = None, results: Any = None) -> None:
+        """The run is over, and failed; `error` is an exception or a sentence."""
+        if error is not None and not (isinstance(error, BaseException) and error is self._reported):
+            code = type(error).__name__ if isinstance(error, BaseException) else None
+            detail = describe(error) if isinstance(error, BaseException) else None
+            self.error(error, code=code, detail=detail)
+        self._end("failed", results)
+
+    def cancelled(self, results: Any = None) -> None:
+        """The run is over, as a person cancelled it."""
+        self._end("cancelled", results)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until the room has everything, for at most `timeout` seconds; says whether it has. Blocks."""
+        return self._uplink.flush(timeout)
+
+    def close(self) -> None:
+        """Deliver what is left in the background, then disconnect. Returns at once."""
+        self._uplink.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self.owned and not self._over:
+            if error is None:
+                self.complete()
+            elif isinstance(error, RunCancelled):
+                self.cancelled()
+            else:
+                self.fail(error)
+        if not self.owned:
+            self.flush(_WORKER_SECONDS)
+        self.close()
+
+    async def __aenter__(self) -> Run:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    # --- For node executions
+
+    def _enter(self, node: NodeExecution) -> int | None:
+        """A node begins: what it waited for flows into it. Returns its attempt, from the second on."""
+        with self._lock:
+            self._open[node.node_id] = self._open.get(node.node_id, 0) + 1
+            if self._open[node.node_id] == 1:
+                sources = [source for source in self._incoming.get(node.node_id, ()) if source in self._finished]
+            else:
+                sources = []
+            attempt = None
+            if node.instance is None:
+                visits = self._visits[node.node_id] = self._visits.get(node.node_id, 0) + 1
+                attempt = visits if visits > 1 else None
+        for source in sources:
+            self._uplink.publish(p.EdgeActive(from_=source, to=node.node_id))
+        return attempt
+
+    def _leave(self, node: NodeExecution) -> None:
+        with self._lock:
+            self._open[node.node_id] -= 1
+            if not self._open[node.node_id]:
+                del self._open[node.node_id]
+                self._finished.add(node.node_id)
+
+    def _failed(self, error: BaseException, node_id: str) -> None:
+        # It may pass through several nodes on its way out; where it came from is the first.
+        if error is not self._reported:
+            self._reported = error
+            self.error(error, node_id=node_id, code=type(error).__name__)
+
+    # --- Helpers
+
+    def _end(self, status: p.FinalStatus, results: Any) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+        shown = None if results is None else preview(results, RESULTS, self._redact)
+        self._uplink.publish(p.ExecutionComplete(results=shown, status=status))
+        self._uplink.close()
+
+    def _mutate(self, mutation: p.Mutation) -> None:
+        with self._lock:
+            for edge in mutation.add_edges or ():
+                self._incoming.setdefault(edge.to, []).append(edge.from_)
+        for part in _parts(mutation):
+            self._uplink.publish(p.DagMutated(mutation=part))
+
+    def _settle_gate(self, gate: OpenGate, decision: Decision | None) -> None:
+        failed = (
+            decision is not None and decision.source == "timeout" and gate.presentation.on_timeout in (None, "fail")
+        )
+        if decision is None:
+            self.update(gate.node_id, "cancelled", reason="nobody waits for the decision any more")
+        elif gate.node_id in self._open:
+            self.update(gate.node_id, "running")
+        elif failed:
+            self.update(gate.node_id, "failed", error="nobody decided before the deadline")
+        else:
+            output = {"decision": decision.decision, "feedback": decision.feedback, "value": decision.value}
+            shown = {name: value for name, value in output.items() if value is not None}
+            self.update(gate.node_id, "completed", output=shown, reason=f"{decision.decision} by {decision.by}")
+            with self._lock:
+                self._finished.add(gate.node_id)
+
+    def _check(self) -> None:
+        if self.cancelling:
+            raise self._cancellation()
+
+    def _cancellation(self) -> RunCancelled:
+        return RunCancelled(f"the run of {self.dag_id!r} was cancelled")
+
+    def _hear(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
+        """In the uplink's thread: a decision, or what is asked of the engine."""
+        if isinstance(event, p.HumanGateResolved):
+            fields = {name: getattr(event, name) for name in Decision.__struct_fields__}
+            decision = Decision(**fields)
+            with self._lock:
+                first = self._decided.setdefault(event.gate_id, decision)
+                gate = self._gates.get(event.gate_id)
+            if gate is not None:
+                gate.decided(first)
+            return
+        if event.status not in ("pausing", "resuming", "cancelling"):
+            return
+        with self._lock:
+            if self._asked == event.status:
+                return
+            resumed = self._take_control(event.status)
+            gates = tuple(self._gates.values()) if event.status == "cancelling" else ()
+        if resumed is not None:
+            resumed.set_result(None)
+        for gate in gates:
+            gate.give_up(self._cancellation())
+        for listener in tuple(self._listeners):
+            listener(event.status)
+
+    def _take_control(self, status: p.LiveStatus) -> Future[None] | None:
+        """Note what is asked; returns the pause that it ends."""
+        if status == "pausing":
+            self._asked = "pausing"
+            self._pause = self._pause or Future()
+            return None
+        ended, self._pause = self._pause, None
+        if status == "cancelling":
+            self._asked = "cancelling"
+        else:
+            self._asked = "running"
+            if not self._listeners:
+                self._uplink.publish(p.ExecutionState(status="running"))
+        return ended
+
+
+def _locator(url: str | None, token: str | None) -> Callable[[], local.Endpoint]:
+    """How to find the server, anew at each attempt."""
+    if url is None:
+        return local.ensure_server
+    base = local.check_url(url)
+
+    def locate() -> local.Endpoint:
+        if token is not None:
+            return local.Endpoint(base, token)
+        own = local.find()
+        same = own is not None and own.url.rstrip("/") == base.rstrip("/")
+        return own if own is not None and same else local.Endpoint(base, os.environ.get("DAGWIDGET_TOKEN") or None)
+
+    return locate
+
+
+def _id(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a string, not {type(value).__name__}: {value!r}")
+    if not 1 <= len(value) <= 512:
+        raise ValueError(f"{what} must have 1 to 512 characters, not {len(value)}: {value[:50]!r}")
+    return value
+
+
+def _node(node: NodeLike) -> p.NodeSpec:
+    if isinstance(node, str):
+        return p.NodeSpec(id=_id(node, "a node's id"))
+    return _convert(node, p.NodeSpec, "a node is an id, or a mapping with id and label, kind, group or description")
+
+
+def _edge(edge: EdgeLike) -> p.EdgeSpec:
+    if isinstance(edge, (tuple, list)) and len(edge) == 2:
+        return p.EdgeSpec(from_=_id(edge[0], "an edge's source"), to=_id(edge[1], "an edge's target"))
+    return _convert(edge, p.EdgeSpec, "an edge is (from, to), or a mapping with from, to and label or conditional")
+
+
+def _convert(value: Any, kind: type[T], expected: str) -> T:
+    if isinstance(value, kind):
+        return value
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{expected}; not {value!r} ({error})") from None
+
+
+def _presentation(fields: dict[str, Any]) -> p.Presentation:
+    given = {name: value for name, value in fields.items() if value is not None}
+    if given.get("on_timeout") == "default" and "default" not in given:
+        raise ValueError('on_timeout="default" needs default=…')
+    try:
+        size = len(p.encode_value(given))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"what a gate shows must be JSON-safe: {error}") from None
+    if size > _GATE_BYTES:
+        raise ValueError(f"what a gate shows has {size:,} bytes as JSON, and may have {_GATE_BYTES:,}: show less of it")
+    return _convert(given, p.Presentation, "a gate can't be asked like this")
+
+
+def _deadline(timeout: float) -> int:
+    if timeout <= 0:
+        raise ValueError(f"timeout must be more than 0 seconds: {timeout!r}")
+    return time.time_ns() // 1_000_000 + round(timeout * 1000)
+
+
+def _metrics(values: Mapping[str, Any]) -> dict[str, int | float | str]:
+    """Measurements as the wire takes them; numpy's numbers are numbers too."""
+    metrics = {}
+    for name, value in values.items():
+        shown = preview(value)
+        if isinstance(shown, (int, float, str)):
+            metrics[str(name)] = int(shown) if isinstance(shown, bool) else shown
+    return metrics
+
+
+def _parts(mutation: p.Mutation) -> Iterator[p.Mutation]:
+    """A mutation as events of a size that a room takes, in the same order."""
+    for name in mutation.__struct_fields__:
+        items = getattr(mutation, name) or []
+        for start in range(0, len(items), _CHUNK):
+            yield p.Mutation(**{name: items[start : start + _CHUNK]})
