@@ -56,7 +56,7 @@ class NodeExecution:
             self._state("cancelled", metrics=self._metrics, reason=str(error) or type(error).__name__)
         else:
             self._state("failed", metrics=self._metrics, error=describe(error))
-            self._run._failed(error, self.node_id)
+            self._run.error(error, node_id=self.node_id)
 
     async def __aenter__(self) -> NodeExecution:
         return self.__enter__()

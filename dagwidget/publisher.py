@@ -223,7 +223,13 @@ class Run:
     def error(
         self, message: object, *, node_id: str | None = None, code: str | None = None, detail: Any = None
     ) -> None:
-        """Report an error, of a node or of the run; it goes on."""
+        """Report an error, of a node or of the run, which goes on; `message` may be the exception itself."""
+        if isinstance(message, BaseException):
+            # It may pass through several nodes on its way out; where it came from is the first.
+            if message is self._reported:
+                return
+            self._reported = message
+            code = code or type(message).__name__
         self._uplink.publish(
             p.RunError(
                 message=str(message) or type(message).__name__,
@@ -428,10 +434,8 @@ class Run:
 
     def fail(self, error: object = None, results: Any = None) -> None:
         """The run is over, and failed; `error` is an exception or a sentence."""
-        if error is not None and not (isinstance(error, BaseException) and error is self._reported):
-            code = type(error).__name__ if isinstance(error, BaseException) else None
-            detail = describe(error) if isinstance(error, BaseException) else None
-            self.error(error, code=code, detail=detail)
+        if error is not None:
+            self.error(error, detail=describe(error) if isinstance(error, BaseException) else None)
         self._end("failed", results)
 
     def cancelled(self, results: Any = None) -> None:
@@ -495,12 +499,6 @@ class Run:
             if not self._open[node.node_id]:
                 del self._open[node.node_id]
                 self._finished.add(node.node_id)
-
-    def _failed(self, error: BaseException, node_id: str) -> None:
-        # It may pass through several nodes on its way out; where it came from is the first.
-        if error is not self._reported:
-            self._reported = error
-            self.error(error, node_id=node_id, code=type(error).__name__)
 
     # --- Helpers
 
