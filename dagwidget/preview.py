@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from itertools import islice
@@ -45,6 +46,15 @@ def preview(value: Any, bounds: Bounds = OUTPUT, redact: Redact | None = None) -
         except Exception as error:
             return f"<not shown: redact() failed with {type(error).__name__}>"
     return _Previewer(bounds).show(value, bounds.depth)
+
+
+def exact(value: Any) -> Any:
+    """`value` as JSON, whole: for what an answer starts from, and so can't be cut.
+
+    Raises:
+        TypeError, ValueError: something in it is not JSON.
+    """
+    return json.loads(json.dumps(value, allow_nan=False))
 
 
 class _Previewer:

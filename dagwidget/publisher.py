@@ -18,7 +18,7 @@ from . import protocol as p
 from .asking import Checkpoint, OpenGate
 from .errors import RunCancelled
 from .node import NodeExecution, describe
-from .preview import RESULTS, Redact, preview
+from .preview import RESULTS, Redact, exact, preview
 from .pricing import Price, Usage
 from .pricing import price as list_price
 from .state import Decision
@@ -375,6 +375,7 @@ class Run:
     ) -> OpenGate:
         """Open a gate, and leave the node's states to the engine; `gate` does more."""
         _id(node_id, "node_id")
+        _check_size(presentation)
         with self._lock:
             if gate_id is None:
                 count = self._gate_counts[node_id] = self._gate_counts.get(node_id, 0) + 1
@@ -633,12 +634,16 @@ def _presentation(fields: dict[str, Any]) -> p.Presentation:
     if given.get("on_timeout") == "default" and "default" not in given:
         raise ValueError('on_timeout="default" needs default=…')
     try:
-        size = len(p.encode_value(given))
+        given = exact(given)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"what a gate shows must be JSON-safe: {error}") from None
+        raise TypeError(f"what a gate shows must be JSON: {error}") from None
+    return _convert(given, p.Presentation, "a gate can't be asked like this")
+
+
+def _check_size(presentation: p.Presentation) -> None:
+    size = len(p.encode(presentation))
     if size > _GATE_BYTES:
         raise ValueError(f"what a gate shows has {size:,} bytes as JSON, and may have {_GATE_BYTES:,}: show less of it")
-    return _convert(given, p.Presentation, "a gate can't be asked like this")
 
 
 def _deadline(timeout: float) -> int:

@@ -87,6 +87,8 @@ class Uplink:
         self._numbered = 0
         self._acknowledged = 0
         self._dropped = 0
+        # A run that was started is there once the room knows of it, also where nothing has happened in it.
+        self._expected = start is None
         self._asleep = False
         self._closing: float | None = None
         self._delivered = threading.Condition()
@@ -228,6 +230,7 @@ class Uplink:
             raise ProtocolError(f"the server answered attach with {type(first).__name__}")
         self._epoch = first.epoch
         self._attached_at = time.monotonic()
+        self._expected = True
         if first.seq < self._acknowledged:
             self._begin_anew(first.seq)
         self._trim(first.seq)
@@ -331,7 +334,7 @@ class Uplink:
             self._tell_delivered()
 
     def _is_delivered(self) -> bool:
-        return not self._published and not self._unacknowledged
+        return self._expected and not self._published and not self._unacknowledged
 
     def _tell_delivered(self) -> None:
         with self._delivered:

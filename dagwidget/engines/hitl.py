@@ -13,17 +13,18 @@ An `interrupt()` may carry any value. These are recognised, in this order:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from .. import protocol as p
-from ..preview import RESULTS, preview
+from ..preview import RESULTS, exact, preview
 from ..state import Decision
 
 _SHOWN: Final = frozenset(p.Presentation.__struct_fields__)
+# What is shown as it is, in bytes.
+_WHOLE: Final = 100_000
 _VERDICTS: Final[dict[str, p.Verdict]] = {
     "approve": "approve",
     "accept": "approve",
@@ -218,7 +219,7 @@ def _presentation(**fields: Any) -> p.Presentation:
 def _json(value: Any) -> Any:
     """As it is where it is JSON already: an answer starts from it, so it is not cut short without need."""
     try:
-        small = len(json.dumps(value, allow_nan=False)) < 100_000
+        whole = exact(value)
     except (TypeError, ValueError, RecursionError):
-        small = False
-    return value if small else preview(value, RESULTS)
+        return preview(value, RESULTS)
+    return whole if len(p.encode_value(whole)) < _WHOLE else preview(value, RESULTS)

@@ -1,4 +1,4 @@
-// The anywidget entry: `initialize` owns the link to the kernel and a share in the stream; `render` draws a view of them.
+// The anywidget entry: `initialize` makes the link to the kernel, and with it a share in the stream; `render` draws both.
 
 import type { Model, Widget } from "./anywidget";
 import { KernelLink } from "./kernel";
@@ -7,46 +7,42 @@ import { Store } from "./store";
 import type { Connection } from "./stream";
 import { mountView, type ViewOptions } from "./view/view";
 
-// `initialize` may have run for a model that another evaluation of this module renders.
-const LINKS = Symbol.for("dagwidget.links.1");
-
-function links(): WeakMap<Model, KernelLink> {
-  const world = globalThis as { [LINKS]?: WeakMap<Model, KernelLink> };
-  world[LINKS] ??= new WeakMap();
-  return world[LINKS];
+/** Called once for each model; what its `initialize` made is there for all of its views. */
+export default function createWidget(): Widget {
+  let link: KernelLink | undefined;
+  return {
+    initialize({ model }) {
+      link = new KernelLink(model, acquire);
+      return link.close;
+    },
+    render({ model, el }) {
+      return renderView(model, el, link);
+    },
+  };
 }
 
-const widget: Widget = {
-  initialize({ model }) {
-    const link = new KernelLink(model, acquire);
-    links().set(model, link);
-    return link.close;
-  },
-
-  render({ model, el }) {
-    const link = links().get(model);
-    const dagId = String(model.get("dag_id"));
-    const snapshot = model.get("snapshot") as Record<string, unknown> | undefined;
-    let unmount = () => {};
-    const mount = () => {
-      unmount();
-      const lease = link?.lease;
-      const leave = lease?.stream.attend();
-      const options = { dagId, snapshot: snapshot && Object.keys(snapshot).length > 0 ? snapshot : undefined };
-      const close = mountView(el, lease ? { ...options, ...lease } : { ...options, ...unconnected(link?.fault) });
-      unmount = () => {
-        close();
-        leave?.();
-      };
+function renderView(model: Model, el: HTMLElement, link: KernelLink | undefined): () => void {
+  const dagId = String(model.get("dag_id"));
+  const saved = model.get("snapshot") as Record<string, unknown> | undefined;
+  const options = { dagId, snapshot: saved && Object.keys(saved).length > 0 ? saved : undefined };
+  let unmount = () => {};
+  const mount = () => {
+    unmount();
+    const lease = link?.lease;
+    const leave = lease?.stream.attend();
+    const close = mountView(el, { ...options, ...(lease ?? unconnected(link?.fault)) });
+    unmount = () => {
+      close();
+      leave?.();
     };
-    mount();
-    const unsubscribe = link?.subscribe(mount);
-    return () => {
-      unsubscribe?.();
-      unmount();
-    };
-  },
-};
+  };
+  mount();
+  const unsubscribe = link?.subscribe(mount);
+  return () => {
+    unsubscribe?.();
+    unmount();
+  };
+}
 
 /** Nothing to follow: the kernel has not answered yet, or has said why it can't. */
 function unconnected(fault: string | undefined): Pick<ViewOptions, "store" | "stream"> {
@@ -63,5 +59,3 @@ function unconnected(fault: string | undefined): Pick<ViewOptions, "store" | "st
     },
   };
 }
-
-export default widget;

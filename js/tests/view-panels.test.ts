@@ -258,7 +258,7 @@ test("a gate is announced once, also when the engine opens it again, and so is t
   announcer.update();
   fake.state.gates.set("g", gate);
   announcer.update();
-  expect(announcer.el.textContent).toBe("Decision needed: Ship it?.");
+  expect(announcer.el.textContent).toBe("Decision needed: Ship it?");
   announcer.say("");
   fake.state.gates.clear();
   announcer.update();

@@ -14,7 +14,7 @@ def test_the_langgraph_notebook_goes_on_when_its_gate_is_approved_by_a_click(lab
         book.run(0, 6)
         book.start(8, 10)
         widget = book.page.locator(".dagwidget").first
-        expect(widget.get_by_text("Publish this answer?")).to_be_visible(timeout=SLOW)
+        expect(widget.get_by_role("heading", name="Publish this answer?")).to_be_visible(timeout=SLOW)
         widget.get_by_role("button", name="Approve", exact=True).click()
         assert "A second, longer draft." in book.wait_for_text(8, "draft")
         assert "A second, longer draft." in book.wait_for_text(9, "spent=")

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import expect
 
 import dagwidget
+from tests.proxy import CutProxy
+from tests.serving import serving
 
 from .lab import notebook
-from .proxy import CutProxy
-from .serving import serving
 
 PLAIN_SERVER = Path(__file__).parents[2] / "js" / "tests" / "plain-server.mjs"
 SLOW = 30_000
@@ -90,7 +90,7 @@ def test_the_widget_follows_a_whole_run_on_a_plain_server(lab, browser, tmp_path
             book.run(0)
             widget = book.page.locator(".dagwidget")
             expect(widget.get_by_role("button", name="Approve", exact=True)).to_be_visible(timeout=SLOW)
-            expect(widget.get_by_text("resume is not available")).to_be_visible()
+            expect(widget.get_by_text("no resume on this server")).to_be_visible()
             widget.get_by_role("button", name="Approve", exact=True).click()
             book.start(1)
             book.wait_for_text(1, "completed")

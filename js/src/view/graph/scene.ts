@@ -15,7 +15,7 @@ export const BACK = 8;
 /** A node's box: what stands beside the label, and the bounds of its width, in px. */
 export const NODE_HEIGHT = 48;
 const NODE_PADDING = 48;
-export const NODE_MIN = 136;
+export const NODE_MIN = 168;
 export const NODE_MAX = 240;
 
 const NONE = new Float32Array(0);

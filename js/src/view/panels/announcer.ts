@@ -47,7 +47,7 @@ export class Announcer implements Panel {
       if (over(state.status))
         said.push(`The run has ${state.status === "cancelled" ? "been cancelled" : state.status}`);
     }
-    if (said.length > 0) this.say(`${said.join(". ")}.`);
+    if (said.length > 0) this.say(said.map((text) => (/[.?!]$/.test(text) ? text : `${text}.`)).join(" "));
   }
 
   #label(nodeId: string): string {

@@ -1,0 +1,535 @@
+"""An engine's side, against a real server over real sockets."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+
+import dagwidget
+from dagwidget import GateTimeout, RunCancelled
+from dagwidget import protocol as p
+
+from .person import Person
+from .proxy import CutProxy
+from .serving import serving
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def dag_id(request):
+    return f"ünusual / {request.node.name}"
+
+
+@pytest.fixture
+def person(server, dag_id):
+    with Person(server, dag_id) as person:
+        yield person
+
+
+@pytest.fixture
+def start(server, dag_id):
+    """Starts runs, and ends those that a test leaves open."""
+    runs = []
+
+    def start(*arguments, **options):
+        run = dagwidget.start_run(dag_id, *arguments, url=server.url, token=server.token, **options)
+        runs.append(run)
+        return run
+
+    yield start
+    for run in runs:
+        run.complete()
+        assert run.flush(10)
+
+
+@pytest.fixture
+def apart():
+    """Runs a function in a thread, for the half of a test that waits for the other."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit
+
+
+# --- Nodes, edges, the end
+
+
+def test_a_run_with_its_nodes_edges_cost_and_results_arrives(start, person):
+    with start(["a", {"id": "b", "label": "B", "group": "g"}], [("a", "b")], budget=2) as run:
+        with run.node("a") as node:
+            node.output(rows=3)
+            node.cost(0.5, tokens_in=10, tokens_out=5)
+            node.metrics(score=0.9)
+            node.log("one", "two\nthree")
+            node.progress(0.5, "half")
+        with run.node("b"):
+            pass
+        run.complete({"model": "v7"})
+    assert run.flush(10)
+    state = person.state()
+    a, b = state["nodes"]["a"], state["nodes"]["b"]
+    assert (a["status"], a["output"], a["progress"], a["logs"]) == (
+        "completed",
+        {"rows": 3},
+        0.5,
+        ["one", "two", "three"],
+    )
+    assert {name: a["metrics"][name] for name in ("cost", "tokens_in", "tokens_out", "score")} == {
+        "cost": 0.5,
+        "tokens_in": 10,
+        "tokens_out": 5,
+        "score": 0.9,
+    }
+    assert a["metrics"]["duration_ms"] > 0
+    assert (b["status"], b["label"], b["group"]) == ("completed", "B", "g")
+    assert state["edges"] == {"b": {"a": {"active": False, "taken": True}}}
+    assert (state["cost"]["spent"], state["cost"]["budget"], state["cost"]["remaining"]) == (0.5, 2.0, 1.5)
+    assert (state["status"], state["results"], state["epoch"]) == ("completed", {"model": "v7"}, run.run_id)
+
+
+def test_an_exception_fails_its_node_and_the_run_and_is_reported_once(start, person):
+    def fails():
+        with start(["a"]) as run, run.node("outer"), run.node("a"):
+            raise ValueError("no such column")
+
+    with pytest.raises(ValueError, match="no such column"):
+        fails()
+    person.wait("execution_complete")
+    state = person.state()
+    assert state["status"] == "failed"
+    assert state["nodes"]["a"]["status"] == state["nodes"]["outer"]["status"] == "failed"
+    assert state["nodes"]["a"]["error"].startswith("ValueError: no such column\n")
+    assert "in fails" in state["nodes"]["a"]["error"]
+    assert [(error["message"], error["node_id"], error["code"]) for error in state["errors"]] == [
+        ("no such column", "a", "ValueError")
+    ]
+
+
+def test_a_decorated_function_is_a_node_each_time_it_is_called(start, person):
+    run = start(["double"])
+
+    @run.node("double")
+    def double(x):
+        return {"x": 2 * x}
+
+    assert (double(2), double(3)) == ({"x": 4}, {"x": 6})
+    run.complete()
+    assert run.flush(10)
+    node = person.state()["nodes"]["double"]
+    assert (node["output"], node["attempt"]) == ({"x": 6}, 2)
+
+
+async def test_a_decorated_coroutine_is_a_node_too(start, person):
+    run = start()
+
+    @run.node("wait")
+    async def wait():
+        await asyncio.sleep(0)
+        return "done"
+
+    assert await wait() == "done"
+    run.complete()
+    assert await asyncio.to_thread(run.flush, 10)
+    assert person.state()["nodes"]["wait"]["output"] == "done"
+
+
+def test_instances_of_a_node_are_counted(start, person):
+    run = start(["train"])
+    for fold in range(3):
+        with contextlib.suppress(RuntimeError), run.node("train", instance=f"fold {fold}"):
+            if fold == 2:
+                raise RuntimeError("diverged")
+    assert run.flush(10)
+    node = person.state()["nodes"]["train"]
+    assert node["counts"] == {"completed": 2, "failed": 1}
+    assert node["status"] == "failed"
+
+
+async def test_a_cancelled_task_cancels_its_node(start, person):
+    run = start()
+
+    async def forever():
+        async with run.node("a"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(forever())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(run.flush, 10)
+    assert person.state()["nodes"]["a"]["status"] == "cancelled"
+
+
+def test_a_graph_of_thousands_of_nodes_goes_in_events_that_a_room_takes(start, person):
+    names = [f"node {i} {'x' * 60}" for i in range(3000)]
+    run = start(names, list(itertools.pairwise(names)))
+    run.complete()
+    assert run.flush(20)
+    state = person.state()
+    assert (len(state["nodes"]), len(state["edges"]), state["errors"]) == (3000, 2999, [])
+
+
+def test_the_graph_may_change_under_way(start, person):
+    run = start(["a", "b"], [("a", "b")])
+    run.mutate(add_nodes=["c"], add_edges=[{"from": "a", "to": "c", "conditional": True}], remove_nodes=["b"])
+    run.mutate(update_nodes=[{"id": "c", "label": "C"}])
+    assert run.flush(10)
+    state = person.state()
+    assert set(state["nodes"]) == {"a", "c"}
+    assert state["nodes"]["c"]["label"] == "C"
+    assert state["edges"] == {"c": {"a": {"active": False, "taken": False, "conditional": True}}}
+
+
+def test_a_new_run_takes_the_place_of_the_old_one_whose_events_no_longer_count(server, dag_id, start, person, caplog):
+    first = dagwidget.start_run(dag_id, ["old"], url=server.url, token=server.token)
+    assert first.flush(10)
+    second = start(["new"])
+    assert second.flush(10)
+    with caplog.at_level(logging.ERROR, "dagwidget"):
+        first.update("old", "running")
+        first.close()
+        first._uplink.join(10)
+    assert set(person.state()["nodes"]) == {"new"}
+    assert "a newer run" in caplog.text
+
+
+def test_workers_add_to_a_run_and_leave_it_running(server, dag_id, start, person):
+    run = start(["a"], budget=1)
+    run.cost(0.25)
+
+    def work(i):
+        with dagwidget.attach(server.url, dag_id, token=server.token) as worker, worker.node("work", instance=str(i)):
+            worker.cost(0.1)
+
+    assert run.flush(10)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    state = person.state()
+    assert state["status"] == "running"
+    assert state["cost"]["spent"] == 0.65
+    assert state["nodes"]["work"]["counts"] == {"completed": 4}
+
+
+def test_tokens_without_a_known_price_are_counted_as_such(start, person):
+    run = start(budget=1, price=lambda model, usage: 0.001 * usage.tokens_in if model == "known" else None)
+    assert run.cost(model="known", tokens_in=100, tokens_out=1) == pytest.approx(0.1)
+    assert run.cost(model="unknown", tokens_in=1000, tokens_out=500) is None
+    assert run.flush(10)
+    cost = person.state()["cost"]
+    assert (cost["spent"], cost["tokens"], cost["unpriced"]) == (pytest.approx(0.1), 1601, 1500)
+
+
+def test_outputs_are_redacted_before_they_leave(start, person):
+    def redact(value):
+        return {name: "•••" if name == "password" else item for name, item in value.items()}
+
+    run = start(redact=redact)
+    run.update("a", "completed", output={"user": "ana", "password": "hunter2"})
+    run.update("b", "completed", output="not a mapping")
+    assert run.flush(10)
+    nodes = person.state()["nodes"]
+    assert nodes["a"]["output"] == {"user": "ana", "password": "•••"}
+    assert nodes["b"]["output"] == "<not shown: redact() failed with AttributeError>"
+
+
+# --- Gates
+
+
+def test_a_gate_gives_its_decision_in_plain_code(start, person, apart):
+    run = start(["review"])
+    asked = apart(lambda: run.gate("review", title="Ship it?", data={"score": 0.9}).result(20))
+    shown = person.wait("human_gate_waiting")
+    assert shown["presentation"] == {"title": "Ship it?", "data": {"score": 0.9}}
+    ack = person.ask("human_decision", node_id="review", decision="modify", value={"score": 1}, feedback="rounded")
+    assert ack["ok"]
+    decision = asked.result(20)
+    assert (decision.decision, decision.value, decision.feedback) == ("modify", {"score": 1}, "rounded")
+    assert run.flush(10)
+    node = person.state()["nodes"]["review"]
+    assert node["status"] == "completed"
+    assert node["output"] == {"decision": "modify", "value": {"score": 1}, "feedback": "rounded"}
+
+
+async def test_a_gate_inside_a_node_leaves_the_node_running(start, person):
+    run = start()
+    async with run.node("deploy"):
+        answering = asyncio.create_task(asyncio.to_thread(person.decide, "deploy", "reject"))
+        decision = await run.gate("deploy", title="Sure?")
+        assert decision.decision == "reject"
+        await answering
+        assert await asyncio.to_thread(run.flush, 10)
+        assert person.state()["nodes"]["deploy"]["status"] == "running"
+
+
+async def test_several_gates_of_a_node_are_told_apart(start, person):
+    run = start()
+    first, second = run.gate("a", title="one"), run.gate("a", title="two")
+    assert first.gate_id != second.gate_id
+    ack = await asyncio.to_thread(person.ask, "human_decision", node_id="a", gate_id=second.gate_id, decision="reject")
+    # The gates may not have reached the room when the person asked.
+    while not ack["ok"]:
+        ack = await asyncio.to_thread(
+            person.ask, "human_decision", node_id="a", gate_id=second.gate_id, decision="reject"
+        )
+    assert (await second).decision == "reject"
+    await asyncio.to_thread(person.ask, "human_decision", node_id="a", gate_id=first.gate_id, decision="approve")
+
+
+async def test_nobody_waits_any_more_for_a_gate_whose_task_was_cancelled(start, person):
+    run = start()
+
+    async def ask():
+        await run.gate("a")
+
+    task = asyncio.create_task(ask())
+    await asyncio.to_thread(person.wait, "human_gate_waiting")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(run.flush, 10)
+    state = person.state()
+    assert (state["gates"], state["nodes"]["a"]["status"]) == ({}, "cancelled")
+
+
+def test_a_gate_that_nobody_answers_in_time_fails(start, person):
+    run = start()
+    with pytest.raises(GateTimeout, match="nobody decided"):
+        run.gate("a", timeout=0.05).result()
+    assert run.flush(10)
+    state = person.state()
+    assert (state["nodes"]["a"]["status"], state["gates"]) == ("failed", {})
+    assert [(each["decision"], each["source"]) for each in state["decisions"]] == [("reject", "timeout")]
+
+
+async def test_a_gate_may_be_approved_or_take_its_default_at_its_deadline(start):
+    run = start()
+    approved = await run.gate("a", timeout=0.05, on_timeout="approve")
+    taken = await run.gate("b", timeout=0.05, on_timeout="default", default={"n": 1})
+    assert (approved.decision, approved.source) == ("approve", "timeout")
+    assert (taken.decision, taken.value) == ("modify", {"n": 1})
+
+
+def test_a_person_who_decides_before_the_deadline_wins(start, person, apart):
+    run = start()
+    asked = apart(lambda: run.gate("a", timeout=60, on_timeout="reject").result())
+    assert person.decide("a", "approve")["ok"]
+    assert asked.result(20).source == "widget"
+
+
+def test_waiting_for_a_decision_in_plain_code_may_be_limited_and_the_gate_stays_open(start, person):
+    run = start()
+    gate = run.gate("a")
+    with pytest.raises(TimeoutError, match="still open"):
+        gate.result(0.05)
+    assert person.decide("a")["ok"]
+    assert gate.result(20).decision == "approve"
+
+
+# --- Control
+
+
+async def test_a_paused_run_stops_at_its_checkpoint_and_goes_on(start, person):
+    run = start()
+    await run.checkpoint()
+    assert await asyncio.to_thread(run.flush, 10)
+    paused = threading.Event()
+    run.on_control(lambda asked: paused.set() if asked == "pausing" else None)
+    assert (await asyncio.to_thread(person.ask, "pause_execution"))["ok"]
+    await asyncio.to_thread(paused.wait, 10)
+    waiting = asyncio.create_task(_at(run.checkpoint()))
+    assert await asyncio.to_thread(run.flush, 10)
+    assert person.state()["status"] == "paused"
+    assert not waiting.done()
+    assert (await asyncio.to_thread(person.ask, "resume_execution"))["ok"]
+    await asyncio.wait_for(waiting, 10)
+
+
+async def _at(checkpoint):
+    await checkpoint
+
+
+def test_a_resumed_run_is_running_again(start, person, apart):
+    run = start()
+    assert run.flush(10)
+    assert person.ask("pause_execution")["ok"]
+    going = apart(_work_until_cancelled, run)
+    while person.state()["status"] != "paused":
+        pass
+    assert person.ask("resume_execution")["ok"]
+    while person.state()["status"] != "running":
+        pass
+    assert person.ask("cancel_execution")["ok"]
+    with pytest.raises(RunCancelled):
+        going.result(20)
+
+
+def _work_until_cancelled(run):
+    while True:
+        run.checkpoint().result(20)
+
+
+def test_a_cancelled_run_ends_at_its_checkpoint(start, person, apart):
+    run = start(["a"])
+
+    def work():
+        with run, run.node("a"):
+            _work_until_cancelled(run)
+
+    going = apart(work)
+    person.wait("node_state", node_id="a", status="running")
+    assert person.ask("cancel_execution")["ok"]
+    with pytest.raises(RunCancelled, match="was cancelled"):
+        going.result(20)
+    person.wait("execution_complete", status="cancelled")
+    assert person.state()["nodes"]["a"]["status"] == "cancelled"
+
+
+async def test_a_cancelled_run_ends_at_its_gate(start, person):
+    run = start()
+
+    async def ask():
+        with run:
+            await run.gate("a")
+
+    task = asyncio.create_task(ask())
+    await asyncio.to_thread(person.wait, "human_gate_waiting")
+    assert (await asyncio.to_thread(person.ask, "cancel_execution"))["ok"]
+    with pytest.raises(RunCancelled):
+        await task
+    await asyncio.to_thread(person.wait, "execution_complete", status="cancelled")
+    with pytest.raises(RunCancelled):
+        await run.gate("b")
+
+
+# --- Faults of the network
+
+
+def test_what_is_published_during_a_cut_arrives_once_and_in_order(server):
+    proxy = CutProxy(urlsplit(server.url).port)
+    try:
+        with Person(server, "cut") as person:
+            run = dagwidget.start_run("cut", ["a"], url=f"ws://127.0.0.1:{proxy.port}", token=server.token)
+            for i in range(150):
+                run.log("a", str(i))
+                if i == 50:
+                    assert run.flush(10)
+                    proxy.cut()
+                if i == 100:
+                    proxy.open()
+            run.complete({"lines": 150})
+            assert run.flush(20)
+            state = person.state()
+            assert state["nodes"]["a"]["logs"] == [str(i) for i in range(150)]
+            assert state["results"] == {"lines": 150}
+    finally:
+        proxy.close()
+
+
+def test_a_decision_that_is_made_while_the_engine_is_cut_off_reaches_it_later(server, apart):
+    proxy = CutProxy(urlsplit(server.url).port)
+    try:
+        with Person(server, "away") as person:
+            run = dagwidget.start_run("away", url=f"ws://127.0.0.1:{proxy.port}", token=server.token)
+            gate = run.gate("a")
+            shown = person.wait("human_gate_waiting")
+            proxy.cut()
+            assert person.ask("human_decision", node_id="a", gate_id=shown["gate_id"], decision="approve")["ok"]
+            proxy.open()
+            assert gate.result(20).decision == "approve"
+            run.complete()
+            assert run.flush(20)
+    finally:
+        proxy.close()
+
+
+def test_an_engine_without_a_server_is_neither_blocked_nor_failed():
+    with dagwidget.start_run("nowhere", ["a"], url="ws://127.0.0.1:1") as run, run.node("a") as node:
+        node.output(1)
+    assert not run.flush(0.05)
+
+
+def test_a_wrong_token_is_said_in_the_log_and_does_not_fail_the_engine(server, caplog):
+    with caplog.at_level(logging.ERROR, "dagwidget"):
+        run = dagwidget.start_run("mine", ["a"], url=server.url, token="wrong")
+        run._uplink.join(10)
+    run.update("a", "running")
+    run.complete()
+    assert "the token is missing or wrong" in caplog.text
+
+
+def test_what_does_not_fit_into_the_buffer_is_counted_and_reported(server, monkeypatch):
+    proxy = CutProxy(urlsplit(server.url).port)
+    monkeypatch.setattr("dagwidget.uplink._BUFFERED", 10)
+    try:
+        with Person(server, "full") as person:
+            proxy.cut()
+            run = dagwidget.start_run("full", url=f"ws://127.0.0.1:{proxy.port}", token=server.token)
+            for i in range(30):
+                run.log("a", str(i))
+            proxy.open()
+            assert run.flush(20)
+            assert person.wait("error", code="events_lost")["message"].startswith("20 events were lost")
+            run.complete()
+            assert run.flush(20)
+            assert person.state()["nodes"]["a"]["logs"] == [str(i) for i in range(10)]
+    finally:
+        proxy.close()
+
+
+# --- Arguments
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: dagwidget.start_run(7), TypeError, "dag_id must be a string"),
+        (lambda: dagwidget.start_run(""), ValueError, "1 to 200"),
+        (lambda: dagwidget.start_run("d", [7]), ValueError, "a node is an id"),
+        (lambda: dagwidget.start_run("d", [{"label": "x"}]), ValueError, "missing required field `id`"),
+        (lambda: dagwidget.start_run("d", [], ["ab", "c"]), ValueError, "an edge is"),
+        (lambda: dagwidget.start_run("d", [], [("a", 7)]), TypeError, "an edge's target must be a string"),
+        (lambda: dagwidget.start_run("d", budget=-1), ValueError, "budget must be"),
+        (lambda: dagwidget.start_run("d", url="localhost:1"), ValueError, "looks like ws://"),
+        (lambda: dagwidget.attach("ftp://x", "d"), ValueError, "looks like ws://"),
+    ],
+)
+def test_a_wrong_argument_is_refused_at_once(call, error, says):
+    with pytest.raises(error, match=says):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda run: run.node(7), TypeError, "node_id must be a string"),
+        (lambda run: run.node(""), ValueError, "1 to 512"),
+        (lambda run: run.update("a", "done"), ValueError, "status is one of"),
+        (lambda run: run.mutate(remove_nodes=[7]), TypeError, "remove_nodes must be a string"),
+        (lambda run: run.gate("a", data=object()), TypeError, "must be JSON"),
+        (lambda run: run.gate("a", data="x" * 300_000), ValueError, "show less of it"),
+        (lambda run: run.gate("a", allowed=["maybe"]), ValueError, "can't be asked like this"),
+        (lambda run: run.gate("a", timeout=0), ValueError, "more than 0"),
+        (lambda run: run.gate("a", timeout=1, on_timeout="default"), ValueError, "needs default"),
+        (lambda run: run.node("a").progress(2), ValueError, "from 0 to 1"),
+    ],
+)
+def test_a_wrong_argument_of_a_run_is_refused_at_once(start, call, error, says):
+    run = start()
+    with pytest.raises(error, match=says):
+        call(run)
+
+
+def test_capabilities_are_shown_to_whoever_watches(start, person):
+    run = start(capabilities=p.Capabilities(pause="none", cancel="native"))
+    assert run.flush(10)
+    assert person.state()["capabilities"] == {"pause": "none", "cancel": "native"}
+    assert person.ask("pause_execution")["code"] == "not_supported"
