@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -47,9 +48,10 @@ class Access:
         """Why a page is refused, if it is. No `Origin` is no page: a program, which needs the token all the same."""
         if origin is None or origin in self._origins:
             return None
-        page = urlsplit(origin)
-        if page.scheme in ("http", "https") and (page.hostname in LOOPBACK or page.netloc == host):
-            return None
+        with contextlib.suppress(ValueError):
+            page = urlsplit(origin)
+            if page.scheme in ("http", "https") and (page.hostname in LOOPBACK or page.netloc == host):
+                return None
         return f"pages of {origin!r} may not connect: to let them, start the server with --allow-origin {origin}"
 
 

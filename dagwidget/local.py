@@ -7,6 +7,7 @@ else on the machine looks there. `DAGWIDGET_URL` and `DAGWIDGET_TOKEN` take prec
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import subprocess
@@ -127,13 +128,24 @@ def claim(url: str, token: str) -> bool:
                 os.link(mine, path)
                 return True
             except FileExistsError:
+                stale = _read(path)
                 if _running(path) is not None:
                     return False
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+                _clear_away(path, stale)
         return False
     finally:
         mine.unlink()
+
+
+def _clear_away(path: Path, stale: dict[str, object]) -> None:
+    """Remove the file of a server that is gone; but not one that another server has put there in the meantime."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.stale")
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(aside)
+        if _read(aside) != stale:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink()
 
 
 def release() -> None:
@@ -152,12 +164,16 @@ def _running(path: Path) -> Endpoint | None:
         return None
     health = f"{url.replace('ws', 'http', 1)}/healthz"
     try:
-        with urllib.request.urlopen(health, timeout=_ANSWER_SECONDS) as response:  # noqa: S310
+        # This machine is on no other side of any proxy.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(health, timeout=_ANSWER_SECONDS) as response:
             answer = json.load(response)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    if not isinstance(answer, dict) or answer.get("pid") != pid:
         return None
     token = described.get("token")
-    return Endpoint(url, token if isinstance(token, str) else None) if answer.get("pid") == pid else None
+    return Endpoint(url, token if isinstance(token, str) else None)
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -562,9 +562,9 @@ def _decode_one(raw: msgspec.Raw, direction: _Direction) -> Any:
         raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
     try:
         header = _header.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ProtocolError(
-            f'a message must be an object with a "type" (a string): {problem}. In: {_quote(raw)}'
+            f'a message must be an object with a "type" (a string): {error}. In: {_quote(raw)}'
         ) from None
     if header.type not in direction.tags:
         return Unknown(type=header.type, id=header.id, seq=header.seq, ts=header.ts)

@@ -20,6 +20,8 @@ from .state import FINAL, DagState, Decision, Execution, Node, compact
 _PREVIEW: Final = 4096
 # How many answers to commands are remembered, for clients that ask again.
 _ANSWERS: Final = 10_000
+# How many publishers of earlier runs are remembered.
+_REPLACED: Final = 1000
 # How many encoded ranges of the log are kept for the clients that are a moment behind the first.
 _FRAMES: Final = 32
 # What a frame of a compacted state holds, in bytes, where its events allow.
@@ -60,6 +62,8 @@ class Room:
         self._spending = _Spending()
         # The newest event of each publisher, by its own numbers.
         self._published: dict[str, int] = {}
+        # Who published to earlier runs, and to which: a newer run is not theirs to replace when they reconnect.
+        self._replaced: dict[tuple[str, str], None] = {}
         self._answers: OrderedDict[str, p.CommandAck] = OrderedDict()
         self._frames: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._compacted: tuple[int, Sequence[bytes]] | None = None
@@ -91,6 +95,8 @@ class Room:
         if starts and request.epoch is None:
             raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
         if starts and request.epoch != self.epoch:
+            if (request.publisher, request.epoch) in self._replaced:
+                raise Refused(4006, f"a newer run of {self.dag_id!r} has begun: {self.epoch!r}")
             self._begin(request, now)
         elif request.epoch is not None and request.epoch != self.epoch:
             raise Refused(4006, f"the run {request.epoch!r} of {self.dag_id!r} is not the current one: {self.epoch!r}")
@@ -99,7 +105,7 @@ class Room:
         return p.Attached(
             dag_id=self.dag_id,
             epoch=self.epoch,
-            seq=self._published.get(request.publisher, 0),
+            seq=self._published.setdefault(request.publisher, 0),
             heartbeat_ms=round(self.limits.heartbeat_seconds * 1000),
         )
 
@@ -139,6 +145,8 @@ class Room:
 
     def _begin(self, request: p.Attach, now: int) -> None:
         start = request.start or p.RunStart()
+        replaced = [*self._replaced, *((publisher, self.epoch) for publisher in self._published)]
+        self._replaced = dict.fromkeys(replaced[-_REPLACED:])
         self.state = DagState(epoch=request.epoch)
         self._log = MemoryLog(self.limits.log_events)
         self._spending = _Spending(start.budget, start.currency)
@@ -278,9 +286,9 @@ class Room:
                 self._frames.popitem(last=False)
         return frame
 
-    def entries(self, after: int, upto: int) -> list[Entry]:
-        """The events with `after < seq <= upto`, one by one."""
-        return self._log.read(after, upto)
+    def entries(self, after: int, upto: int) -> Iterator[Entry]:
+        """The events with `after < seq <= upto`, one by one: who takes only the first pays for no more."""
+        return map(self._log.at, range(after + 1, upto + 1))
 
     def holds(self, after: int) -> bool:
         """Whether the log still has every event after `after`."""
@@ -374,7 +382,8 @@ def _cut(event: p.Event, size: int, most: int) -> p.Event:
     name = fields.get(type(event))
     if name is not None:
         whole = p.encode_value(getattr(event, name))
-        preview = whole[:_PREVIEW].decode("utf-8", "ignore")
+        # Quoted once more it may double in size.
+        preview = whole[: min(_PREVIEW, most // 4)].decode("utf-8", "ignore")
         setattr(event, name, {"preview": preview, "bytes": len(whole), "truncated": True})
         if len(p.encode(event)) <= most:
             return event

@@ -147,6 +147,8 @@ class StreamServer:
             p.check_dag_id(unquote(found["dag_id"], errors="strict"))
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        if unquote(found["dag_id"]) not in self._audiences and not self._make_room():
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         members = [session for audience in self._audiences.values() for session in audience.members.values()]
         strangers = sum(not session.ready for session in members)
         if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
@@ -188,19 +190,19 @@ class StreamServer:
     def _audience(self, dag_id: str) -> _Audience:
         audience = self._audiences.get(dag_id)
         if audience is None:
-            self._make_room()
             audience = self._audiences[dag_id] = _Audience(Room(dag_id, self.limits))
         return audience
 
-    def _make_room(self) -> None:
-        """Forget the oldest run that is over and that nobody watches, where there are too many."""
+    def _make_room(self) -> bool:
+        """Forget the oldest run that is over and that nobody watches, where there are too many; False if none is."""
         if len(self._audiences) < self.limits.rooms:
-            return
+            return True
         for dag_id, audience in self._audiences.items():
             if audience.empty and not audience.room.under_way:
                 audience.close()
                 del self._audiences[dag_id]
-                return
+                return True
+        return False
 
     async def _tick(self) -> None:
         limits = self.limits

@@ -104,8 +104,9 @@ class Session:
     def _measure(self, frame: str | bytes) -> None:
         if isinstance(frame, bytes):
             raise Refused(4400, "a message must come as a text frame, not a binary one")
-        if len(frame) > self._largest_frame():
-            raise Refused(4413, f"a frame of {len(frame):,} bytes: at most {self._largest_frame():,} are taken")
+        size = len(frame) if frame.isascii() else len(frame.encode("utf-8", "surrogatepass"))
+        if size > self._largest_frame():
+            raise Refused(4413, f"a frame of {size:,} bytes: at most {self._largest_frame():,} are taken")
 
     def _admit(self, token: str | None, needed: Role) -> None:
         role = self._authorize(token) if token is not None else self.role or self._authorize(None)
@@ -306,9 +307,11 @@ class PublisherSession(Session):
 
     def _take_all(self, messages: list[Any], now: int) -> None:
         if self._publisher is None:
-            first, *messages = messages
-            self._attach(first, now)
-        events = [message for message in messages if isinstance(message, p.Event)]
+            self._attach(messages[0] if messages else None, now)
+            messages = messages[1:]
+        # What has no number, and a type from the future, is no event.
+        known = [message for message in messages if not isinstance(message, p.Unknown) or message.seq is not None]
+        events = [message for message in known if isinstance(message, p.Event)]
         if events:
             self._publish(events, now)
 

@@ -54,6 +54,10 @@ class MemoryLog:
         start = self._bytes[after - self._dropped - 1] if after > self._dropped else self._dropped_bytes
         return self._bytes[-1] - start
 
+    def at(self, seq: int) -> Entry:
+        """The event with that `seq`."""
+        return self._entries[seq - self._dropped - 1]
+
     def read(self, after: int, upto: int) -> list[Entry]:
         """The events with `after < seq <= upto`."""
         return self._entries[after - self._dropped : upto - self._dropped]
