@@ -48,7 +48,7 @@ def question(value: Any, schema: Any = None) -> Question:
         if isinstance(value.get("action_requests"), Sequence):
             return _tool_calls(value)
         if value.get("type") == "tool_approval":
-            return _tool_call(value)
+            return _tool_call(value, schema)
         if _is_inbox(value):
             return _inbox(value, in_list=False)
     elif isinstance(value, (list, tuple)) and len(value) == 1 and _is_inbox(value[0]):
@@ -96,14 +96,31 @@ def _tool_calls(request: Mapping[str, Any]) -> Question:
     return Question(presentation, answer)
 
 
-def _tool_call(request: Mapping[str, Any]) -> Question:
+def _tool_call(request: Mapping[str, Any], schema: Any) -> Question:
     call = {"name": request.get("name"), "args": request.get("args")}
-    presentation = _presentation(title=f"Run {call['name']}?", body=request.get("description"), data=call)
+    allowed = _allowed(_decision_types(schema))
+    presentation = _presentation(
+        title=f"Run {call['name']}?",
+        body=request.get("description"),
+        data=call,
+        allowed=[verdict for verdict in ("approve", "reject", "modify") if verdict in allowed],
+    )
 
     def answer(decision: Decision) -> Any:
         return _edited(decision.value, call) if decision.decision == "modify" else _plain(decision)
 
     return Question(presentation, answer)
+
+
+def _decision_types(schema: Any) -> Sequence[str]:
+    """Which decisions a `response_schema` of LangChain's takes: one of several, or only this."""
+    if not isinstance(schema, Mapping):
+        return ()
+    mapping = (schema.get("discriminator") or {}).get("mapping")
+    if mapping:
+        return list(mapping)
+    only = ((schema.get("properties") or {}).get("type") or {}).get("const")
+    return [only] if isinstance(only, str) else ()
 
 
 def _plain(decision: Decision) -> dict[str, Any]:

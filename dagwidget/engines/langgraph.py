@@ -28,7 +28,7 @@ from . import hitl
 try:
     from langchain_core.callbacks import BaseCallbackHandler
     from langchain_core.runnables.config import RunnableConfig, merge_configs
-    from langgraph.errors import GraphDrained
+    from langgraph.errors import GraphDrained, is_invalid_resume
     from langgraph.runtime import RunControl
     from langgraph.types import Command
 except ImportError as error:
@@ -123,6 +123,9 @@ class _Driver:
         self._loop = asyncio.get_running_loop()
         self._control = RunControl()
         self._passing: asyncio.Task[Any] | None = None
+        # The interrupts that wait or were just answered, by their id, and which of them have been.
+        self._asked: dict[str, _Asked] = {}
+        self._answered: set[str] = set()
         # A pause is asked for, then the superstep ends, then it is there.
         self._pausing = False
         self._pause: asyncio.Future[None] | None = None
@@ -139,7 +142,16 @@ class _Driver:
                 except GraphDrained:
                     given = None
                     continue
+                except ValueError as error:
+                    if not is_invalid_resume(error):
+                        raise
+                    # LangGraph has taken none of it, so it can be answered anew.
+                    for name in self._answered:
+                        self._ask_again(name, error)
+                    given = Command(resume=await self._decisions())
+                    continue
                 if self._watch.gates:
+                    self._asked, self._watch.gates = self._watch.gates, {}
                     given = Command(resume=await self._decisions())
                 elif await self._at_breakpoint(config):
                     given = None
@@ -213,9 +225,8 @@ class _Driver:
 
     async def _decisions(self) -> dict[str, Any]:
         """Wait for a decision; gives what each interrupt that has one is resumed with, by its id."""
-        asked, self._watch.gates = self._watch.gates, {}
         while True:
-            waiting = {asyncio.create_task(_wait_for(each.gate)): name for name, each in asked.items()}
+            waiting = {asyncio.create_task(_wait_for(asked.gate)): name for name, asked in self._asked.items()}
             try:
                 done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -226,20 +237,21 @@ class _Driver:
             for task in done:
                 name = waiting[task]
                 try:
-                    replies[name] = self._reply(asked[name], task.result())
+                    replies[name] = self._reply(self._asked[name], task.result())
                 except ValueError as error:
-                    asked[name] = self._ask_again(asked[name], error)
+                    self._ask_again(name, error)
             if replies:
+                self._answered = set(replies)
                 return replies
 
     def _reply(self, asked: _Asked, decision: Decision) -> Any:
         return self._answer(asked.value, decision) if self._answer is not None else asked.answer(decision)
 
-    def _ask_again(self, asked: _Asked, error: ValueError) -> _Asked:
-        before = asked.gate
-        self._run.error(f"this answer does not fit: {error}", node_id=before.node_id, code="invalid_answer")
-        gate = self._run.ask(before.node_id, before.presentation, gate_id=f"{before.gate_id}+")
-        return _Asked(gate, asked.value, asked.answer)
+    def _ask_again(self, name: str, error: ValueError) -> None:
+        asked = self._asked[name]
+        self._run.error(f"this answer does not fit: {error}", node_id=asked.task.node_id, code="invalid_answer")
+        # The gate was answered and is closed, so this is another one.
+        asked.gate = self._watch.ask(asked.task, asked.gate.presentation, gate_id=f"{asked.gate.gate_id}+")
 
     async def _at_breakpoint(self, config: Any) -> bool:
         """Whether the graph stands before a node that it was compiled to stop at; a person lets it go on."""
@@ -258,14 +270,6 @@ class _Driver:
 
 async def _wait_for(awaitable: Awaitable[T]) -> T:
     return await awaitable
-
-
-class _Asked(Struct):
-    """An interrupt that waits for a person."""
-
-    gate: OpenGate
-    value: Any
-    answer: Callable[[Decision], Any]
 
 
 class _Task(Struct):
@@ -289,6 +293,15 @@ class _Task(Struct):
             if value:
                 metrics[name] = value
         return metrics
+
+
+class _Asked(Struct):
+    """An interrupt that waits for a person."""
+
+    task: _Task
+    gate: OpenGate
+    value: Any
+    answer: Callable[[Decision], Any]
 
 
 class _Watch:
@@ -385,7 +398,7 @@ class _Watch:
             return
         if data["interrupts"]:
             for interrupt in data["interrupts"]:
-                self._ask(task, interrupt)
+                self._interrupted(task, interrupt)
             return
         task.ended = True
         error = data["error"]
@@ -400,14 +413,17 @@ class _Watch:
         else:
             self._run.update(task.node_id, "failed", error=str(error), **state)
 
-    def _ask(self, task: _Task, interrupt: Mapping[str, Any]) -> None:
-        if interrupt["id"] in self.gates:
-            return
-        value = interrupt["value"]
-        asked = hitl.question(value, interrupt.get("response_schema"))
+    def _interrupted(self, task: _Task, interrupt: Mapping[str, Any]) -> None:
+        # A subgraph's interrupt is told by each graph that it is in; the innermost is the first.
+        if interrupt["id"] not in self.gates:
+            shown, answer = hitl.question(interrupt["value"], interrupt.get("response_schema"))
+            gate = self.ask(task, shown, gate_id=interrupt["id"])
+            self.gates[interrupt["id"]] = _Asked(task, gate, interrupt["value"], answer)
+
+    def ask(self, task: _Task, shown: p.Presentation, *, gate_id: str) -> OpenGate:
+        """Open a gate at the task's node, which waits meanwhile."""
         self._run.update(task.node_id, "waiting", instance=task.instance, attempt=task.attempt)
-        gate = self._run.ask(task.node_id, asked.presentation, gate_id=interrupt["id"], instance=task.instance)
-        self.gates[interrupt["id"]] = _Asked(gate, value, asked.answer)
+        return self._run.ask(task.node_id, shown, gate_id=gate_id, instance=task.instance)
 
     # --- What nodes say of themselves
 

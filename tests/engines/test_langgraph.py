@@ -335,6 +335,70 @@ async def test_the_answer_may_be_made_by_a_function_of_ones_own(run, person):
     await answering
 
 
+class Model(GenericFakeChatModel):
+    """A chat model that takes tools, and calls what its messages say."""
+
+    def bind_tools(self, tools, **_):
+        return self
+
+
+def agent(mode, *, allowed=True):
+    """A LangChain agent that wants to send two e-mails, and may not do so alone."""
+    agents = pytest.importorskip("langchain.agents")
+    middleware = pytest.importorskip("langchain.agents.middleware")
+    tools = pytest.importorskip("langchain_core.tools")
+
+    @tools.tool
+    def send(to: str) -> str:
+        """Send an e-mail."""
+        return f"sent to {to}"
+
+    calls = [{"name": "send", "args": {"to": to}, "id": to} for to in ("ana", "bob")]
+    model = Model(messages=iter([AIMessage("", tool_calls=calls), AIMessage("done")]))
+    human = middleware.HumanInTheLoopMiddleware(interrupt_on={"send": allowed}, interrupt_mode=mode)
+    return agents.create_agent(model, [send], middleware=[human], checkpointer=InMemorySaver())
+
+
+def tool_results(output):
+    return {message.tool_call_id: message.text for message in output["messages"] if message.type == "tool"}
+
+
+async def test_langchains_tool_approvals_are_recognised_all_at_once(run, person):
+    node = "HumanInTheLoopMiddleware.after_model"
+    edits = [{"to": "ana"}, {"to": "cyd"}]
+    answering = asyncio.create_task(asyncio.to_thread(person.decide, node, "modify", value=edits))
+    output = await run(agent("batched"), {"messages": [("user", "write to them")]})
+    assert (await answering)["ok"]
+    results = tool_results(output)
+    assert results["ana"].endswith("sent to ana")
+    assert results["bob"].endswith("sent to cyd")
+
+
+async def test_langchains_tool_approvals_are_recognised_each_on_its_own(run, person):
+    def answer():
+        gates = [person.wait("human_gate_waiting"), person.wait("human_gate_waiting")]
+        by_name = {gate["presentation"]["data"]["args"]["to"]: gate["gate_id"] for gate in gates}
+        ask = "human_decision"
+        person.ask(ask, node_id="tools", gate_id=by_name["ana"], decision="modify", value={"args": {"to": 7}})
+        person.wait("error", code="invalid_answer")
+        again = person.wait("human_gate_waiting", gate_id=by_name["ana"] + "+")
+        person.ask(ask, node_id="tools", gate_id=again["gate_id"], decision="modify", value={"to": "cyd"})
+        person.ask(ask, node_id="tools", gate_id=by_name["bob"], decision="reject", feedback="he is away")
+        return gates
+
+    answering = asyncio.create_task(asyncio.to_thread(answer))
+    output = await run(
+        agent("per_call", allowed={"allowed_decisions": ["edit", "reject"]}), {"messages": [("user", "x")]}
+    )
+    gates = await answering
+    assert [gate["presentation"]["allowed"] for gate in gates] == [["reject", "modify"]] * 2
+    results = tool_results(output)
+    assert results["ana"].endswith("sent to cyd")
+    assert "he is away" in results["bob"]
+    state = await ended(person)
+    assert state["nodes"]["tools"]["counts"] == {"completed": 2}
+
+
 # --- Control
 
 
