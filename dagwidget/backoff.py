@@ -7,9 +7,11 @@ from typing import Final
 
 _FIRST: Final = 1.0
 _LAST: Final = 30.0
+# Our own: the numbers of whoever seeded `random` in a notebook must not change because we wait.
+_chance: Final = random.Random()  # noqa: S311
 
 
 def backoff(failures: int) -> float:
     """Seconds to wait after `failures` in a row (1, 2, …): at random, so that not all come back at once."""
     most = min(_LAST, _FIRST * 2.0 ** min(failures - 1, 10))
-    return random.uniform(most / 2, most)  # noqa: S311
+    return _chance.uniform(most / 2, most)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from . import protocol as p
+from .answers import mismatch_with
 from .errors import DagwidgetError
 from .limits import Limits
 from .log import Entry, MemoryLog
@@ -217,6 +218,9 @@ class Room:
             return _refusal(asked, "not_allowed", f"this gate takes {wanted}, not {asked.decision}")
         if asked.decision == "modify" and asked.value is None:
             return _refusal(asked, "invalid_value", "a modification needs its value")
+        mismatch = None if asked.value is None else mismatch_with(gate.presentation.schema, asked.value)
+        if mismatch is not None:
+            return _refusal(asked, "invalid_value", f"this does not fit what the gate asks for: {mismatch}")
         self._append(
             p.HumanGateResolved(
                 node_id=gate.node_id,

@@ -147,12 +147,12 @@ class StreamServer:
             p.check_dag_id(unquote(found["dag_id"], errors="strict"))
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
-        if unquote(found["dag_id"]) not in self._audiences and not self._make_room():
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         members = [session for audience in self._audiences.values() for session in audience.members.values()]
         strangers = sum(not session.ready for session in members)
         if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later\n")
+        if unquote(found["dag_id"]) not in self._audiences and not self._make_room():
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         return None
 
     def _role(self, headers: Headers) -> tuple[Role | None, str | None]:

@@ -103,3 +103,85 @@ def numbered(run: list[p.Event]) -> list[p.Event]:
 
 logs = st.lists(events, max_size=30).map(numbered)
 states = logs.map(lambda log: reduce(log, DagState(epoch="e")))
+
+ids = st.text("abc/é😀", min_size=1, max_size=4)
+counts = st.integers(0, 2**53)
+words = st.text(max_size=4)
+verdicts = st.sampled_from(["approve", "reject", "modify"])
+cursors = st.builds(p.Cursor, epoch=words, seq=counts)
+resolved = st.builds(
+    p.HumanGateResolved,
+    node_id=ids,
+    gate_id=ids,
+    decision=verdicts,
+    by=words,
+    at=counts,
+    source=st.sampled_from(["widget", "python", "timeout", "engine", "budget"]),
+    feedback=texts,
+    value=maybe_values,
+    seq=st.none() | counts,
+    ts=moments,
+)
+
+commands = st.one_of(
+    st.builds(
+        p.HumanDecision,
+        id=ids,
+        node_id=ids,
+        decision=verdicts,
+        gate_id=st.none() | ids,
+        feedback=texts,
+        value=maybe_values,
+        source=st.sampled_from([None, "widget", "python"]),
+    ),
+    st.builds(p.PauseExecution, id=ids),
+    st.builds(p.ResumeExecution, id=ids),
+    st.builds(p.CancelExecution, id=ids),
+)
+hellos = st.builds(p.Hello, protocol=counts, token=texts, last=st.none() | cursors)
+pongs = st.builds(p.Pong, seq=counts)
+acks = st.builds(p.Ack, seq=counts)
+pings = st.builds(p.Ping, head=counts)
+byes = st.builds(p.Bye, code=counts, reason=words, retry=st.booleans(), after_ms=st.none() | counts)
+starts = st.builds(
+    p.RunStart,
+    budget=st.none() | st.floats(0, 9, width=16),
+    currency=texts,
+    capabilities=st.none() | st.builds(p.Capabilities, cancel=st.sampled_from(["cooperative", "none"])),
+)
+
+server_messages = st.one_of(
+    events,
+    st.builds(
+        p.Welcome,
+        protocol=counts,
+        dag_id=words,
+        epoch=words,
+        head=counts,
+        role=st.sampled_from(["view", "operate", "publish"]),
+        heartbeat_ms=counts,
+        window=counts,
+        limits=st.dictionaries(words, counts, max_size=2),
+    ),
+    st.builds(p.Sync, epoch=words, seq=counts, reset=st.booleans()),
+    st.builds(p.Synced, seq=counts),
+    pings,
+    st.builds(p.CommandAck, id=words, ok=st.booleans(), code=texts, message=texts, winner=st.none() | resolved),
+    byes,
+)
+client_messages = st.one_of(commands, hellos, pongs, acks)
+publisher_messages = st.one_of(
+    events,
+    st.builds(
+        p.CostDelta,
+        amount=st.none() | st.floats(-1, 9, width=16),
+        node_id=st.none() | ids,
+        tokens_in=st.none() | counts,
+        tokens_out=st.none() | counts,
+    ),
+    st.builds(p.Attach, protocol=counts, publisher=ids, token=texts, epoch=st.none() | ids, start=st.none() | starts),
+    pongs,
+)
+replies = st.one_of(
+    st.builds(p.Attached, dag_id=words, epoch=words, seq=counts, heartbeat_ms=counts), acks, pings, byes, resolved
+)

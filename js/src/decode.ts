@@ -1,6 +1,6 @@
 // What a server says, checked as far as the reducer relies on it. A plain server may be anybody's, and may say anything.
 
-import type { Event, ServerMessage } from "./protocol";
+import type { ServerMessage } from "./protocol";
 
 type Json = Record<string, unknown>;
 
@@ -8,7 +8,7 @@ const NODE_STATUSES = ["pending", "running", "waiting", "completed", "failed", "
 const LIVE_STATUSES = ["running", "pausing", "paused", "resuming", "cancelling"];
 const FINAL_STATUSES = ["completed", "failed", "cancelled"];
 
-const WELL_FORMED: Record<Event["type"], (event: Json) => boolean> = {
+const WELL_FORMED: Record<ServerMessage["type"], (event: Json) => boolean> = {
   node_state: (event) => isId(event.node_id) && NODE_STATUSES.includes(event.status as string),
   edge_active: (event) => isId(event.from) && isId(event.to),
   dag_mutated: (event) => isMutation(event.mutation),
@@ -19,11 +19,17 @@ const WELL_FORMED: Record<Event["type"], (event: Json) => boolean> = {
   error: (event) => typeof event.message === "string",
   execution_state: (event) => LIVE_STATUSES.includes(event.status as string),
   node_log: (event) => isId(event.node_id) && Array.isArray(event.lines),
+  welcome: (message) => typeof message.protocol === "number" && isObject(message.limits),
+  sync: (message) => isId(message.epoch) && typeof message.seq === "number" && typeof message.reset === "boolean",
+  synced: (message) => typeof message.seq === "number",
+  ping: (message) => typeof message.head === "number",
+  command_ack: (message) => isId(message.id) && typeof message.ok === "boolean",
+  bye: (message) => typeof message.code === "number" && typeof message.retry === "boolean",
 };
 
 /**
- * The messages of a frame. An event that can't be applied is given a type that nobody knows, so that it moves the
- * cursor on, is counted, and changes nothing.
+ * The messages of a frame. One that can't be used is given a type that nobody knows: an event then moves the cursor on,
+ * is counted, and changes nothing; a plain server's own `welcome` or `ping` is not taken for ours.
  *
  * @throws Error where the frame is not JSON, or holds something other than messages.
  */
@@ -34,7 +40,7 @@ export function decode(data: unknown): ServerMessage[] {
     if (!isObject(message) || typeof message.type !== "string") {
       throw new Error(`the server sent something without a type: ${data.slice(0, 200)}`);
     }
-    const wellFormed = Object.hasOwn(WELL_FORMED, message.type) && WELL_FORMED[message.type as Event["type"]];
+    const wellFormed = Object.hasOwn(WELL_FORMED, message.type) && WELL_FORMED[message.type as ServerMessage["type"]];
     if (wellFormed && !wellFormed(message)) message.type = `malformed ${message.type}`;
     return message as unknown as ServerMessage;
   });

@@ -55,7 +55,7 @@ export function useDAGStream(dagId: string, store: Store, options: DAGStreamOpti
   const connection = useConnection(stream);
   const send = useCallback(
     async (command: Unsent<Command>): Promise<Ack> => {
-      const whole = { id: uuid(), ...command } as Command;
+      const whole = { ...command, id: command.id ?? uuid() } as Command;
       if (stream) return stream.send(whole);
       return { type: "command_ack", id: whole.id, ok: false, code: "not_connected", message: "not mounted yet" };
     },

@@ -289,8 +289,10 @@ export class Stream {
       return;
     }
     if (this.#dialect === undefined) {
-      if (messages[0]?.type === "welcome") this.#welcomed();
-      else this.#plain();
+      const first = messages[0]?.type;
+      if (first === "welcome") this.#welcomed();
+      // A server that turns us away says so before any welcome, and must not be handed the outbox as a plain one is.
+      else if (first !== "bye") this.#plain();
     }
     const socket = this.#socket;
     for (const message of messages) {
@@ -348,11 +350,15 @@ export class Stream {
     else if (!this.#outOfStep && this.#inOrder(event)) this.#fresh.push(event);
   }
 
+  /** The seq of the last event that was taken. */
+  get #seen(): number {
+    return this.#fresh.at(-1)?.seq ?? this.#store.state.seq;
+  }
+
   /** Whether an event comes next. One that was seen is dropped; after a gap the server is asked for what is missing. */
   #inOrder(event: Event): boolean {
-    const seq = this.#fresh.at(-1)?.seq ?? this.#store.state.seq;
-    if (event.seq == null || event.seq <= seq) return false;
-    if (event.seq === seq + 1) return true;
+    if (event.seq == null || event.seq <= this.#seen) return false;
+    if (event.seq === this.#seen + 1) return true;
     this.#apply();
     this.#hello();
     return false;
@@ -367,7 +373,7 @@ export class Stream {
       this.#store.replace({ epoch, seq }, events);
       this.#emit({ epoch, after: 0, seq, reset, events });
     } else {
-      for (const event of events) if (this.#inOrder(event)) this.#fresh.push(event);
+      for (const event of events) if (event.seq === this.#seen + 1) this.#fresh.push(event);
       this.#apply();
       if (this.#store.state.seq !== seq) {
         // The tail does not lead to where it should: only the whole state helps.
@@ -445,7 +451,7 @@ export class Stream {
     this.#after("silence", Math.max(0, due - Date.now()), () => {
       const silent = Date.now() - (this.#seenAt ?? 0);
       if (silent < DEAD_AFTER) this.#watchSilence();
-      else if (silent > DEAD_AFTER + CLOCK_JUMP) {
+      else if (silent > DEAD_AFTER + CLOCK_JUMP && this.#connection.phase === "live") {
         this.probe();
         this.#after("silence", DEAD_AFTER, () => this.#watchSilence());
       } else this.#lost({ reason: "the server was silent for 25 s" });
