@@ -465,12 +465,10 @@ _encoder = msgspec.json.Encoder()
 
 class _Header(Struct):
     type: str
-    id: Any = None
-    seq: int | None = None
-    ts: int | None = None
 
 
 _header = msgspec.json.Decoder(_Header)
+_unknown = msgspec.json.Decoder(Unknown)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -557,23 +555,32 @@ def _decode_one(raw: msgspec.Raw, direction: _Direction) -> Any:
     try:
         return direction.message.decode(raw)
     except msgspec.ValidationError as error:
-        problem = str(error)
+        problem = _shorten(str(error))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
     try:
         header = _header.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ProtocolError(
-            f'a message must be an object with a "type" (a string): {error}. In: {_quote(raw)}'
+            f'a message must be an object with a "type" (a string): {_shorten(str(error))}. In: {_quote(raw)}'
         ) from None
     if header.type not in direction.tags:
-        return Unknown(type=header.type, id=header.id, seq=header.seq, ts=header.ts)
-    raise ProtocolError(f"{header.type}: {problem}. In: {_quote(raw)}")
+        try:
+            return _unknown.decode(raw)
+        except msgspec.ValidationError as error:
+            problem = _shorten(str(error))
+    raise ProtocolError(f"{header.type[:_QUOTED]}: {problem}. In: {_quote(raw)}")
 
 
 def _quote(raw: bytes | msgspec.Raw) -> str:
-    text = bytes(raw)[: _QUOTED * 4].decode("utf-8", "replace")
+    text = bytes(raw)[: (_QUOTED + 1) * 4].decode("utf-8", "replace")
     return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+
+
+def _shorten(problem: str) -> str:
+    """What msgspec says, less most of the value that it may quote; it ends with the place."""
+    half = _QUOTED // 2
+    return problem if len(problem) <= _QUOTED else f"{problem[: half - 1]}…{problem[-half:]}"
 
 
 # --- Schema

@@ -362,6 +362,8 @@ class Run:
                 "assignees": None if assignees is None else list(assignees),
             }
         )
+        with self._lock:
+            self._flow_into(_id(node_id, "node_id"))
         return self.ask(node_id, presentation, gate_id=gate_id, settle=self._settle_gate)
 
     def ask(
@@ -479,20 +481,22 @@ class Run:
     # --- For node executions
 
     def _enter(self, node: NodeExecution) -> int | None:
-        """A node begins: what it waited for flows into it. Returns its attempt, from the second on."""
+        """A node begins. Returns its attempt, from the second on."""
+        attempt = None
         with self._lock:
+            self._flow_into(node.node_id)
             self._open[node.node_id] = self._open.get(node.node_id, 0) + 1
-            if self._open[node.node_id] == 1:
-                sources = [source for source in self._incoming.get(node.node_id, ()) if source in self._finished]
-            else:
-                sources = []
-            attempt = None
             if node.instance is None:
                 visits = self._visits[node.node_id] = self._visits.get(node.node_id, 0) + 1
                 attempt = visits if visits > 1 else None
-        for source in sources:
-            self._uplink.publish(p.EdgeActive(from_=source, to=node.node_id))
         return attempt
+
+    def _flow_into(self, node_id: str) -> None:
+        """What a node has waited for flows into it, unless it is running already."""
+        if node_id not in self._open:
+            for source in self._incoming.get(node_id, ()):
+                if source in self._finished:
+                    self._uplink.publish(p.EdgeActive(from_=source, to=node_id))
 
     def _leave(self, node: NodeExecution) -> None:
         with self._lock:

@@ -128,8 +128,10 @@ class Room:
                     continue
                 if event.seq != last + 1:
                     raise Refused(4003, f"expected the publisher's event {last + 1}, got {event.seq}: send again")
-                last = event.seq
+                # The room puts its own number in place of this one.
+                number = event.seq
                 self._take(event, now)
+                last = number
         finally:
             self._published[publisher] = last
         return last

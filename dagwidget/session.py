@@ -121,7 +121,7 @@ class Session:
             # Only what carries an id asks for an answer.
             if not isinstance(command.id, str):
                 return
-            text = f"this server does not know {command.type!r}"
+            text = f"this server does not know {command.type[:200]!r}"
             ack = p.CommandAck(id=command.id, ok=False, code="unknown_command", message=text)
         elif self.role == "view":
             ack = p.CommandAck(

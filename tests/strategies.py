@@ -170,18 +170,17 @@ server_messages = st.one_of(
     byes,
 )
 client_messages = st.one_of(commands, hellos, pongs, acks)
-publisher_messages = st.one_of(
-    events,
-    st.builds(
-        p.CostDelta,
-        amount=st.none() | st.floats(-1, 9, width=16),
-        node_id=st.none() | ids,
-        tokens_in=st.none() | counts,
-        tokens_out=st.none() | counts,
-    ),
-    st.builds(p.Attach, protocol=counts, publisher=ids, token=texts, epoch=st.none() | ids, start=st.none() | starts),
-    pongs,
+
+cost_deltas = st.builds(
+    p.CostDelta,
+    amount=st.none() | st.floats(-1, 9, width=16),
+    node_id=st.none() | ids,
+    tokens_in=st.none() | counts,
+    tokens_out=st.none() | counts,
 )
-replies = st.one_of(
-    st.builds(p.Attached, dag_id=words, epoch=words, seq=counts, heartbeat_ms=counts), acks, pings, byes, resolved
+attaches = st.builds(
+    p.Attach, protocol=counts, publisher=ids, token=texts, epoch=st.none() | ids, start=st.none() | starts
 )
+attacheds = st.builds(p.Attached, dag_id=words, epoch=words, seq=counts, heartbeat_ms=counts)
+publisher_messages = st.one_of(events, cost_deltas, attaches, pongs)
+replies = st.one_of(attacheds, acks, pings, byes, resolved)

@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 from dagwidget import protocol as p
 from dagwidget.errors import ProtocolError
 
-from .strategies import client_messages, publisher_messages, replies, server_messages
+from .strategies import (
+    attacheds,
+    attaches,
+    client_messages,
+    cost_deltas,
+    publisher_messages,
+    replies,
+    server_messages,
+)
 
-MODERATE = settings(max_examples=150, deadline=None)
+MODERATE = settings(max_examples=100, deadline=None)
 DECODERS = [p.decode_server, p.decode_client, p.decode_publisher, p.decode_reply]
 DIRECTIONS = [
     pytest.param(p.decode_server, server_messages, p.ServerMessage, id="server"),
@@ -54,7 +62,7 @@ def test_every_message_round_trips_alone_and_in_a_batch(decode, messages, _union
 def test_the_strategies_leave_no_message_out(_decode, messages, union):
     missing = set(get_args(union))
 
-    @settings(max_examples=2000, deadline=None, database=None)
+    @settings(max_examples=500, deadline=None, database=None, derandomize=True)
     @given(messages)
     def note(message):
         missing.discard(type(message))
@@ -161,9 +169,9 @@ def test_a_message_of_the_other_direction_is_unknown():
             p.decode_server,
             '{"type":"human_gate_waiting","node_id":"a","presentation":{"allowed":["shrug"]}}',
             "human_gate_waiting",
-            "$.presentation.allowed[...]",
+            "$.presentation.allowed[0]",
         ),
-        (p.decode_server, '{"type":"dag_mutated","mutation":{"add_nodes":[{}]}}', "dag_mutated", "add_nodes[...]"),
+        (p.decode_server, '{"type":"dag_mutated","mutation":{"add_nodes":[{}]}}', "dag_mutated", "add_nodes[0]"),
         (p.decode_client, '{"type":"hello"}', "hello", "protocol"),
         (p.decode_client, '{"type":"hello","protocol":1,"last":{"epoch":"e","seq":-1}}', "hello", "$.last.seq"),
         (p.decode_client, '{"type":"pause_execution"}', "pause_execution", "id"),
@@ -195,7 +203,7 @@ def test_a_malformed_message_is_refused_with_its_type_and_field(decode, text, ty
         ("[[]]", "Expected `object`, got `array`"),
         ("{}", "missing required field `type`"),
         ('{"type":7}', "$.type"),
-        ('{"type":"future","seq":1.5}', "$.seq"),
+        ('{"type":"future","seq":1.5}', "future: Expected `int | null`, got `float` - at `$.seq`"),
         ('{"type":"future"}]', "malformed"),
     ],
 )
@@ -298,16 +306,10 @@ def test_what_is_written_is_valid_by_the_schema(messages, definition):
     check()
 
 
-@pytest.mark.parametrize(
-    ("messages", "names"), [(publisher_messages, {"Attach", "CostDelta"}), (replies, {"Attached"})]
-)
-def test_what_publishers_and_rooms_write_is_valid_by_the_schema(messages, names):
-    @settings(max_examples=100, deadline=None)
-    @given(messages.filter(lambda message: type(message).__name__ in names))
-    def check(message):
-        validator(type(message).__name__).validate(json.loads(p.encode(message)))
-
-    check()
+@MODERATE
+@given(attaches | attacheds | cost_deltas)
+def test_what_publishers_and_rooms_write_is_valid_by_the_schema(message):
+    validator(type(message).__name__).validate(json.loads(p.encode(message)))
 
 
 @pytest.mark.parametrize(

@@ -290,9 +290,8 @@ export class Stream {
     }
     if (this.#dialect === undefined) {
       const first = messages[0]?.type;
-      if (first === "welcome") this.#welcomed();
       // A server that turns us away says so before any welcome, and must not be handed the outbox as a plain one is.
-      else if (first !== "bye") this.#plain();
+      if (first !== "welcome" && first !== "bye") this.#plain();
     }
     const socket = this.#socket;
     for (const message of messages) {
@@ -313,6 +312,8 @@ export class Stream {
   #take(message: ServerMessage): void {
     switch (message.type) {
       case "welcome":
+        // It may come so late that the server was already taken for a plain one.
+        this.#welcomed();
         this.#frameLimit = message.limits.frame_bytes ?? FRAME_BYTES;
         this.#set({ phase: "syncing", resumable: true, role: message.role });
         break;

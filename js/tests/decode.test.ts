@@ -66,6 +66,6 @@ describe("a message", () => {
     { type: "command_ack", ok: true },
     { type: "bye" },
   ])("that can't be used is given a type that nobody knows: %j", (message) => {
-    expect(read({ ...message, seq: 4 })).toEqual([{ ...message, seq: 4, type: `malformed ${message.type}` }]);
+    expect(read(message)).toEqual([{ ...message, type: `malformed ${message.type}` }]);
   });
 });

@@ -30,7 +30,11 @@ function recorder() {
   };
 }
 
-const text = { width: (it: string) => it.length * 7, fit: (it: string) => it } as unknown as TextMeasure;
+const text = {
+  width: (it: string) => it.length * 7,
+  fit: (it: string) => it,
+  lines: (it: string) => [it],
+} as unknown as TextMeasure;
 
 function frameOf(count: number, k: number, more: Partial<Frame> = {}, status: NodeStatus = "completed") {
   const nodes: Node[] = Array.from({ length: count }, (_, i) => ({ id: `n${i}`, status, label: `node ${i}` }));

@@ -8,6 +8,9 @@ import { BOXES_FROM, begin, type Face, type Frame, faceAt, LABELS_FROM, PAD, RAD
 import { drawIcon, iconOf } from "./icons";
 import { DETAIL_SIZE } from "./text";
 
+/** The height of a line, in sizes of its font. */
+const LINE = 1.15;
+
 export function drawNodes(frame: Frame): void {
   begin(frame);
   if (frame.view.k < BOXES_FROM) drawDots(frame);
@@ -108,8 +111,14 @@ function drawText(frame: Frame, face: Face, node: Node, box: Box, color: string)
   ctx.textAlign = "left";
   ctx.font = labelFont;
   ctx.fillStyle = node.status === "skipped" || node.status === "cancelled" ? theme.muted : theme.text;
-  ctx.fillText(text.fit(label(node), labelFont, room), box.x + face.textAt, detail ? middle - 8.5 : middle + 0.5);
-  if (!detail) return;
+  if (!detail) {
+    // Where a node has no second line, its label may have it.
+    const lines = text.lines(label(node), labelFont, room);
+    const first = middle + 0.5 - ((lines.length - 1) * face.label * LINE) / 2;
+    for (const [i, line] of lines.entries()) ctx.fillText(line, box.x + face.textAt, first + i * face.label * LINE);
+    return;
+  }
+  ctx.fillText(text.fit(label(node), labelFont, room), box.x + face.textAt, middle - 8.5);
   let detailRoom = box.width - face.textAt - PAD;
   if (node.native) {
     const badge = text.fit(node.native, detailFont, Math.max(0, detailRoom - text.width(detail, detailFont) - 16));

@@ -44,6 +44,18 @@ export class TextMeasure {
     return fitted;
   }
 
+  /** `text` on one line where it fits, else on two, broken between words; the second is cut as `fit` does. */
+  lines(text: string, font: string, room: number): string[] {
+    if (text.length > 200 || this.width(text, font) <= room) return [this.fit(text, font, room)];
+    let end = -1;
+    for (const { index } of text.matchAll(/[\s_\-./:]/g)) {
+      if (this.width(text.slice(0, index + 1).trimEnd(), font) > room) break;
+      end = index + 1;
+    }
+    if (end <= 0) return [this.fit(text, font, room)];
+    return [text.slice(0, end).trimEnd(), this.fit(text.slice(end).trimStart(), font, room)];
+  }
+
   #measure(text: string, font: string): number {
     if (this.#ctx === undefined) this.#ctx = document.createElement("canvas").getContext("2d");
     // Without a canvas nothing is drawn either; a rough width keeps the layout sane.

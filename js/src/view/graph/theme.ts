@@ -157,7 +157,7 @@ export function watchHost(changed: () => void): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const soon = () => {
     changed();
-    // A host names its theme before the theme's style sheet has loaded, so look again.
+    // A host names its theme before it has taken effect, so look again.
     clearTimeout(timer);
     timer = setTimeout(changed, 300);
   };
@@ -176,7 +176,10 @@ export function watchHost(changed: () => void): () => void {
   }
   const media = globalThis.matchMedia?.("(prefers-color-scheme: dark)");
   media?.addEventListener("change", soon);
+  // A style sheet may come at any time later; `load` does not bubble, but it can be captured.
+  document.addEventListener("load", soon, true);
   return () => {
+    document.removeEventListener("load", soon, true);
     clearTimeout(timer);
     observer.disconnect();
     media?.removeEventListener("change", soon);
