@@ -26,32 +26,36 @@ from .server import stream_server
 
 RATES = (100, 1000)
 SECONDS = 8
-NODES = 20
+# Few enough to be seen with their second line: four rows of three.
+NODES = 12
 
 # Every text that is drawn and looks like "#123", with the time at which its frame was done.
 _WATCH = """
-window.drawn = new Map();
-let batch = [];
-const fillText = CanvasRenderingContext2D.prototype.fillText;
-CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
-  const found = /^#(\\d+)/.exec(text);
-  if (found && !window.drawn.has(found[1])) {
-    if (batch.length === 0) setTimeout(() => {
-      const now = performance.timeOrigin + performance.now();
-      for (const id of batch) if (!window.drawn.has(id)) window.drawn.set(id, now);
-      batch = [];
-    });
-    batch.push(found[1]);
-  }
-  return fillText.call(this, text, ...rest);
-};
+() => {
+  window.drawn = new Map();
+  let batch = [];
+  const fillText = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+    const found = /^#(\\d+)/.exec(text);
+    if (found && !window.drawn.has(found[1])) {
+      if (batch.length === 0) setTimeout(() => {
+        const now = performance.timeOrigin + performance.now();
+        for (const id of batch) if (!window.drawn.has(id)) window.drawn.set(id, now);
+        batch = [];
+      });
+      batch.push(found[1]);
+    }
+    return fillText.call(this, text, ...rest);
+  };
+}
 """
 
 _ENGINE = """
 import sys, time
 import dagwidget
 url, rate, seconds, nodes = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-run = dagwidget.start_run("latency", nodes=[f"n{i}" for i in range(nodes)], url=url)
+edges = [(f"n{i}", f"n{i + 1}") for i in range(nodes) if i % 3 < 2]
+run = dagwidget.start_run("latency", nodes=[f"n{i}" for i in range(nodes)], edges=edges, url=url)
 input()
 began = time.time()
 for i in range(int(rate * seconds)):

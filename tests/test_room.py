@@ -564,25 +564,21 @@ def test_from_any_cursor_a_client_catches_up_to_the_rooms_state(data):
     )
     room = Room("dag", limits)
     engine = Engine(room)
-    history = []
+    # Everything that was ever said: the log forgets.
+    said = [entry.data for entry in room.entries(0, room.head)]
+    append = room._log.append
+    room._log.append = lambda entry: (said.append(entry.data), append(entry))
     for event in data.draw(strategies.logs):
-        before = room.head
         engine.say(event)
-        # As they are said: the log forgets them.
-        history.extend(told(room, max(before, room._log._dropped)))
-        if event.seq and data.draw(st.booleans(), "decides") and room.state.gates:
-            gate = data.draw(st.sampled_from(sorted(room.state.gates)))
-            before = room.head
-            decide(room, f"c{before}", node_id=room.state.gates[gate].node_id, gate_id=gate)
-            history.extend(told(room, before))
-    history = [*p.decode_server(p.encode(p.ExecutionState(status="running", seq=1, ts=NOW))), *history]
-    if [event.seq for event in history] != [*range(1, room.head + 1)]:
-        # One event became many (the end of a run), and the log was too short to hold them: no client saw them either.
-        history = []
-    at = data.draw(st.integers(0, room.head) if history else st.just(0), "cursor")
+        if room.state.gates and data.draw(st.booleans(), "somebody decides"):
+            gate = room.state.gates[data.draw(st.sampled_from(sorted(room.state.gates)), "gate")]
+            decide(room, f"c{room.head}", node_id=gate.node_id, gate_id=gate.gate_id)
+    assert len(said) == room.head
+    at = data.draw(st.integers(0, room.head), "cursor")
+    client = reduce((p.decode_server(event)[0] for event in said[:at]), DagState(epoch="run-1"))
     with mock.patch.object(room_module, "_SMALL_TAIL", data.draw(st.sampled_from([0, 64 * 1024]), "small")):
         way = room.catch_up(p.Cursor(epoch="run-1", seq=at))
-    client = caught_up(reduce(history[:at], DagState(epoch="run-1")), way, room.epoch)
+    client = caught_up(client, way, room.epoch)
     assert way.seq == room.head
     assert client.to_dict() == room.state.to_dict()
 
@@ -719,7 +715,6 @@ def test_what_can_not_be_cut_is_left_out_with_an_error_in_its_place(event):
     error, after = told(room, 1)
     assert (error.code, error.seq, after.seq) == ("too_large", 2, 3)
     assert error.node_id == getattr(event, "node_id", None)
-    assert "1,000 bytes" not in error.message.split(":")[0]
     assert "an event may have 1,000" in error.message
 
 

@@ -1,5 +1,7 @@
-// A WebSocket and the server behind it, moved by hand: nothing happens until the test says so.
+// A WebSocket and the server behind it, and a widget model and its kernel, moved by hand: nothing happens until the test
+// says so.
 
+import type { Model } from "../src/anywidget";
 import type { ClientMessage, Event, ServerMessage, Welcome } from "../src/protocol";
 
 type Said<T extends ClientMessage["type"]> = Extract<ClientMessage, { type: T }>;
@@ -141,5 +143,45 @@ export class FakeServer {
   /** Be unreachable: refuse whoever asks, also when they ask again at once. */
   refuse(): void {
     for (let asked = this.sockets.at(-1); asked?.connecting; asked = this.sockets.at(-1)) asked.end(1006);
+  }
+}
+
+/** A widget model whose kernel is the test. */
+export class FakeModel implements Model {
+  /** What the kernel was told. */
+  readonly sent: Record<string, unknown>[] = [];
+  readonly #listeners = new Map<string, Set<(...values: never[]) => void>>();
+
+  constructor(private readonly traits: Readonly<Record<string, unknown>> = {}) {}
+
+  get(name: string): unknown {
+    return this.traits[name];
+  }
+
+  send(content: unknown): void {
+    this.sent.push(structuredClone(content) as Record<string, unknown>);
+  }
+
+  on(event: string, listener: (...values: never[]) => void): void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+  }
+
+  off(event: string, listener: (...values: never[]) => void): void {
+    this.#listeners.get(event)?.delete(listener);
+  }
+
+  /** How many listen. */
+  get listeners(): number {
+    return [...this.#listeners.values()].reduce((sum, listeners) => sum + listeners.size, 0);
+  }
+
+  emit(event: string, ...values: unknown[]): void {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(...(values as never[]));
+  }
+
+  /** The kernel says something. */
+  tell(message: unknown): void {
+    this.emit("msg:custom", message);
   }
 }
