@@ -1,9 +1,9 @@
 // @vitest-environment jsdom
 import { act, cleanup, render, renderHook } from "@testing-library/react";
-import { StrictMode, useState, useSyncExternalStore } from "react";
+import { StrictMode, useSyncExternalStore } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Event } from "../src/protocol";
-import { type DAGStream, type DAGStreamOptions, useDAGStream } from "../src/react";
+import { type DAGStreamOptions, useDAGStream } from "../src/react";
 import { Store } from "../src/store";
 import { FakeServer } from "./fake-server";
 
@@ -44,6 +44,16 @@ async function live(dagId = "d", options: DAGStreamOptions = { url: "ws://server
   return hook;
 }
 
+/** A dashboard. */
+function Panel({ store }: { store: Store }) {
+  const { connection } = useDAGStream("d", store);
+  const seq = useSyncExternalStore(
+    (changed) => store.subscribe(changed),
+    () => store.state.seq,
+  );
+  return `${connection.phase} at ${seq}`;
+}
+
 describe("useDAGStream", () => {
   test.each([
     ["wss://example.org/team", "etl", "wss://example.org/team/api/dags/etl/stream"],
@@ -74,17 +84,7 @@ describe("useDAGStream", () => {
   });
 
   test("draws a component anew when the connection changes, and when the store does", async () => {
-    const store = new Store();
-    function Panel() {
-      const [kept] = useState(store);
-      const { connection } = useDAGStream("d", kept);
-      const seq = useSyncExternalStore(
-        (changed) => kept.subscribe(changed),
-        () => kept.state.seq,
-      );
-      return `${connection.phase} at ${seq}`;
-    }
-    const { container } = render(<Panel />);
+    const { container } = render(<Panel store={new Store()} />);
     await pass(0);
     expect(container.textContent).toBe("connecting at 0");
     act(() => server.last.greet({ events: [running("a", 3)] }));
@@ -172,17 +172,11 @@ describe("useDAGStream", () => {
   });
 
   test("in strict mode has one connection that counts", async () => {
-    let stream: DAGStream | undefined;
-    const store = new Store();
-    function Panel() {
-      stream = useDAGStream("d", store);
-      return null;
-    }
-    const { unmount } = render(<Panel />, { wrapper: StrictMode });
+    const { container, unmount } = render(<Panel store={new Store()} />, { wrapper: StrictMode });
     await pass(0);
     expect(server.sockets.filter((socket) => !socket.closed)).toHaveLength(1);
     act(() => server.last.greet());
-    expect(stream?.connection.phase).toBe("live");
+    expect(container.textContent).toBe("live at 0");
     unmount();
     expect(server.sockets.every((socket) => socket.closed)).toBe(true);
   });
