@@ -99,7 +99,7 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
     )
     try:
         async with server:
-            if options.embedded and not local.claim(server.url, token or ""):
+            if options.embedded and not _claim(server.url, token or ""):
                 print("another server of this machine is running; this one is not needed", flush=True)
                 return 0
             _introduce(options, server.url, token)
@@ -111,6 +111,13 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
     except OSError as error:
         raise DagwidgetError(f"can't listen on {options.host}:{options.port}: {error.strerror or error}") from error
     return 0
+
+
+def _claim(url: str, token: str) -> bool:
+    try:
+        return local.claim(url, token)
+    except OSError as error:
+        raise DagwidgetError(f"can't write {local.runtime_file()}: {error.strerror or error}") from error
 
 
 def _introduce(options: argparse.Namespace, url: str, token: str | None) -> None:

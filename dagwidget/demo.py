@@ -20,6 +20,7 @@ from typing import Any
 import nbformat
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import find_connection_file
+from nbformat.sign import NotebookNotary
 from nbformat.v4 import output_from_msg
 
 from .errors import DagwidgetError
@@ -151,6 +152,8 @@ def _run(server: _Server, path: Path) -> None:
     finally:
         client.stop_channels()
     nbformat.write(notebook, path)
+    # JupyterLab shows no widget of a notebook that it does not trust, and it was not JupyterLab that ran this one.
+    NotebookNotary().sign(notebook)
 
 
 def _collect(outputs: list[Any], message: dict[str, Any]) -> None:

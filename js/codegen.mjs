@@ -26,8 +26,12 @@ export async function generate(schema) {
     style: { printWidth: 120 },
   });
   const rows = codes.map((row) => `  ${row.code}: ${JSON.stringify(row)},`);
-  const crossReference = /\n \*( \*)? This interface was referenced by `Protocol`'s JSON-Schema\n \* via the `definition` "\w+"\./g;
-  const clean = source.replace(crossReference, "").replace(/\/\*\*\n \*\/\n/g, "").replace(/\n \*\n \*\//g, "\n */");
+  const crossReference =
+    /\n \*( \*)? This interface was referenced by `Protocol`'s JSON-Schema\n \* via the `definition` "\w+"\./g;
+  const clean = source
+    .replace(crossReference, "")
+    .replace(/\/\*\*\n \*\/\n/g, "")
+    .replace(/\n \*\n \*\//g, "\n */");
   return `${clean}
 export const PROTOCOL = ${protocol};
 export const SUBPROTOCOL = ${JSON.stringify(subprotocol)};

@@ -35,7 +35,9 @@ function shared(): Map<string, Shared> {
 export function acquire(endpoint: Endpoint, renew: Renew): Lease {
   const streams = shared();
   const { url } = endpoint;
-  const found = streams.get(url) ?? open(endpoint);
+  const known = streams.get(url);
+  // One that was refused stays so; a cell that is run again may bring a better token.
+  const found = known && known.stream.connection.phase !== "stopped" ? known : open(endpoint);
   streams.set(url, found);
   // A holder may come twice with the same function.
   const holder: Renew = () => renew();

@@ -253,6 +253,7 @@ export class Stream {
     const { epoch, seq } = this.#store.state;
     const last = epoch === undefined || fromScratch ? undefined : { epoch, seq };
     this.#outOfStep = this.#dialect === "v1";
+    this.#catchUp = undefined;
     this.#say({ type: "hello", protocol: PROTOCOL, token: this.#endpoint?.token ?? undefined, last });
   }
 
@@ -291,7 +292,13 @@ export class Stream {
     if (this.#dialect === undefined) {
       const first = messages[0]?.type;
       // A server that turns us away says so before any welcome, and must not be handed the outbox as a plain one is.
-      if (first !== "welcome" && first !== "bye") this.#plain();
+      if (first !== "welcome" && first !== "bye") {
+        if (this.#spokeV1) {
+          this.#lost({ reason: "no welcome" });
+          return;
+        }
+        this.#plain();
+      }
     }
     const socket = this.#socket;
     for (const message of messages) {
@@ -321,6 +328,8 @@ export class Stream {
         this.#apply();
         this.#outOfStep = false;
         this.#catchUp = { epoch: message.epoch, reset: message.reset, events: [] };
+        // A tail of another run than ours leads nowhere.
+        if (!message.reset && message.epoch !== this.#store.state.epoch) this.#hello(true);
         this.#set({ phase: "syncing" });
         break;
       case "synced":

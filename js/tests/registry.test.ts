@@ -74,6 +74,17 @@ describe("sharing", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test("one who comes after it was refused opens it anew, with a token of its own", async () => {
+    const one = await share();
+    server.last.greet();
+    server.last.say({ type: "bye", code: 4401, reason: "the token is wrong", retry: false });
+    expect(one.stream.connection.phase).toBe("stopped");
+    const two = await share();
+    expect(two.stream).not.toBe(one.stream);
+    one.release();
+    expect((await share()).stream).toBe(two.stream);
+  });
+
   test("one who comes later opens it anew", async () => {
     const one = await share();
     one.release();

@@ -256,6 +256,19 @@ describe("a connection", () => {
     expect(following.lines).toEqual(seqs(7).map((seq) => `line ${seq}`));
   });
 
+  test("asks for everything when a tail belongs to another run", async () => {
+    const following = await live([line(1)]);
+    following.socket.end();
+    const socket = await following.retry();
+    socket.accept();
+    socket.welcome();
+    socket.sync({ reset: false, epoch: "e2", events: [line(2)] });
+    expect(socket.said("hello").at(-1)?.last).toBeUndefined();
+    expect(following.lines).toEqual(["line 1"]);
+    socket.sync({ epoch: "e2", events: [line(1), line(2)] });
+    expect(following.connection.phase).toBe("live");
+  });
+
   test("answers a ping with its place", async () => {
     const { socket } = await live([line(1), line(2)]);
     socket.say({ type: "ping", head: 2 });
@@ -1021,6 +1034,15 @@ describe("a plain server", () => {
     following.socket.end();
     (await following.retry()).accept();
     await pass(5_000);
+    expect(following.connection).toMatchObject({ phase: "waiting", resumable: true, reason: "no welcome" });
+  });
+
+  test("is not what a v1 server becomes that begins with something else", async () => {
+    const following = await live([line(1)]);
+    following.socket.end();
+    (await following.retry()).accept();
+    following.socket.say(line(1));
+    expect(following.lines).toEqual(["line 1"]);
     expect(following.connection).toMatchObject({ phase: "waiting", resumable: true, reason: "no welcome" });
   });
 });

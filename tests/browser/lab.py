@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,11 +72,6 @@ class Lab:
             yield Notebook(context.new_page(), f"{self.base}/lab/tree/{name}?reset", self)
         finally:
             context.close()
-
-    def stream_server(self) -> dict[str, Any]:
-        """What the stream server that a kernel started has written down about itself."""
-        found: dict[str, Any] = json.loads((self.runtime / "dagwidget-server.json").read_text())
-        return found
 
 
 class Notebook:
@@ -145,20 +141,31 @@ def _settings(root: Path, theme: str) -> None:
     write("themes", {"theme": f"JupyterLab {theme.capitalize()}"})
 
 
-@contextlib.contextmanager
-def running_lab(folder: Path) -> Iterator[Lab]:
-    """Start JupyterLab with everything that it writes below `folder`; end it, its kernels and their stream server."""
-    root, runtime = folder / "root", folder / "runtime"
-    root.mkdir()
-    runtime.mkdir()
-    places = {
+def places(folder: Path) -> dict[str, str]:
+    """The variables that keep everything that Jupyter writes below `folder`."""
+    where = {
         "HOME": "home",
         "IPYTHONDIR": "ipython",
         "JUPYTER_CONFIG_DIR": "config",
         "JUPYTER_DATA_DIR": "data",
         "JUPYTER_RUNTIME_DIR": "runtime",
     }
-    environment = {**os.environ, **{name: str(folder / place) for name, place in places.items()}}
+    return {name: str(folder / place) for name, place in where.items()}
+
+
+def stop_stream_server(runtime: Path) -> None:
+    """End the stream server that was started on demand, if there is one."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(json.loads((runtime / "dagwidget-server.json").read_text())["pid"], signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def running_lab(folder: Path) -> Iterator[Lab]:
+    """Start JupyterLab with everything that it writes below `folder`; end it, its kernels and their stream server."""
+    root, runtime = folder / "root", folder / "runtime"
+    root.mkdir()
+    runtime.mkdir()
+    environment = {**os.environ, **places(folder)}
     port = free_port()
     command = [
         *(sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser"),
@@ -176,8 +183,7 @@ def running_lab(folder: Path) -> Iterator[Lab]:
     finally:
         process.terminate()
         process.wait(30)
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(lab.stream_server()["pid"], 15)
+        stop_stream_server(runtime)
 
 
 def _wait_until_up(base: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,0 +1,145 @@
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from dagwidget import local
+from dagwidget import protocol as p
+from dagwidget.cli import main
+
+# Soon enough for a test that waits for the server to stop by itself.
+BRIEFLY = ("--port", "0", "--idle-seconds", "0.05")
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    return tmp_path / "runtime"
+
+
+def fails(capsys, *arguments: str) -> str:
+    """The one line that says why."""
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    [line] = said.err.splitlines()
+    assert line.startswith("dagwidget: ")
+    return line
+
+
+# --- What can't be
+
+
+def test_no_auth_is_for_loopback_only(capsys):
+    line = fails(capsys, "serve", "--no-auth", "--host", "0.0.0.0")
+    assert "0.0.0.0" in line
+    assert "loopback only" in line
+
+
+def test_the_machines_own_server_always_has_a_token(capsys):
+    assert "--embedded always has a token" in fails(capsys, "serve", "--no-auth", "--embedded")
+
+
+@pytest.mark.parametrize("given", ["--certificate", "--key"])
+def test_tls_needs_both_its_files(capsys, given):
+    assert "--certificate FILE and --key FILE" in fails(capsys, "serve", given, "x.pem")
+
+
+def test_tls_files_that_can_not_be_used_are_named(capsys, tmp_path):
+    missing, nonsense = tmp_path / "missing.pem", tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for certificate in (missing, nonsense):
+        line = fails(capsys, "serve", "--certificate", str(certificate), "--key", str(nonsense))
+        assert str(certificate) in line
+
+
+def test_a_port_that_is_taken_is_named(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"can't listen on 127.0.0.1:{port}" in fails(capsys, "serve", "--port", str(port))
+
+
+def test_a_runtime_folder_that_can_not_be_written_is_named(capsys, runtime):
+    runtime.write_text("a file, not a folder")
+    assert f"can't write {local.runtime_file()}" in fails(capsys, "serve", "--embedded")
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["serve", "--port", "x"], ["schema", "--loud"]])
+def test_what_is_no_command_is_refused_with_the_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: dagwidget" in capsys.readouterr().err
+
+
+# --- What is printed
+
+
+def test_schema_prints_the_protocols_json_schema(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(p.schema()))
+
+
+def test_serve_prints_where_it_is_and_its_token_and_stops_when_idle(capsys):
+    assert main(["serve", *BRIEFLY, "--token", "secret"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "serving at ws://127.0.0.1:" in said.out
+    assert "export DAGWIDGET_URL=ws://127.0.0.1:" in said.out
+    assert "export DAGWIDGET_TOKEN=secret\n" in said.out
+    assert not local.runtime_file().exists()
+
+
+def test_a_token_is_made_where_none_is_given_and_never_twice(capsys):
+    tokens = set()
+    for _ in range(2):
+        main(["serve", *BRIEFLY])
+        tokens.add(capsys.readouterr().out.split("DAGWIDGET_TOKEN=")[1].strip())
+    assert len(tokens) == 2
+    assert all(len(token) >= 32 for token in tokens)
+
+
+def test_no_auth_is_loud(capsys):
+    assert main(["serve", *BRIEFLY, "--no-auth"]) == 0
+    said = capsys.readouterr().out
+    assert "WARNING: --no-auth" in said
+    assert "TOKEN" not in said
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made by openssl")
+def test_with_a_certificate_it_serves_wss(capsys, tmp_path):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    assert main(["serve", *BRIEFLY, "--certificate", str(certificate), "--key", str(key)]) == 0
+    assert "serving at wss://127.0.0.1:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_answers_until_it_is_told_to_stop(number):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagwidget.cli", "serve", "--port", "0", "--token", "secret"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        url = process.stdout.readline().removeprefix("serving at ws").strip()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(f"http{url}/api/dags", headers={"Authorization": "Bearer secret"})
+        with opener.open(request, timeout=10) as response:
+            assert json.load(response) == []
+        os.kill(process.pid, number)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, errors) == (0, "")
