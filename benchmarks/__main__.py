@@ -9,7 +9,7 @@ import sys
 
 from .results import merge
 
-PARTS = ("bundle", "codec", "publish", "overhead", "layout", "latency")
+PARTS = ("bundle", "imports", "codec", "publish", "overhead", "layout", "latency")
 
 
 def main(asked: list[str]) -> int:

@@ -14,6 +14,11 @@ class Waiters:
         self._lock = threading.Lock()
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
     def wake(self) -> None:
         """Let everybody who waits look again. Callable from any thread."""
         with self._lock:

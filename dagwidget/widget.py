@@ -6,6 +6,7 @@ custom messages, never as synced traits, and reduced here once more; commands go
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import threading
 import time
@@ -20,11 +21,13 @@ import traitlets
 from . import local
 from . import protocol as p
 from .command import SentCommand
-from .errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
+from .errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
 from .state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .waiting import Waiters
 
 __all__ = ["DAGStreamWidget"]
+
+_log = logging.getLogger("dagwidget")
 
 # The largest graph that is saved with the notebook, in nodes.
 _SNAPSHOT_NODES: Final = 500
@@ -234,6 +237,10 @@ class DAGStreamWidget(anywidget.AnyWidget):
         if endpoint is not None:
             self.send({"type": "endpoint", "url": endpoint.stream_url(self.dag_id), "token": endpoint.token})
 
+    def _rouse(self) -> None:
+        """Let a front end that gave up, as nobody looked at it, try again."""
+        self.send({"type": "state?"})
+
     def _fail(self, reason: str) -> None:
         with self._lock:
             self.set_trait("connection", {"phase": "stopped", "reason": reason})
@@ -279,6 +286,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
     def _connected(self, connection: dict[str, Any]) -> None:
         first = self.connection["phase"] == "unseen"
         self.set_trait("connection", connection)
+        if connection["phase"] == "idle" and self._waiters.waiting:
+            self._rouse()
         if first:
             for sent in self._commands.values():
                 if sent.state == "waiting":
@@ -293,7 +302,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._publish()
 
     def _apply(self, message: dict[str, Any]) -> None:
-        events = p.decode_server(msgspec.json.encode(message["events"]))
+        events = _well_formed(message["events"])
         state = self._state
         if message.get("epoch") is None:
             # A plain server numbers nothing, so with two tabs open only one may speak.
@@ -352,6 +361,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
         raise UnknownGate(f"no gate is open at {asked}{hint}; open now: {others}. `await w.wait_for(…)` waits for one")
 
     async def _wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        if self.connection["phase"] == "idle":
+            self._rouse()
         try:
             await self._waiters.wait(ready, timeout, what)
         except TimeoutError:
@@ -375,6 +386,20 @@ def _check_decision(node_id: object, decision: object, value: object) -> None:
         msgspec.json.encode(value)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise InvalidDecision(f"value must be JSON-safe: {error}") from None
+
+
+def _well_formed(events: list[Any]) -> list[p.Event]:
+    """The events that follow the protocol. A plain server may be anybody's: what it makes up is left out and logged."""
+    try:
+        return p.decode_server(msgspec.json.encode(events))
+    except ProtocolError:
+        good: list[p.Event] = []
+        for event in events:
+            try:
+                good += p.decode_server(msgspec.json.encode(event))
+            except ProtocolError as error:
+                _log.warning("the server sent an event that is left out: %s", error)
+        return good
 
 
 def _edges(state: DagState) -> dict[tuple[str, str], Edge]:

@@ -67,7 +67,7 @@ def answering(body: bytes | None):
                 return
             super().handle()
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)

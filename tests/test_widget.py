@@ -302,3 +302,23 @@ def test_the_repr_says_where_the_run_stands(live):
 def test_a_message_of_an_unknown_type_is_named(front_end, capsys):
     with pytest.raises(ValueError, match="unknown type: 'banana'"):
         front_end.widget._receive(front_end.widget, {"type": "banana"}, [])
+
+
+def test_an_event_that_does_not_follow_the_protocol_is_left_out_and_logged(live, caplog):
+    good = {"type": "node_state", "node_id": "train", "status": "completed", "seq": 4}
+    bad = {"type": "node_state", "node_id": "train", "status": "running", "progress": 7, "seq": 3}
+    live.say(type="events", source="tab-1", epoch="e", after=2, events=[bad, good])
+    assert live.widget.nodes["train"].status == "completed"
+    assert "left out" in caplog.text
+
+
+async def test_waiting_rouses_a_front_end_that_gave_up(live):
+    live.connect("idle")
+    waiting = asyncio.create_task(live.widget.complete())
+    await asyncio.sleep(0)
+    assert live.told[-1] == {"type": "state?"}
+    live.connect("live")
+    live.connect("idle")
+    assert live.told[-1] == {"type": "state?"}
+    live.events(p.ExecutionComplete(results=1, seq=3))
+    assert await waiting == 1

@@ -85,6 +85,8 @@ export class KernelLink {
         this.#command(message.command);
         break;
       case "state?":
+        // Python waits for something, so also a stream that nobody looks at is wanted.
+        this.#lease?.stream.start();
         this.#sendState();
         break;
       case "fault":

@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from .. import protocol as p
-from ..preview import RESULTS, exact, preview
-from ..state import Decision
+from ... import protocol as p
+from ...preview import RESULTS, exact, preview
+from ...state import Decision
 
 _SHOWN: Final = frozenset(p.Presentation.__struct_fields__)
 # What is shown as it is, in bytes.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dagwidget.engines.hitl import question
+from dagwidget.engines.langgraph.hitl import question
 from dagwidget.state import Decision
 
 

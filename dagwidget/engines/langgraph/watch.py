@@ -1,0 +1,241 @@
+"""Turns what a graph's stream says of its tasks into a run's events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from ... import protocol as p
+from ...asking import OpenGate
+from ...node import describe
+from ...publisher import Run
+from ...state import Decision
+from . import hitl
+
+# The ends of LangGraph's pictures: nothing runs in them.
+_ENDS: Final = frozenset({"__start__", "__end__"})
+# What triggers a task that was sent.
+_PUSHED: Final = "__pregel_push"
+
+
+class Task(Struct):
+    """A task of LangGraph, as a node's execution or as one of its instances."""
+
+    node_id: str
+    instance: str | None
+    attempt: int | None
+    began: float
+    ended: bool = False
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    model: str | None = None
+
+    def metrics(self) -> dict[str, float | str]:
+        """What is known of it, at its end."""
+        metrics: dict[str, float | str] = {"duration_ms": round((time.perf_counter() - self.began) * 1000, 3)}
+        for name in ("tokens_in", "tokens_out", "cost", "model"):
+            value = getattr(self, name)
+            if value:
+                metrics[name] = value
+        return metrics
+
+
+class Asked(Struct):
+    """An interrupt that waits for a person."""
+
+    task: Task
+    gate: OpenGate
+    value: Any
+    answer: Callable[[Decision], Any]
+
+
+class Watch:
+    """Turns what a graph's stream says into a run's events."""
+
+    def __init__(self, run: Run, graph: Any) -> None:
+        self.gates: dict[str, Asked] = {}
+        """The interrupts of this pass, by their id."""
+        self._run = run
+        self._tasks: dict[str, Task] = {}
+        # When each node was last begun and last completed, in the order of events.
+        self._moment = 0
+        self._begun: dict[str, int] = {}
+        self._completed: dict[str, int] = {}
+        self._visits: dict[str, int] = {}
+        self._instances: dict[str, int] = {}
+        self._nodes: set[str] = set()
+        self._sources: dict[str, list[str]] = {}
+        self._groups: set[str] = set()
+        self._draw(graph)
+
+    def _draw(self, graph: Any) -> None:
+        picture = graph.get_graph(xray=True)
+        nodes = [name for name in picture.nodes if name.rpartition(":")[2] not in _ENDS]
+        edges = [edge for edge in picture.edges if edge.source in nodes and edge.target in nodes]
+        self._nodes.update(nodes)
+        self._groups.update(name.rpartition(":")[0] for name in nodes)
+        for edge in edges:
+            self._sources.setdefault(edge.target, []).append(edge.source)
+        self._run.mutate(
+            add_nodes=[_spec(name) for name in nodes],
+            add_edges=[
+                p.EdgeSpec(
+                    from_=edge.source,
+                    to=edge.target,
+                    label=None if edge.data is None else str(edge.data),
+                    conditional=edge.conditional or None,
+                )
+                for edge in edges
+            ],
+        )
+
+    def take(self, kind: str, namespace: tuple[str, ...], data: Any) -> None:
+        if kind == "custom":
+            self._written(namespace, data)
+        elif "result" not in data:
+            self._start(namespace, data)
+        else:
+            self._end(data)
+
+    def _start(self, namespace: tuple[str, ...], data: Mapping[str, Any]) -> None:
+        name = _path(namespace, data["name"])
+        if name in self._groups and name not in self._nodes:
+            # A subgraph: its nodes speak for it.
+            return
+        task = self._tasks.get(data["id"])
+        if task is not None and task.ended:
+            # A sibling was resumed. This one is not run again.
+            return
+        if task is None:
+            task = self._tasks[data["id"]] = self._first_seen(name, namespace, data)
+        task.began = time.perf_counter()
+        self._run.update(name, "running", instance=task.instance, attempt=task.attempt)
+
+    def _first_seen(self, name: str, namespace: tuple[str, ...], data: Mapping[str, Any]) -> Task:
+        if name not in self._nodes:
+            self._nodes.add(name)
+            self._run.mutate(add_nodes=[_spec(name)])
+        instance = self._instance(name, namespace, data)
+        attempt = None
+        if instance is None:
+            visits = self._visits[name] = self._visits.get(name, 0) + 1
+            attempt = visits if visits > 1 else None
+        began = self._begun.get(name, -1)
+        for source in self._sources.get(name, ()):
+            if self._completed.get(source, -1) > began:
+                self._run.edge(source, name)
+        self._moment += 1
+        self._begun[name] = self._moment
+        return Task(node_id=name, instance=instance, attempt=attempt, began=0.0)
+
+    def _instance(self, name: str, namespace: tuple[str, ...], data: Mapping[str, Any]) -> str | None:
+        """A task that was sent is one of many; so is a node of a subgraph that was sent."""
+        parents = [self._tasks.get(part.rpartition(":")[2]) for part in namespace]
+        sent = [task.instance for task in parents if task is not None and task.instance is not None]
+        if _PUSHED in data["triggers"]:
+            number = self._instances[name] = self._instances.get(name, 0) + 1
+            sent.append(str(number))
+        return "/".join(sent) or None
+
+    def _end(self, data: Mapping[str, Any]) -> None:
+        task = self._tasks.get(data["id"])
+        if task is None:
+            return
+        if data["interrupts"]:
+            for interrupt in data["interrupts"]:
+                self._interrupted(task, interrupt)
+            return
+        task.ended = True
+        error = data["error"]
+        state: dict[str, Any] = {"instance": task.instance, "attempt": task.attempt, "metrics": task.metrics()}
+        if error is None:
+            self._moment += 1
+            self._completed[task.node_id] = self._moment
+            self._run.update(task.node_id, "completed", output=data["result"], **state)
+        elif isinstance(error, BaseException):
+            self._run.update(task.node_id, "failed", error=describe(error), **state)
+            self._run.error(error, node_id=task.node_id)
+        else:
+            self._run.update(task.node_id, "failed", error=str(error), **state)
+
+    def _interrupted(self, task: Task, interrupt: Mapping[str, Any]) -> None:
+        # A subgraph's interrupt is told by each graph that it is in; the innermost is the first.
+        if interrupt["id"] not in self.gates:
+            shown, answer = hitl.question(interrupt["value"], interrupt.get("response_schema"))
+            gate = self.ask(task, shown, gate_id=interrupt["id"])
+            self.gates[interrupt["id"]] = Asked(task, gate, interrupt["value"], answer)
+
+    def ask(self, task: Task, shown: p.Presentation, *, gate_id: str) -> OpenGate:
+        """Open a gate at the task's node, which waits meanwhile."""
+        self._run.update(task.node_id, "waiting", instance=task.instance, attempt=task.attempt)
+        return self._run.ask(task.node_id, shown, gate_id=gate_id, instance=task.instance)
+
+    # --- What nodes say of themselves
+
+    def _written(self, namespace: tuple[str, ...], data: Any) -> None:
+        running = [
+            task
+            for task in self._tasks.values()
+            if not task.ended and task.node_id.rpartition(":")[0] == _group(namespace)
+        ]
+        named = data.get("node") if isinstance(data, Mapping) else None
+        if named is not None:
+            running = [task for task in running if task.node_id.rpartition(":")[2] == named]
+        if len(running) == 1:
+            self.report(running[0], data)
+
+    def report(self, task: Task, data: Any) -> None:
+        """Show what a node wrote: how far it has come or, failing that, in its log."""
+        progress, message = (data.get("progress"), data.get("message")) if isinstance(data, Mapping) else (None, None)
+        if isinstance(progress, (int, float)) and 0 <= progress <= 1:
+            self._run.update(
+                task.node_id,
+                "running",
+                instance=task.instance,
+                attempt=task.attempt,
+                progress=float(progress),
+                message=None if message is None else str(message),
+            )
+        else:
+            self._run.log(task.node_id, message if message is not None else data)
+
+    def task_of(self, metadata: Mapping[str, Any] | None) -> Task | None:
+        """The task that a callback of LangChain's comes from."""
+        namespace = str((metadata or {}).get("langgraph_checkpoint_ns", ""))
+        return self._tasks.get(namespace.rpartition("|")[2].rpartition(":")[2])
+
+    def spent(self, task: Task | None, model: str | None, usage: Mapping[str, Any]) -> None:
+        tokens_in, tokens_out = int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0)
+        details = usage.get("input_token_details") or {}
+        amount = self._run.cost(
+            node_id=None if task is None else task.node_id,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            model=model,
+            cache_read=int(details.get("cache_read") or 0),
+            cache_write=int(details.get("cache_creation") or 0),
+        )
+        if task is not None:
+            task.tokens_in += tokens_in
+            task.tokens_out += tokens_out
+            task.cost += amount or 0.0
+            task.model = model
+
+
+def _path(namespace: tuple[str, ...], name: str) -> str:
+    """`sub:inner`, as in the graph's picture, of `("sub:<task>",)` and `inner`."""
+    group = _group(namespace)
+    return f"{group}:{name}" if group else name
+
+
+def _group(namespace: tuple[str, ...]) -> str:
+    return ":".join(part.rpartition(":")[0] for part in namespace)
+
+
+def _spec(name: str) -> p.NodeSpec:
+    path, _, label = name.rpartition(":")
+    return p.NodeSpec(id=name, label=label if path else None, group=path.replace(":", "/") or None)
