@@ -283,13 +283,13 @@ class Uplink:
         self._news.clear()
         self._asleep = True
         # Something may have come between our last look and falling asleep.
-        if not self._published:
+        if not self._published or not self._has_room():
             await self._news.wait()
         self._asleep = False
 
     def _number(self) -> None:
         """Give the next events their numbers, as far as a few frames go."""
-        while self._published and len(self._unacknowledged) < 4 * _FRAME_EVENTS:
+        while self._published and self._has_room():
             event = self._published[0]
             event.seq = self._numbered + 1
             try:
@@ -306,6 +306,9 @@ class Uplink:
             text = f"{dropped:,} events were lost: the server could not be reached, and the buffer was full"
             _log.warning("%r: %s", self._dag_id, text)
             self._published.append(p.RunError(message=text, code="events_lost", ts=time.time_ns() // 1_000_000))
+
+    def _has_room(self) -> bool:
+        return len(self._unacknowledged) < 4 * _FRAME_EVENTS
 
     async def _listen(self, socket: ClientConnection, heartbeat: float) -> None:
         while True:

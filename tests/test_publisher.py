@@ -178,6 +178,15 @@ def test_a_graph_of_thousands_of_nodes_goes_in_events_that_a_room_takes(start, p
     assert (len(state["nodes"]), len(state["edges"]), state["errors"]) == (3000, 2999, [])
 
 
+def test_more_events_than_may_be_on_their_way_at_once_all_arrive(start, person):
+    run = start(["a"])
+    for i in range(20_000):
+        run.update("a", "running", message=str(i))
+    run.complete()
+    assert run.flush(20)
+    assert person.state()["seq"] == 20_000 + len(["execution_state", "dag_mutated", "settled", "execution_complete"])
+
+
 def test_the_graph_may_change_under_way(start, person):
     run = start(["a", "b"], [("a", "b")])
     run.mutate(add_nodes=["c"], add_edges=[{"from": "a", "to": "c", "conditional": True}], remove_nodes=["b"])
