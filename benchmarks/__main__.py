@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 
+from . import readme
 from .results import merge
 
 PARTS = ("bundle", "imports", "codec", "publish", "overhead", "layout", "latency")
@@ -24,6 +25,7 @@ def main(asked: list[str]) -> int:
         for row in rows:
             peer = f"   ({row.peer}: {row.peer_value:,.4g})" if row.peer_value is not None else ""
             print(f"{row.name:40} {row.value:12,.4g} {row.unit}{peer}", flush=True)
+    readme.write()
     return 0
 
 

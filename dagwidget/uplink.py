@@ -35,7 +35,7 @@ _BUFFERED: Final = 200_000
 _FRAME_BYTES: Final = 512 * 1024
 _FRAME_EVENTS: Final = 1000
 # While an engine is busy, what it says in this time goes out together.
-_GATHER_SECONDS: Final = 0.004
+_GATHER_SECONDS: Final = 0.002
 _ANSWER_SECONDS: Final = 5.0
 # A connection that stood this long was a success.
 _STABLE_SECONDS: Final = 5.0
