@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar, get_args
 
 import msgspec
 
-from . import local
+from . import begun, local
 from . import protocol as p
 from .asking import Checkpoint, OpenGate
 from .errors import RunCancelled
@@ -89,6 +89,7 @@ def start_run(
     epoch = run_id or uuid.uuid4().hex
     run = Run(dag_id, _locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
     run._mutate(mutation)
+    begun.begin(url, dag_id, epoch)
     return run
 
 

@@ -18,7 +18,7 @@ import anywidget
 import msgspec
 import traitlets
 
-from . import local
+from . import begun, local
 from . import protocol as p
 from .command import SentCommand
 from .errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
@@ -77,10 +77,12 @@ class DAGStreamWidget(anywidget.AnyWidget):
         p.check_dag_id(dag_id)
         super().__init__()
         self.set_trait("dag_id", dag_id)
+        self._url = url
         self._given = local.Endpoint(url, token) if url is not None else None
         self._endpoint: local.Endpoint | None = None
         self._state = DagState()
         self._source: str | None = None
+        self._caught_up: str | None = None
         self._lock = threading.RLock()
         self._waiters = Waiters()
         self._commands: dict[str, SentCommand] = {}
@@ -124,7 +126,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         _check_decision(node_id, decision, value)
         with self._lock:
             # While the connection is not live, what is known here may be behind: then the server judges.
-            if self.connection["phase"] == "live":
+            if self.connection["phase"] == "live" and not self._is_behind():
                 gate = self._open_gate(node_id, gate_id)
                 allowed = gate.presentation.allowed
                 if allowed is not None and decision not in allowed:
@@ -172,7 +174,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         """
 
         def found() -> bool:
-            return self.status in FINAL or self._gates_at(node_id) != []
+            return self._is_over() or self._gates_at(node_id) != []
 
         where = "a gate" if node_id is None else f"a gate at {node_id!r}"
         await self._wait(found, timeout, where)
@@ -192,7 +194,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             NotConnected: the time is over, and no front end has ever answered.
             TimeoutError: the time is over.
         """
-        await self._wait(lambda: self.status in FINAL, timeout, "the end of the run")
+        await self._wait(self._is_over, timeout, "the end of the run")
         if self.status != "completed":
             last = self.errors[-1].message if self.errors else "it gave no reason"
             raise RunFailed(f"the run {self.dag_id!r} is {self.status}: {last}")
@@ -328,6 +330,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
     def _publish(self) -> None:
         """Set the traits from the state, once."""
         state = self._state
+        newest = begun.latest(self._url, self.dag_id)
+        if newest is not None and state.epoch == newest.run_id:
+            self._caught_up = state.epoch
         settled_before = self.status in FINAL
         gates_before = self.gates
         with self.hold_trait_notifications():
@@ -344,7 +349,19 @@ class DAGStreamWidget(anywidget.AnyWidget):
 
     # --- Helpers
 
+    def _is_over(self) -> bool:
+        return self.status in FINAL and not self._is_behind()
+
+    def _is_behind(self) -> bool:
+        """Whether this process has begun a run that is not here yet: what is here is an earlier one's."""
+        newest = begun.latest(self._url, self.dag_id)
+        if newest is None or self._state.epoch in (None, newest.run_id):
+            return False
+        return newest.run_id != self._caught_up and (self._state.started_at or 0) < newest.at
+
     def _gates_at(self, node_id: str | None) -> list[Gate]:
+        if self._is_behind():
+            return []
         return [gate for gate in self.gates.values() if node_id is None or gate.node_id == node_id]
 
     def _open_gate(self, node_id: str, gate_id: str | None) -> Gate:

@@ -34,17 +34,24 @@ _CELL = """
 (i) => window.jupyterapp.shell.currentWidget.content.model.cells.get(i).toJSON()
 """
 _RUN = """
-async ([from, to]) => {
-  const { content, sessionContext } = window.jupyterapp.shell.currentWidget;
+async ([from, to, seconds]) => {
+  const { content } = window.jupyterapp.shell.currentWidget;
   for (let i = from; i < to; i++) {
     content.activeCellIndex = i;
     content.deselectAll();
     const cell = content.widgets[i];
     if (cell.model.type !== "code") continue;
-    await window.jupyterapp.commands.execute("notebook:run-cell");
+    const ended = window.jupyterapp.commands.execute("notebook:run-cell");
+    const late = new Promise((_, reject) => {
+      setTimeout(() => reject(new Error(`cell ${i} has not ended after ${seconds} s`)), seconds * 1000);
+    });
+    await Promise.race([ended, late]);
+    const error = cell.model.toJSON().outputs.find((output) => output.output_type === "error");
+    if (error) throw new Error(`cell ${i} failed:\\n${error.traceback.join("\\n")}`);
   }
 }
 """
+_CELL_SECONDS = 60
 
 
 def free_port() -> int:
@@ -90,12 +97,14 @@ class Notebook:
         )
 
     def run(self, start: int, stop: int | None = None) -> None:
-        """Run the code cells from `start` up to `stop` (exclusive), and wait until each has ended."""
-        self.page.evaluate(_RUN, [start, start + 1 if stop is None else stop])
+        """Run the code cells from `start` up to `stop` (exclusive), and wait until each has ended well."""
+        self.page.evaluate(_RUN, [start, start + 1 if stop is None else stop, _CELL_SECONDS])
 
     def start(self, start: int, stop: int | None = None) -> None:
         """Run the cells without waiting for them."""
-        self.page.evaluate(f"(range) => {{ void ({_RUN})(range) }}", [start, start + 1 if stop is None else stop])
+        self.page.evaluate(
+            f"(range) => {{ void ({_RUN})(range) }}", [start, start + 1 if stop is None else stop, _CELL_SECONDS]
+        )
 
     def text(self, cell: int) -> str:
         """What a cell has put out, as text; its error, where it failed."""
