@@ -10,12 +10,17 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from . import local
 from .errors import DagwidgetError
 from .limits import Limits
+
+if TYPE_CHECKING:
+    from .log import Journal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name the server goes by")
     serve.add_argument("--certificate", metavar="FILE", help="TLS certificate chain (PEM); needs --key")
     serve.add_argument("--key", metavar="FILE", help="TLS private key (PEM)")
+    serve.add_argument("--log", metavar="FILE", help="where runs are kept, or 'memory' (default: a file for each port)")
     serve.add_argument("--idle-seconds", type=float, help="stop after this long without a connection")
     serve.add_argument("--embedded", action="store_true", help="be this machine's server: found by everybody on it")
     serve.set_defaults(run=_serve)
@@ -86,6 +92,7 @@ def _serve(options: argparse.Namespace) -> int:
 async def _serve_until_told(options: argparse.Namespace) -> int:
     from .server import StreamServer
 
+    journal = _journal(options)
     token = None if options.no_auth else options.token or secrets.token_urlsafe(24)
     limits = Limits() if options.idle_seconds is None else Limits(idle_seconds=options.idle_seconds)
     server = StreamServer(
@@ -96,6 +103,7 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
         hosts=options.allow_host,
         limits=limits,
         tls=_tls(options),
+        journal=journal,
     )
     try:
         async with server:
@@ -110,7 +118,25 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
                     local.release()
     except OSError as error:
         raise DagwidgetError(f"can't listen on {options.host}:{options.port}: {error.strerror or error}") from error
+    finally:
+        if journal is not None:
+            journal.close()
     return 0
+
+
+def _journal(options: argparse.Namespace) -> Journal | None:
+    """Where runs are kept. A file that was asked for must be there; the usual one may come later."""
+    from .log.sqlite import SqliteJournal
+
+    if options.log == "memory":
+        return None
+    if options.log is None:
+        name = "embedded" if options.embedded else f"port-{options.port}"
+        return SqliteJournal(local.log_file(name), lazy=True)
+    try:
+        return SqliteJournal(Path(options.log))
+    except OSError as error:
+        raise DagwidgetError(f"can't keep runs there: {error}") from error
 
 
 def _claim(url: str, token: str) -> bool:

@@ -24,6 +24,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """What may be on its way to a client that has not acknowledged it."""
     stalled_seconds: float = 30.0
     """How long a client with a full window may go without acknowledging."""
+    close_seconds: float = 2.0
+    """How long a client has to answer a close frame; one that does not read never does."""
     flush_seconds: float = 0.01
     """The least time between two frames to a client while a room is busy."""
     batch_events: int = 2000

@@ -68,6 +68,13 @@ def runtime_file() -> Path:
     return Path(jupyter_runtime_dir()) / "dagwidget-server.json"
 
 
+def log_file(name: str) -> Path:
+    """Where the server of that name keeps its runs."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "dagwidget" / f"{name}.sqlite3"
+
+
 def find() -> Endpoint | None:
     """The server that the environment names, or that runs on this machine."""
     url = os.environ.get("DAGWIDGET_URL")

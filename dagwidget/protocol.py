@@ -357,6 +357,8 @@ class Attach(Control, tag="attach"):
     token: str | None = None
     epoch: Id | None = None
     start: RunStart | None = None
+    acknowledged: Annotated[int, Meta(ge=0)] | None = None
+    """How many of its events a server has said that it has: a server that has none of them has lost its log."""
 
 
 class Attached(Control, tag="attached"):

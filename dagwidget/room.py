@@ -14,14 +14,14 @@ from . import protocol as p
 from .answers import mismatch_with
 from .errors import DagwidgetError
 from .limits import Limits
-from .log import Entry, MemoryLog
-from .state import FINAL, DagState, Decision, Execution, Node, compact
+from .log import Entry, MemoryLog, Record
+from .state import FINAL, Cost, DagState, Decision, Execution, Node, compact
 
 # What an output that is too large is cut to, in characters.
 _PREVIEW: Final = 4096
 # How many answers to commands are remembered, for clients that ask again.
 _ANSWERS: Final = 10_000
-# How many publishers of earlier runs are remembered.
+# How many earlier runs are remembered.
 _REPLACED: Final = 1000
 # How many encoded ranges of the log are kept for the clients that are a moment behind the first.
 _FRAMES: Final = 32
@@ -53,9 +53,21 @@ class CatchUp(NamedTuple):
 class Room:
     """The log, the state and the gates of one DAG."""
 
-    def __init__(self, dag_id: str, limits: Limits | None = None) -> None:
+    def __init__(self, dag_id: str, limits: Limits | None = None, *, journaled: bool = False) -> None:
+        """A room without a run.
+
+        Args:
+            dag_id: Its DAG.
+            limits: Every bound.
+            journaled: Whether somebody takes what is `unkept`, and says when it is `kept`: until then nobody is told.
+        """
         self.dag_id = dag_id
         self.limits = limits or Limits()
+        self._journaled = journaled
+        self._unkept: dict[str, list[Record]] = {}
+        self._kept = 0
+        # What the events that are being appended come from: a publisher and its number, or a command.
+        self._cause: tuple[str | None, int | None, str | None] = (None, None, None)
         self.state = DagState(epoch="")
         # How many publishers are connected right now; without one nobody could honour a command.
         self.engines = 0
@@ -63,8 +75,8 @@ class Room:
         self._spending = _Spending()
         # The newest event of each publisher, by its own numbers.
         self._published: dict[str, int] = {}
-        # Who published to earlier runs, and to which: a newer run is not theirs to replace when they reconnect.
-        self._replaced: dict[tuple[str, str], None] = {}
+        # Earlier runs: a newer one is not replaced by them when their publishers reconnect.
+        self._replaced: dict[str, None] = {}
         self._answers: OrderedDict[str, p.CommandAck] = OrderedDict()
         self._frames: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._compacted: tuple[int, Sequence[bytes]] | None = None
@@ -80,9 +92,51 @@ class Room:
         return self._log.head
 
     @property
+    def told(self) -> int:
+        """The `seq` up to which others may be told: what is kept."""
+        return self._kept if self._journaled else self.head
+
+    @property
     def under_way(self) -> bool:
         """Whether a run has begun and not ended."""
         return self.state.status != "pending" and self.state.status not in FINAL
+
+    # --- Keeping
+
+    def take_unkept(self) -> dict[str, list[Record]]:
+        """What is to be kept, by run; each record is given once."""
+        unkept, self._unkept = self._unkept, {}
+        return unkept
+
+    def kept(self, run_id: str, seq: int) -> None:
+        """The records of a run up to `seq` are kept."""
+        if run_id == self.epoch:
+            self._kept = max(self._kept, seq)
+
+    def restore(self, run_id: str, records: Sequence[Record], earlier: Iterable[str] = ()) -> None:
+        """Become what the room was when these records were kept, with the ids of the runs before.
+
+        Raises:
+            ProtocolError: a record is not an event.
+        """
+        self.state = DagState(epoch=run_id)
+        self._replaced = dict.fromkeys(earlier)
+        self._log = MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0)
+        for record in records:
+            (event,) = p.decode_server(record.data)
+            self._log.append(_entry(record.data, event))
+            self.state.apply(event)
+            if record.publisher is not None and record.number is not None:
+                self._published[record.publisher] = record.number
+            if record.command is not None:
+                self._answers[record.command] = p.CommandAck(id=record.command, ok=True)
+        self._spending = _Spending.of(self.state.cost)
+        self._kept = self.head
+
+    def warn(self, code: str, message: str, now: int) -> None:
+        """Tell everybody who watches of a fault of the room itself."""
+        if self.epoch:
+            self._append(p.RunError(message=message, code=code), now)
 
     # --- Publishing
 
@@ -96,8 +150,8 @@ class Room:
         if starts and request.epoch is None:
             raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
         if starts and request.epoch != self.epoch:
-            if (request.publisher, request.epoch) in self._replaced:
-                raise Refused(4006, f"a newer run of {self.dag_id!r} has begun: {self.epoch!r}")
+            if request.epoch in self._replaced:
+                raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
             self._begin(request, now)
         elif request.epoch is not None and request.epoch != self.epoch:
             raise Refused(4006, f"the run {request.epoch!r} of {self.dag_id!r} is not the current one: {self.epoch!r}")
@@ -130,9 +184,11 @@ class Room:
                     raise Refused(4003, f"expected the publisher's event {last + 1}, got {event.seq}: send again")
                 # The room puts its own number in place of this one.
                 number = event.seq
+                self._cause = (publisher, number, None)
                 self._take(event, now)
                 last = number
         finally:
+            self._cause = (None, None, None)
             self._published[publisher] = last
         return last
 
@@ -148,10 +204,12 @@ class Room:
 
     def _begin(self, request: p.Attach, now: int) -> None:
         start = request.start or p.RunStart()
-        replaced = [*self._replaced, *((publisher, self.epoch) for publisher in self._published)]
-        self._replaced = dict.fromkeys(replaced[-_REPLACED:])
+        if self.epoch:
+            self._replaced = dict.fromkeys([*self._replaced, self.epoch][-_REPLACED:])
         self.state = DagState(epoch=request.epoch)
-        self._log = MemoryLog(self.limits.log_events)
+        # A run whose log was lost is numbered from where it can't have come to, so that no old cursor fits by chance.
+        self._log = MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0)
+        self._kept = self.head
         self._spending = _Spending(start.budget, start.currency)
         self._published.clear()
         self._frames.clear()
@@ -185,8 +243,10 @@ class Room:
         if len(data) > self.limits.event_bytes:
             event = _cut(event, len(data), self.limits.event_bytes)
             data = p.encode(event)
-        self._log.append(Entry(data, isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES)))
+        self._log.append(_entry(data, event))
         self.state.apply(event)
+        if self._journaled:
+            self._unkept.setdefault(self.epoch, []).append(Record(event.seq or 0, data, *self._cause))
 
     # --- Commands
 
@@ -194,9 +254,14 @@ class Room:
         """Answer a command, once: who asks again with the same id gets the same answer."""
         answer = self._answers.get(command.id)
         if answer is None:
-            answer = (
-                self._decide(command, by, now) if isinstance(command, p.HumanDecision) else self._steer(command, now)
-            )
+            self._cause = (None, None, command.id)
+            try:
+                if isinstance(command, p.HumanDecision):
+                    answer = self._decide(command, by, now)
+                else:
+                    answer = self._steer(command, now)
+            finally:
+                self._cause = (None, None, None)
             self._answers[command.id] = answer
             if len(self._answers) > _ANSWERS:
                 self._answers.popitem(last=False)
@@ -302,10 +367,7 @@ class Room:
 
     def compacted(self) -> list[Entry]:
         """The fewest events that add up to the state, one by one."""
-        return [
-            Entry(p.encode(event), isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES))
-            for event in compact(self.state)
-        ]
+        return [_entry(p.encode(event), event) for event in compact(self.state)]
 
     def _tail(self, after: int, head: int) -> Iterator[bytes]:
         step = self.limits.batch_events
@@ -328,6 +390,15 @@ class _Spending:
         self.tokens = 0
         self.unpriced = 0
         self.by_node: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, cost: Cost | None) -> _Spending:
+        """The spending that a state shows."""
+        spending = cls(cost.budget, cost.currency) if cost is not None else cls()
+        if cost is not None:
+            spending.spent, spending.tokens, spending.unpriced = cost.spent, cost.tokens or 0, cost.unpriced or 0
+            spending.by_node = dict(cost.by_node or {})
+        return spending
 
     def add(self, delta: p.CostDelta) -> p.CostUpdate:
         tokens = (delta.tokens_in or 0) + (delta.tokens_out or 0)
@@ -401,6 +472,10 @@ def _cut(event: p.Event, size: int, most: int) -> p.Event:
         seq=event.seq,
         ts=event.ts,
     )
+
+
+def _entry(data: bytes, event: p.Event) -> Entry:
+    return Entry(data, isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES))
 
 
 def _refusal(command: p.Command, code: str, message: str) -> p.CommandAck:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import os
 import re
@@ -12,24 +11,26 @@ import time
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from . import protocol as p
+from .audience import now_ms
 from .auth import Access, bearer
 from .limits import Limits
 from .local import LOOPBACK
-from .room import Room
-from .session import PlainSession, PublisherSession, Role, Session, ViewerSession
+from .log import Journal
+from .rooms import Rooms
+from .session import Authorize, PlainSession, PublisherSession, Role, Session, ViewerSession
 
-_SOCKET_PATH: Final = re.compile(r"^(?P<base>/.*?|)/api/dags/(?P<dag_id>[^/]+)/(?P<endpoint>stream|publish)$")
-_STATE_PATH: Final = re.compile(r"^(?P<base>/.*?|)/api/dags/(?P<dag_id>[^/]+)$")
-# How long a peer has to answer a close frame; one that does not read never does.
-_CLOSE_SECONDS: Final = 2.0
+# Behind a proxy, the path may begin with anything.
+_DAG: Final = r"^(?:/.*?|)/api/dags/(?P<dag_id>[^/]+)"
+_SOCKET_PATH: Final = re.compile(_DAG + r"/(?:(?P<endpoint>stream|publish)|runs/(?P<run>[^/]+)/stream)$")
+_STATE_PATH: Final = re.compile(_DAG + r"(?:/(?P<runs>runs)(?:/(?P<run>[^/]+))?)?$")
 
 
 class StreamServer:
@@ -44,6 +45,7 @@ class StreamServer:
         limits: Every bound.
         tls: A context with a certificate, for `wss`.
         user: Whose decisions the token's holder makes, in the audit trail; by default the user of this process.
+        journal: Where runs are kept, such as a `SqliteJournal`; in memory only when absent. Whoever made it closes it.
     """
 
     def __init__(
@@ -57,13 +59,14 @@ class StreamServer:
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         user: str | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self._host, self._port, self._tls = host, port, tls
         public = host not in LOOPBACK
         self._access = Access(token, origins=origins, hosts=hosts, any_host=public and token is not None)
         self._user = user or _user()
-        self._audiences: dict[str, _Audience] = {}
+        self._rooms = Rooms(self.limits, journal)
         self._server: Server | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._busy = time.monotonic()
@@ -83,7 +86,7 @@ class StreamServer:
             max_size=self.limits.publish_bytes,
             # A ping of the library waits behind what a stalled client has not read; ours are messages.
             ping_interval=None,
-            close_timeout=_CLOSE_SECONDS,
+            close_timeout=self.limits.close_seconds,
             server_header=None,
         )
         self._ticking = asyncio.create_task(self._tick())
@@ -93,7 +96,7 @@ class StreamServer:
         if self._ticking is not None:
             self._ticking.cancel()
         bye = p.Bye(code=4000, reason="the server restarts", retry=True, after_ms=1000)
-        for audience in list(self._audiences.values()):
+        for audience in self._rooms:
             audience.stop(bye)
         if self._server is not None:
             self._server.close(close_connections=False)
@@ -109,15 +112,16 @@ class StreamServer:
         return f"{'wss' if self._tls else 'ws'}://{host}:{port}"
 
     async def _gone(self) -> None:
-        while connections := [each for audience in self._audiences.values() for each in audience.members]:
+        while connections := [each for audience in self._rooms for each in audience.members]:
             await asyncio.wait([asyncio.create_task(each.wait_closed()) for each in connections])
 
     # --- HTTP
 
-    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a plain GET, or refuse a handshake; None lets it through."""
         headers = request.headers
-        host, path = headers.get("Host"), urlsplit(request.path).path
+        host, url = headers.get("Host"), urlsplit(request.path)
+        path = url.path
         problem = self._access.refuse_host(host) or self._access.refuse_origin(headers.get("Origin"), host)
         if problem is not None:
             return connection.respond(HTTPStatus.FORBIDDEN, problem + "\n")
@@ -130,13 +134,29 @@ class StreamServer:
             return self._refuse_socket(connection, headers, path)
         if role is None:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing: Authorization: Bearer …\n")
+        found = await self._find(path, url.query)
+        return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if found is None else _json(found)
+
+    async def _find(self, path: str, query: str) -> object | None:
+        """What a GET asks for: all DAGs, one, its runs, or one of these as of `?seq=`."""
         if path.endswith("/api/dags"):
-            return _json([audience.summary() for audience in self._audiences.values()])
+            return await self._rooms.summaries()
         found = _STATE_PATH.match(path)
-        audience = self._audiences.get(unquote(found["dag_id"])) if found else None
+        if found is None:
+            return None
+        dag_id, run_id = unquote(found["dag_id"]), found["run"] and unquote(found["run"])
+        if found["runs"] and run_id is None:
+            return [run._asdict() for run in await self._rooms.runs(dag_id)]
+        seq = dict(parse_qsl(query)).get("seq", "")
+        if run_id is not None and seq.isdecimal():
+            state = await self._rooms.state_at(dag_id, run_id, int(seq))
+            return None if state is None else {"dag_id": dag_id, "epoch": run_id, "state": state.to_dict()}
+        audience = await (self._rooms.run(dag_id, run_id) if run_id is not None else self._rooms.known(dag_id))
         if audience is None:
-            return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n")
-        return _json({**audience.summary(), "state": audience.room.state.to_dict()})
+            return None
+        answer = {**audience.summary(), "state": audience.room.state.to_dict()}
+        self._rooms.left(audience)
+        return answer
 
     def _refuse_socket(self, connection: ServerConnection, headers: Headers, path: str) -> Response | None:
         found = _SOCKET_PATH.match(path)
@@ -147,11 +167,11 @@ class StreamServer:
             p.check_dag_id(unquote(found["dag_id"], errors="strict"))
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
-        members = [session for audience in self._audiences.values() for session in audience.members.values()]
+        members = [session for audience in self._rooms for session in audience.members.values()]
         strangers = sum(not session.ready for session in members)
         if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later\n")
-        if unquote(found["dag_id"]) not in self._audiences and not self._make_room():
+        if not self._rooms.has_space_for(unquote(found["dag_id"])):
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         return None
 
@@ -167,174 +187,48 @@ class StreamServer:
         assert connection.request is not None
         found = _SOCKET_PATH.match(urlsplit(connection.request.path).path)
         assert found is not None
-        audience = self._audience(unquote(found["dag_id"]))
+        dag_id, run_id = unquote(found["dag_id"]), found["run"] and unquote(found["run"])
+        authorize: Authorize = self._access.authorize
         role, _ = self._role(connection.request.headers)
+        if run_id is None:
+            audience = await self._rooms.live(dag_id)
+        else:
+            past = await self._rooms.run(dag_id, run_id)
+            if past is None:
+                await connection.close(4404, f"the run {run_id!r} is not kept"[:100])
+                return
+            audience = past
+        if run_id is not None and not audience.is_live:
+            # What is over can be watched, not steered.
+            authorize, role = _viewing(authorize), "view" if role is not None else None
         if found["endpoint"] == "publish":
             kind: type[Session] = PublisherSession
         else:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
-        session = kind(audience.room, self._access.authorize, self._user, _now(), role)
+        session = kind(audience.room, authorize, self._user, now_ms(), role)
         audience.join(connection, session)
         try:
             async for frame in connection:
-                session.receive(frame, _now())
+                session.receive(frame, now_ms())
                 audience.heard(connection)
         except ConnectionClosed:
             pass
         finally:
             audience.leave(connection)
-            if audience.empty and not audience.room.epoch:
-                self._audiences.pop(audience.room.dag_id, None)
-                audience.close()
-
-    def _audience(self, dag_id: str) -> _Audience:
-        audience = self._audiences.get(dag_id)
-        if audience is None:
-            audience = self._audiences[dag_id] = _Audience(Room(dag_id, self.limits))
-        return audience
-
-    def _make_room(self) -> bool:
-        """Forget the oldest run that is over and that nobody watches, where there are too many; False if none is."""
-        if len(self._audiences) < self.limits.rooms:
-            return True
-        for dag_id, audience in self._audiences.items():
-            if audience.empty and not audience.room.under_way:
-                audience.close()
-                del self._audiences[dag_id]
-                return True
-        return False
+            self._rooms.left(audience)
 
     async def _tick(self) -> None:
         limits = self.limits
         seconds = (limits.hello_seconds, limits.heartbeat_seconds, limits.dead_seconds, limits.stalled_seconds)
         while True:
             await asyncio.sleep(min(1.0, *seconds) / 2)
-            now = _now()
-            for audience in list(self._audiences.values()):
+            now = now_ms()
+            for audience in self._rooms:
                 audience.tick(now)
-            if any(not audience.empty for audience in self._audiences.values()):
+            if any(not audience.empty for audience in self._rooms):
                 self._busy = time.monotonic()
             elif time.monotonic() - self._busy > limits.idle_seconds:
                 self.idle.set()
-
-
-class _Audience:
-    """Everybody who is connected to one room, and the task that tells them what is new."""
-
-    def __init__(self, room: Room) -> None:
-        self.room = room
-        self.members: dict[ServerConnection, Session] = {}
-        # Since when a connection's transport has taken nothing.
-        self._choked: dict[ServerConnection, int] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-        # Where the log stood when everybody was last told.
-        self._told = ("", 0)
-        self._news = asyncio.Event()
-        self._task = asyncio.create_task(self._flush_for_ever())
-
-    @property
-    def empty(self) -> bool:
-        return not self.members
-
-    def summary(self) -> dict[str, Any]:
-        """What a list of DAGs says of this one."""
-        room = self.room
-        return {
-            "dag_id": room.dag_id,
-            "epoch": room.epoch,
-            "status": room.state.status,
-            "seq": room.head,
-            "nodes": len(room.state.nodes),
-            "gates": len(room.state.gates),
-            "viewers": sum(not isinstance(session, PublisherSession) for session in self.members.values()),
-        }
-
-    def join(self, connection: ServerConnection, session: Session) -> None:
-        self.members[connection] = session
-        self._tell([connection])
-
-    def leave(self, connection: ServerConnection) -> None:
-        session = self.members.pop(connection)
-        self._choked.pop(connection, None)
-        if isinstance(session, PublisherSession):
-            session.leave()
-
-    def heard(self, connection: ServerConnection) -> None:
-        """A client said something: answer it at once, and let the others know what is new."""
-        self._tell([connection])
-        if self._told != (self.room.epoch, self.room.head):
-            self._news.set()
-
-    def tick(self, now: int) -> None:
-        for connection, session in list(self.members.items()):
-            session.tick(now)
-            choked = self._choked.get(connection)
-            if choked is not None and now - choked > self.room.limits.stalled_seconds * 1000:
-                connection.transport.abort()
-        self._tell(list(self.members))
-
-    def stop(self, bye: p.Bye) -> None:
-        self._task.cancel()
-        for session in self.members.values():
-            session.stop(bye)
-        self._tell(list(self.members))
-
-    def close(self) -> None:
-        self._task.cancel()
-
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            self._told = (self.room.epoch, self.room.head)
-            self._tell(list(self.members))
-            # While the room is busy, what comes in this time goes out as one frame.
-            await asyncio.sleep(self.room.limits.flush_seconds)
-            if self._choked:
-                self._news.set()
-
-    def _tell(self, connections: list[ServerConnection]) -> None:
-        """Send what each may have, in rounds: who is to get the same frame gets it in one go."""
-        now = _now()
-        while connections:
-            frames: dict[int, tuple[bytes, list[ServerConnection]]] = {}
-            for connection in connections:
-                frame = self._pull(connection, now)
-                if frame is not None:
-                    frames.setdefault(id(frame), (frame, []))[1].append(connection)
-            for frame, receivers in frames.values():
-                broadcast(receivers, frame, text=True)
-            connections = [connection for _, receivers in frames.values() for connection in receivers]
-
-    def _pull(self, connection: ServerConnection, now: int) -> bytes | None:
-        session = self.members.get(connection)
-        if session is None:
-            return None
-        if connection.transport.get_write_buffer_size() > self.room.limits.window_bytes and session.ended is None:
-            self._choked.setdefault(connection, now)
-            return None
-        self._choked.pop(connection, None)
-        frame = session.pull(now)
-        if frame is None and session.ended is not None:
-            self._close(connection, session)
-        return frame
-
-    def _close(self, connection: ServerConnection, session: Session) -> None:
-        assert session.ended is not None
-        if session.abort:
-            connection.transport.abort()
-            return
-        task = asyncio.create_task(_close(connection, session.ended))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-
-async def _close(connection: ServerConnection, bye: p.Bye) -> None:
-    reason = bye.reason.encode()[:120].decode("utf-8", "ignore")
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(connection.close(bye.code, reason), _CLOSE_SECONDS)
-        return
-    connection.transport.abort()
 
 
 def _subprotocol(_connection: ServerConnection, offered: Any) -> Any:
@@ -350,8 +244,8 @@ def _json(value: object) -> Response:
     return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _viewing(authorize: Authorize) -> Authorize:
+    return lambda token: "view" if authorize(token) is not None else None
 
 
 def _user() -> str:

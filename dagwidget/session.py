@@ -38,6 +38,8 @@ class Session:
         self._heard = now
         self._said = now
         self._control: deque[bytes] = deque()
+        # What may be said once the room's log has kept what it is about: the run, the seq, and the frame.
+        self._promised: deque[tuple[str, int, bytes]] = deque()
 
     @property
     def ready(self) -> bool:
@@ -59,7 +61,12 @@ class Session:
 
     def pull(self, now: int) -> bytes | None:
         """The next frame to the client, or None where there is none, or none that it has room for."""
-        frame = self._control.popleft() if self._control else self._next(now) if self.ended is None else None
+        if self._control:
+            frame: bytes | None = self._control.popleft()
+        elif self._promised and self._is_kept(*self._promised[0][:2]):
+            frame = self._promised.popleft()[2]
+        else:
+            frame = self._next(now) if self.ended is None else None
         if frame is not None:
             self._said = now
         return frame
@@ -76,6 +83,11 @@ class Session:
             self._end(4001, f"no sign of life in {limits.dead_seconds:g} s", abort=True)
         elif now - self._said >= limits.heartbeat_seconds * 1000 and self._answers_pings:
             self._say(p.Ping(head=self._cursor))
+
+    @property
+    def has_promised(self) -> bool:
+        """Whether something waits to be said until it is kept."""
+        return bool(self._promised)
 
     def stop(self, bye: p.Bye) -> None:
         """The server ends the session."""
@@ -129,10 +141,17 @@ class Session:
             )
         else:
             ack = self.room.command(command, self._user, now)
-        self._say(ack)
+        self._promise(p.encode(ack))
 
     def _say(self, message: p.Control) -> None:
         self._control.append(p.encode(message))
+
+    def _promise(self, frame: bytes) -> None:
+        """Say it once everything up to now is kept."""
+        self._promised.append((self.room.epoch, self.room.head, frame))
+
+    def _is_kept(self, epoch: str, seq: int) -> bool:
+        return epoch != self.room.epoch or seq <= self.room.told
 
     def _end(self, code: int, reason: str, *, abort: bool = False, after_ms: int | None = None) -> None:
         retry = next((row.retry for row in p.CLOSE_CODES if row.code == code), True)
@@ -219,9 +238,10 @@ class ViewerSession(Session):
         if self._epoch != self.room.epoch or not self.room.holds(self._cursor):
             self._sync(None)
         if self._catching_up:
-            return self._catching_up.popleft()
-        head = self.room.head
-        if self._cursor == head:
+            # It leads up to the cursor, and that may be ahead of what is kept.
+            return self._catching_up.popleft() if self._is_kept(self._epoch, self._cursor) else None
+        head = self.room.told
+        if self._cursor >= head:
             return None
         limits = self.room.limits
         if self._in_flight >= limits.window_bytes:
@@ -230,7 +250,7 @@ class ViewerSession(Session):
         if head - self._cursor > limits.batch_events:
             # Far behind: the state may be a shorter way than all that was missed.
             self._sync(p.Cursor(epoch=self._epoch, seq=self._cursor))
-            return self._catching_up.popleft()
+            return self._next(now)
         frame = self.room.frame(self._cursor, head)
         self._cursor = head
         self._unacknowledged.append((head, len(frame)))
@@ -271,10 +291,12 @@ class PlainSession(Session):
         if self._epoch != self.room.epoch or not self.room.holds(self._cursor):
             self._epoch, self._cursor = self.room.epoch, self.room.head
             self._first = deque(self.room.compacted())
+        if not self._is_kept(self._epoch, self._cursor):
+            return None
         while self._first:
             if (entry := self._first.popleft()).plain:
                 return entry.data
-        for entry in self.room.entries(self._cursor, self.room.head):
+        for entry in self.room.entries(self._cursor, self.room.told):
             self._cursor += 1
             if entry.plain:
                 return entry.data
@@ -327,27 +349,31 @@ class PublisherSession(Session):
         self._publisher, self._epoch = request.publisher, attached.epoch
         self._cursor = self.room.head
         self.room.engines += 1
-        self._say(attached)
-        self._control.extend(self.room.news_for_engines())
+        self._promise(p.encode(attached))
+        self._promise_news()
 
     def _publish(self, events: list[p.Event], now: int) -> None:
         assert self._publisher is not None
         if self._epoch != self.room.epoch:
             raise Refused(4006, f"a newer run of {self.room.dag_id!r} has begun")
-        self._say(p.Ack(seq=self.room.publish(self._publisher, events, now)))
+        self._promise(p.encode(p.Ack(seq=self.room.publish(self._publisher, events, now))))
 
-    def _next(self, now: int) -> bytes | None:  # noqa: ARG002
+    def _next(self, now: int) -> bytes | None:
         if self._publisher is None:
             return None
         if self._epoch != self.room.epoch:
             self._end(4006, f"a newer run of {self.room.dag_id!r} has begun")
             return self._control.popleft()
         if not self.room.holds(self._cursor):
-            self._control.extend(self.room.news_for_engines())
+            self._promise_news()
             self._cursor = self.room.head
-            return self._control.popleft() if self._control else None
-        for entry in self.room.entries(self._cursor, self.room.head):
+            return self.pull(now)
+        for entry in self.room.entries(self._cursor, self.room.told):
             self._cursor += 1
             if entry.engine:
                 return entry.data
         return None
+
+    def _promise_news(self) -> None:
+        for frame in self.room.news_for_engines():
+            self._promise(frame)

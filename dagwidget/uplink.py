@@ -220,7 +220,14 @@ class Uplink:
                     raise end
 
     async def _attach(self, socket: ClientConnection, token: str | None) -> float:
-        attach = p.Attach(protocol=p.PROTOCOL, publisher=self.name, token=token, epoch=self._epoch, start=self._start)
+        attach = p.Attach(
+            protocol=p.PROTOCOL,
+            publisher=self.name,
+            token=token,
+            epoch=self._epoch,
+            start=self._start,
+            acknowledged=self._acknowledged or None,
+        )
         await socket.send(p.encode(attach), text=True)
         frame = await asyncio.wait_for(socket.recv(), _ANSWER_SECONDS)
         first, *rest = p.decode_reply(frame)

@@ -176,9 +176,20 @@ def test_a_publisher_that_comes_back_does_not_replace_the_run_that_replaced_its_
     assert (room.epoch, list(room.state.nodes)) == ("run-2", ["new"])
 
 
-def test_another_publisher_may_go_on_with_an_earlier_run_by_its_name(room, engine):
+def test_a_run_is_not_begun_a_second_time_after_another(room, engine):
+    # Its cursors would fit a log that is not theirs.
     Engine(room, "engine-2", "run-2")
-    assert room.attach(attach("engine-3", "run-1", p.RunStart()), NOW).epoch == "run-1"
+    with pytest.raises(Refused, match="a newer run"):
+        room.attach(attach("engine-3", "run-1", p.RunStart()), NOW)
+
+
+def test_no_cursor_fits_the_log_of_a_run_that_was_lost(room):
+    lost = attach("engine", "run-1", p.RunStart())
+    lost.acknowledged = 3
+    room.attach(lost, NOW)
+    room.publish("engine", [running(f"n{i}", seq=i) for i in range(1, 10)], NOW)
+    assert room.catch_up(p.Cursor(epoch="run-1", seq=5)).reset
+    assert not room.catch_up(p.Cursor(epoch="run-1", seq=room.head - 1)).reset
 
 
 def test_one_publisher_may_open_one_run_after_the_other(room):
@@ -652,6 +663,14 @@ def test_the_state_is_compacted_anew_once_it_has_changed(room, engine):
     engine.say(running("a"))
     assert caught_up(DagState(), old, "run-1").to_dict() != room.state.to_dict()
     assert caught_up(DagState(), room.catch_up(None), "run-1").to_dict() == room.state.to_dict()
+
+
+def test_the_state_of_a_new_run_is_not_the_old_ones_that_stood_as_far(room, engine):
+    room.catch_up(None)
+    Engine(room, "engine-2", "run-2", capabilities=p.Capabilities(pause="none"))
+    assert room.head == 1
+    client = caught_up(DagState(), room.catch_up(None), "run-2")
+    assert client.to_dict() == room.state.to_dict()
 
 
 def test_few_frames_are_kept(room, engine):

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dagwidget import protocol as p
-from dagwidget import server as server_module
+from dagwidget.audience import Audience
 from dagwidget.limits import Limits
 from dagwidget.local import Endpoint
 from dagwidget.server import StreamServer
@@ -227,7 +227,7 @@ async def test_a_viewer_follows_a_run_from_its_first_event_to_its_last(server):
         await engine.publish(p.NodeState(node_id="a", status="completed", output={"rows": 3}), running("b"))
         await engine.publish(p.ExecutionComplete(results="done"))
         await viewer.hear_a(p.ExecutionComplete)
-        room = server._audiences["dag"].room
+        room = server._rooms._live["dag"].room
         assert viewer.state.to_dict() == room.state.to_dict()
         assert (viewer.state.status, viewer.state.nodes["a"].output) == ("completed", {"rows": 3})
         assert viewer.state.nodes["b"].status == "cancelled"
@@ -354,7 +354,7 @@ async def test_a_dag_is_there_with_its_whole_state(server):
         await engine.publish(running("a"))
         status, body = await get(server, "/api/dags/my%20dag%2Fx")
         assert status == 200
-        assert json.loads(body)["state"] == server._audiences["my dag/x"].room.state.to_dict()
+        assert json.loads(body)["state"] == server._rooms._live["my dag/x"].room.state.to_dict()
 
 
 async def test_a_run_outlives_everybody_who_was_connected(server):
@@ -559,6 +559,17 @@ class Deaf:
     def __init__(self, socket: socket.socket) -> None:
         self.socket = socket
 
+    async def read_up_to(self, last: bytes) -> int:
+        """Reads, once more, until that came; returns how much it was."""
+        loop = asyncio.get_running_loop()
+        size, tail = 0, b""
+        while last not in tail:
+            part = await asyncio.wait_for(loop.sock_recv(self.socket, 1 << 20), PATIENCE)
+            assert part, "the server hung up"
+            size += len(part)
+            tail = tail[-len(last) :] + part
+        return size
+
     async def read_to_the_end(self) -> bytes:
         """What the server had sent nevertheless, before it hung up."""
         data = bytearray()
@@ -614,7 +625,7 @@ async def test_who_reads_nothing_is_dropped_and_holds_up_nobody(plain):
         buffered = []
         for number in range(EVENTS):
             await engine.publish(running(f"n{number}", message="x" * EVENT_BYTES))
-            members = server._audiences["dag"].members
+            members = server._rooms._live["dag"].members
             buffered.append(max(member.transport.get_write_buffer_size() for member in members))
             # The one that reads is told at once, whoever else does not.
             await viewer.hear_up_to(3 + number)
@@ -625,6 +636,30 @@ async def test_who_reads_nothing_is_dropped_and_holds_up_nobody(plain):
         if not plain:
             # One frame more than the window, at most: it has acknowledged nothing.
             assert len(sent) < STALL.window_bytes + 2 * EVENT_BYTES
+
+
+@pytest.fixture
+def no_tick(monkeypatch):
+    """Nobody looks after silence: what is told is told for another reason."""
+    monkeypatch.setattr(Audience, "tick", lambda *_: None)
+
+
+async def test_who_reads_again_is_told_the_rest(no_tick):
+    async with (
+        StreamServer(token=TOKEN, limits=STALL) as server,
+        publishing(server) as engine,
+        deaf_viewer(server, plain=True) as slow,
+    ):
+        for number in range(EVENTS):
+            await engine.publish(running(f"n{number}", message="x" * EVENT_BYTES))
+        assert await slow.read_up_to(f'"n{EVENTS - 1}"'.encode()) > EVENTS // 2 * EVENT_BYTES
+
+
+async def test_what_is_new_is_told_at_once(no_tick):
+    async with StreamServer(token=TOKEN) as server, publishing(server) as engine, viewing(server) as viewer:
+        for number in range(3):
+            await engine.publish(running(f"n{number}"))
+            await viewer.hear_up_to(3 + number)
 
 
 async def test_who_reads_but_acknowledges_nothing_is_told_why_it_is_dropped():
@@ -671,10 +706,9 @@ async def test_a_server_that_stops_says_bye_to_everybody():
             assert bye.after_ms > 0
 
 
-async def test_who_does_not_answer_a_close_does_not_hold_up_the_end(monkeypatch):
-    monkeypatch.setattr(server_module, "_CLOSE_SECONDS", 0.1)
+async def test_who_does_not_answer_a_close_does_not_hold_up_the_end():
     async with contextlib.AsyncExitStack() as clients:
-        server = StreamServer(token=TOKEN)
+        server = StreamServer(token=TOKEN, limits=Limits(close_seconds=0.1))
         await server.__aenter__()
         deaf = await clients.enter_async_context(deaf_viewer(server, plain=False))
         await until_viewers(server, 1)
@@ -695,8 +729,10 @@ async def test_a_server_is_idle_once_nobody_has_been_connected_for_a_while():
         async with viewing(server) as viewer:
             await viewer.hear_a(p.Ping)
             server.idle.clear()
+            busy = server._busy
             # These take longer than `idle_seconds`.
             for _ in range(5):
                 await viewer.hear_a(p.Ping)
             assert not server.idle.is_set()
+            assert server._busy > busy
         await asyncio.wait_for(server.idle.wait(), PATIENCE)

@@ -466,9 +466,10 @@ def test_who_acknowledges_late_but_at_all_stays():
     session = greeted(room)
     now = NOW
     for number in range(5):
-        publish(room, running(f"n{number}", message="x" * 500), running("later"))
-        frames(session, now)
+        publish(room, running(f"n{number}", message="x" * 500))
+        assert frames(session, now)
         publish(room, running("later"))
+        assert frames(session, now) == []
         now += 29_000
         session.tick(now)
         send(session, p.Ack(seq=session._cursor), now=now)

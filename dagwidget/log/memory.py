@@ -16,15 +16,15 @@ class Entry(NamedTuple):
 
 
 class MemoryLog:
-    """Events by `seq`, dense from 1; all of them up to a bound, then the newest."""
+    """Events by `seq`, dense; all of them up to a bound, then the newest."""
 
-    def __init__(self, most: int) -> None:
-        """Keep at least the newest `most` events."""
+    def __init__(self, most: int, after: int = 0) -> None:
+        """Keep at least the newest `most` of the events that follow `after`."""
         self._most = most
         self._entries: list[Entry] = []
         # The bytes of all events up to and with the one at the same index, counted from the first ever.
         self._bytes: list[int] = []
-        self._dropped = 0
+        self._dropped = after
         self._dropped_bytes = 0
 
     @property

@@ -353,6 +353,7 @@ export interface Attach {
   token?: string | null;
   epoch?: string | null;
   start?: RunStart | null;
+  acknowledged?: number | null;
 }
 /**
  * Opens a run, and with it a new epoch of the room.

@@ -1,0 +1,50 @@
+"""What a room needs of a durable log: `Journal`, and what it keeps of an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Record(NamedTuple):
+    """An event as a journal keeps it."""
+
+    seq: int
+    data: bytes
+    """As it went over the wire."""
+    publisher: str | None = None
+    """Whose event it was, and its publisher's own number: so that what is sent again is known again."""
+    number: int | None = None
+    command: str | None = None
+    """The command that it answers: so that who asks again gets the same answer."""
+
+
+class RunInfo(NamedTuple):
+    """A run that is kept. Times are Unix milliseconds."""
+
+    dag_id: str
+    run_id: str
+    started_at: int
+    events: int
+    bytes: int
+    """As it is kept."""
+
+
+class Journal(Protocol):
+    """A log that survives its process. Its methods may be called in any thread."""
+
+    def append(self, dag_id: str, run_id: str, records: Sequence[Record], done: Callable[[str | None], None]) -> None:
+        """Keep records, in order; returns at once.
+
+        `done` is called in another thread: with None once they are durable, else with what is wrong. Then they wait in
+        memory, and are kept as soon as that is possible again.
+        """
+
+    def load(self, dag_id: str, run_id: str | None = None) -> tuple[str, list[Record]] | None:
+        """The id and the records of a run, by default of the newest; None where there is none."""
+
+    def runs(self, dag_id: str | None = None) -> list[RunInfo]:
+        """The runs that are kept, the newest first."""
+
+    def close(self) -> None:
+        """Write what is left, and let go of the file."""

@@ -1,0 +1,9 @@
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def jupyter_data(tmp_path_factory):
+    """What servers of the tests keep of their runs does not end up among the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_DATA_DIR", str(tmp_path_factory.mktemp("jupyter-data")))
+        yield
