@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from dagwidget.limits import Limits
+from dagwidget.log import Journal
 from dagwidget.server import StreamServer
 
 
@@ -17,27 +20,31 @@ class Served(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving(*, auth: bool = True) -> Iterator[Served]:
-    """Yields the base URL and the token of a server on a free loopback port."""
+def serving(
+    *, auth: bool = True, port: int = 0, journal: Journal | None = None, limits: Limits | None = None
+) -> Iterator[Served]:
+    """Yields the base URL and the token of a server on a loopback port, a free one by default."""
     token = "a-token-of-the-test" if auth else None
-    ready, done = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    stop: Callable[[], object]
     url = ""
 
     async def serve() -> None:
-        nonlocal url
-        async with StreamServer(host="127.0.0.1", port=0, token=token) as server:
+        nonlocal url, stop
+        done = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        stop = functools.partial(loop.call_soon_threadsafe, done.set)
+        async with StreamServer(port=port, token=token, journal=journal, limits=limits) as server:
             url = server.url
             ready.set()
             await done.wait()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
         if not ready.wait(10):
             raise RuntimeError("the stream server did not start")
         yield Served(url, token)
     finally:
-        loop.call_soon_threadsafe(done.set)
+        stop()
         thread.join()
-        loop.close()
