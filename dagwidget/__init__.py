@@ -14,7 +14,9 @@ from .errors import (
     RunFailed,
     ServerNotFound,
     UnknownGate,
+    UnknownRun,
 )
+from .history import run_state, runs
 from .publisher import attach, start_run
 from .widget import DAGStreamWidget
 
@@ -34,8 +36,11 @@ __all__ = [
     "RunFailed",
     "ServerNotFound",
     "UnknownGate",
+    "UnknownRun",
     "attach",
     "engines",
+    "run_state",
+    "runs",
     "start_run",
 ]
 

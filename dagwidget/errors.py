@@ -10,6 +10,7 @@ __all__ = [
     "RunFailed",
     "ServerNotFound",
     "UnknownGate",
+    "UnknownRun",
 ]
 
 
@@ -31,6 +32,10 @@ class NotConnected(DagwidgetError):
 
 class UnknownGate(DagwidgetError, LookupError):
     """A decision names a node or gate that is not waiting."""
+
+
+class UnknownRun(DagwidgetError, LookupError):
+    """A past run was asked for that the server has not kept."""
 
 
 class InvalidDecision(DagwidgetError, ValueError):

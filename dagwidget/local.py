@@ -34,9 +34,9 @@ class Endpoint(NamedTuple):
     url: str
     token: str | None = None
 
-    def stream_url(self, dag_id: str) -> str:
-        """Where viewers of a DAG connect."""
-        return self._room(dag_id, "stream")
+    def stream_url(self, dag_id: str, run_id: str | None = None) -> str:
+        """Where viewers of a DAG connect, or of one of its runs."""
+        return self._room(dag_id, "stream" if run_id is None else f"runs/{quote(run_id, safe='')}/stream")
 
     def publish_url(self, dag_id: str) -> str:
         """Where engines of a DAG connect."""

@@ -447,17 +447,17 @@ CLOSE_CODES: Final = (
 """What our own codes mean. Any other code is a network's or a proxy's word, and never a reason to give up."""
 
 
-def check_dag_id(dag_id: object) -> None:
-    """Refuse what can't name a DAG: it becomes part of a URL, and of what people read.
+def check_dag_id(dag_id: object, what: str = "dag_id") -> None:
+    """Refuse what can't name a DAG, or a run: it becomes part of a URL, and of what people read.
 
     Raises:
         TypeError: it is not a string.
         ValueError: it is empty, longer than 200 characters, or holds a control character or a lone surrogate.
     """
     if not isinstance(dag_id, str):
-        raise TypeError(f"dag_id must be a string, not {type(dag_id).__name__}: {dag_id!r}")
+        raise TypeError(f"{what} must be a string, not {type(dag_id).__name__}: {dag_id!r}")
     if not 1 <= len(dag_id) <= 200 or not all(char.isprintable() for char in dag_id):
-        raise ValueError(f"dag_id must have 1 to 200 printable characters: {dag_id[:200]!r}")
+        raise ValueError(f"{what} must have 1 to 200 printable characters: {dag_id[:200]!r}")
 
 
 # --- Encoding and decoding

@@ -86,6 +86,8 @@ def start_run(
         capabilities=capabilities or p.Capabilities(pause="cooperative", cancel="cooperative", gate="native"),
     )
     mutation = p.Mutation(add_nodes=[*map(_node, nodes)], add_edges=[*map(_edge, edges)])
+    if run_id is not None:
+        p.check_dag_id(run_id, "run_id")
     epoch = run_id or uuid.uuid4().hex
     run = Run(dag_id, _locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
     run._mutate(mutation)

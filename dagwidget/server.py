@@ -146,7 +146,7 @@ class StreamServer:
             return None
         dag_id, run_id = unquote(found["dag_id"]), found["run"] and unquote(found["run"])
         if found["runs"] and run_id is None:
-            return [run._asdict() for run in await self._rooms.runs(dag_id)]
+            return await self._rooms.runs(dag_id)
         seq = dict(parse_qsl(query)).get("seq", "")
         if run_id is not None and seq.isdecimal():
             state = await self._rooms.state_at(dag_id, run_id, int(seq))

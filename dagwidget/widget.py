@@ -45,9 +45,10 @@ class DAGStreamWidget(anywidget.AnyWidget):
         url: Base URL of the stream server, such as `wss://example.org/team`. By default `DAGWIDGET_URL`, or this
             machine's server, which is started if need be.
         token: What the server asks for; found together with a default `url`.
+        run: A run that is kept, from `dagwidget.runs(dag_id)`, to look at; by default the current one, as it runs.
 
     Raises:
-        TypeError, ValueError: `dag_id` is not a non-empty string.
+        TypeError, ValueError: `dag_id` or `run` is not a non-empty string.
     """
 
     _esm = pathlib.Path(__file__).parent / "static" / "widget.js"
@@ -73,11 +74,16 @@ class DAGStreamWidget(anywidget.AnyWidget):
     connection = traitlets.Dict({"phase": "unseen"}, read_only=True)
     """How the front end is connected: `phase` (`unseen` until it exists), `reason`, `role`, `resumable` …"""
 
-    def __init__(self, dag_id: str, *, url: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, dag_id: str, *, url: str | None = None, token: str | None = None, run: str | None = None
+    ) -> None:
         p.check_dag_id(dag_id)
+        if run is not None:
+            p.check_dag_id(run, "run")
         super().__init__()
         self.set_trait("dag_id", dag_id)
         self._url = url
+        self._run = run
         self._given = local.Endpoint(url, token) if url is not None else None
         self._endpoint: local.Endpoint | None = None
         self._state = DagState()
@@ -237,7 +243,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
     def _post_endpoint(self) -> None:
         endpoint = self._endpoint
         if endpoint is not None:
-            self.send({"type": "endpoint", "url": endpoint.stream_url(self.dag_id), "token": endpoint.token})
+            self.send({"type": "endpoint", "url": endpoint.stream_url(self.dag_id, self._run), "token": endpoint.token})
 
     def _rouse(self) -> None:
         """Let a front end that gave up, as nobody looked at it, try again."""
@@ -354,7 +360,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
 
     def _is_behind(self) -> bool:
         """Whether this process has begun a run that is not here yet: what is here is an earlier one's."""
-        newest = begun.latest(self._url, self.dag_id)
+        newest = begun.latest(self._url, self.dag_id) if self._run is None else None
         if newest is None or self._state.epoch in (None, newest.run_id):
             return False
         return newest.run_id != self._caught_up and (self._state.started_at or 0) < newest.at

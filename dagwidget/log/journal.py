@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 
 class Record(NamedTuple):
     """An event as a journal keeps it."""
@@ -19,7 +21,7 @@ class Record(NamedTuple):
     """The command that it answers: so that who asks again gets the same answer."""
 
 
-class RunInfo(NamedTuple):
+class RunInfo(Struct, frozen=True):
     """A run that is kept. Times are Unix milliseconds."""
 
     dag_id: str
