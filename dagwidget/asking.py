@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
-import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
@@ -38,8 +36,7 @@ class Awaitable(Generic[T]):
 class OpenGate(Awaitable[Decision]):
     """A gate that waits for a person; what it gives is their `Decision`.
 
-    With a deadline, the gate is answered in their place when that has passed; it is the room that says who was first,
-    so that a decision made in time counts even where the engine hears of it late.
+    With a deadline, the room answers it in their place when that has passed.
     """
 
     def __init__(
@@ -48,7 +45,6 @@ class OpenGate(Awaitable[Decision]):
         node_id: str,
         presentation: p.Presentation,
         *,
-        publish: Callable[[p.Event], None],
         settle: Callable[[OpenGate, Decision | None], None],
     ) -> None:
         """A gate that has been published.
@@ -57,13 +53,11 @@ class OpenGate(Awaitable[Decision]):
             gate_id: Its id.
             node_id: The node that asks.
             presentation: What it shows.
-            publish: How to answer it when its deadline has passed.
             settle: Called once with the decision; with None where nobody waits for it any more.
         """
         self.gate_id = gate_id
         self.node_id = node_id
         self.presentation = presentation
-        self._publish = publish
         self._settle = settle
         self._future: Future[Decision] = Future()
         self._settled = False
@@ -93,59 +87,21 @@ class OpenGate(Awaitable[Decision]):
             RunCancelled: a person has cancelled the run.
         """
         try:
-            return self._take(self._decision(timeout))
+            decision = self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError(f"no decision at the gate {self.gate_id!r} in {timeout:g} s; it is still open") from None
         except RunCancelled:
             self._settle_once(None)
             raise
-
-    def _decision(self, timeout: float | None) -> Decision:
-        end = None if timeout is None else time.monotonic() + timeout
-        until = self._until_deadline()
-        if until is not None and (timeout is None or until < timeout):
-            with contextlib.suppress(concurrent.futures.TimeoutError):
-                return self._future.result(until)
-            self._answer_at_deadline()
-        try:
-            return self._future.result(None if end is None else max(0.0, end - time.monotonic()))
-        except concurrent.futures.TimeoutError:
-            raise TimeoutError(f"no decision at the gate {self.gate_id!r} in {timeout:g} s; it is still open") from None
+        return self._take(decision)
 
     async def _wait(self) -> Decision:
         try:
-            return self._take(await self._decision_async())
+            decision = await asyncio.shield(asyncio.wrap_future(self._future))
         except (asyncio.CancelledError, RunCancelled):
             self._settle_once(None)
             raise
-
-    async def _decision_async(self) -> Decision:
-        future = asyncio.wrap_future(self._future)
-        with contextlib.suppress(asyncio.TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(future), self._until_deadline())
-        self._answer_at_deadline()
-        return await future
-
-    def _until_deadline(self) -> float | None:
-        deadline = self.presentation.deadline
-        return None if deadline is None else max(0.0, deadline / 1000 - time.time())
-
-    def _answer_at_deadline(self) -> None:
-        shown = self.presentation
-        verdict: p.Verdict = "reject"
-        if shown.on_timeout == "approve":
-            verdict = "approve"
-        elif shown.on_timeout == "default":
-            verdict = "modify"
-        self._publish(
-            p.HumanGateResolved(
-                node_id=self.node_id,
-                gate_id=self.gate_id,
-                decision=verdict,
-                by="deadline",
-                at=time.time_ns() // 1_000_000,
-                source="timeout",
-                value=shown.default if verdict == "modify" else None,
-            )
-        )
+        return self._take(decision)
 
     def _take(self, decision: Decision) -> Decision:
         self._settle_once(decision)

@@ -105,6 +105,9 @@ class Audience:
         self._announce()
 
     def tick(self, now: int) -> None:
+        if self._live:
+            self.room.tick(now)
+            self._keep()
         for connection, session in list(self.members.items()):
             session.tick(now)
             choked = self._choked.get(connection)

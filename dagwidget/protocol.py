@@ -32,6 +32,7 @@ NodeStatus: TypeAlias = Literal["pending", "running", "waiting", "completed", "f
 FinalStatus: TypeAlias = Literal["completed", "failed", "cancelled"]
 LiveStatus: TypeAlias = Literal["running", "pausing", "paused", "resuming", "cancelling"]
 Verdict: TypeAlias = Literal["approve", "reject", "modify"]
+OnBudget: TypeAlias = Literal["warn", "pause", "gate"]
 Metrics: TypeAlias = dict[str, int | float | str]
 """Measurements of one node: `duration_ms`, `cost`, `tokens_in`, `tokens_out`, `model`, and further numbers by name."""
 
@@ -82,8 +83,17 @@ class Presentation(Struct, omit_defaults=True, kw_only=True):
     on_timeout: Literal["fail", "reject", "approve", "default"] | None = None
     default: Any = None
     assignees: list[str] | None = None
+    """Who may decide, by name; anybody when absent."""
     required: Annotated[int, Meta(ge=1)] | None = None
-    """How many people must approve; one when absent."""
+    """How many people must approve; one when absent. One who rejects is enough."""
+
+
+class Approval(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One of several approvals that a gate requires."""
+
+    by: str
+    at: Millis
+    feedback: str | None = None
 
 
 class Capabilities(Struct, omit_defaults=True, kw_only=True):
@@ -151,6 +161,8 @@ class CostUpdate(Event, tag="cost_update"):
     by_node: dict[str, float] | None = None
     unpriced: int | None = None
     """How many of `tokens` have no known price, and so are not in `spent`."""
+    on_budget: OnBudget | None = None
+    """What the room does once the budget is spent; nothing when absent."""
 
 
 class ExecutionComplete(Event, tag="execution_complete"):
@@ -167,6 +179,8 @@ class HumanGateWaiting(Event, tag="human_gate_waiting"):
     presentation: Presentation
     gate_id: Id | None = None
     instance: Id | None = None
+    approvals: list[Approval] | None = None
+    """Those that there are, where the gate requires several. Absent: as before."""
 
 
 class RunError(Event, tag="error"):
@@ -189,6 +203,8 @@ class HumanGateResolved(Event, tag="human_gate_resolved"):
     source: Literal["widget", "python", "timeout", "engine", "budget"]
     feedback: str | None = None
     value: Any = None
+    approvals: list[Approval] | None = None
+    """All of them, where the gate required several."""
 
 
 class ExecutionState(Event, tag="execution_state"):
@@ -279,6 +295,8 @@ class Welcome(Control, tag="welcome"):
     window: int
     """Bytes that may be on their way before the client must `ack`."""
     limits: dict[str, int]
+    now: Millis | None = None
+    """The server's clock, by which the times of events are to be read."""
 
 
 class Sync(Control, tag="sync"):
@@ -342,6 +360,8 @@ class RunStart(Struct, omit_defaults=True, kw_only=True):
     budget: Annotated[float, Meta(ge=0)] | None = None
     currency: str | None = None
     capabilities: Capabilities | None = None
+    on_budget: OnBudget | None = None
+    """Once the budget is spent: say so, pause the run, or pause it and ask whether to go on."""
 
 
 class Attach(Control, tag="attach"):
@@ -357,6 +377,8 @@ class Attach(Control, tag="attach"):
     token: str | None = None
     epoch: Id | None = None
     start: RunStart | None = None
+    now: Millis | None = None
+    """The publisher's clock: where it is off, the room corrects what it says of times."""
     acknowledged: Annotated[int, Meta(ge=0)] | None = None
     """How many of its events a server has said that it has: a server that has none of them has lost its log."""
 

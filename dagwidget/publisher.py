@@ -50,6 +50,7 @@ def start_run(
     edges: Iterable[EdgeLike] = (),
     *,
     budget: float | None = None,
+    on_budget: p.OnBudget | None = None,
     currency: str | None = None,
     url: str | None = None,
     token: str | None = None,
@@ -64,7 +65,9 @@ def start_run(
         dag_id: The DAG; whoever watches it sees this run from now on.
         nodes: The graph as far as it is known; more can come with `run.mutate`.
         edges: Between nodes; one that is not among `nodes` is added.
-        budget: How much may be spent, in units of `currency`; shown, not enforced.
+        budget: How much may be spent, in units of `currency`.
+        on_budget: What happens once it is spent: `warn` says so, `pause` pauses the run, `gate` pauses it and asks
+            whether to go on. The engine stops where it calls `run.checkpoint`. By default it is only shown.
         currency: Three letters, `USD` when absent.
         url: Base URL of the stream server. By default `DAGWIDGET_URL`, or this machine's server, which is started if
             need be.
@@ -80,9 +83,14 @@ def start_run(
     p.check_dag_id(dag_id)
     if budget is not None and not (isinstance(budget, (int, float)) and budget >= 0):
         raise ValueError(f"budget must be a number, 0 or more: {budget!r}")
+    if on_budget is not None and on_budget not in get_args(p.OnBudget):
+        raise ValueError(f"on_budget is {', '.join(map(repr, get_args(p.OnBudget)))}; not {on_budget!r}")
+    if on_budget is not None and budget is None:
+        raise ValueError(f"on_budget={on_budget!r} needs a budget")
     start = p.RunStart(
         budget=None if budget is None else float(budget),
         currency=currency,
+        on_budget=on_budget,
         capabilities=capabilities or p.Capabilities(pause="cooperative", cancel="cooperative", gate="native"),
     )
     mutation = p.Mutation(add_nodes=[*map(_node, nodes)], add_edges=[*map(_edge, edges)])
@@ -163,6 +171,11 @@ class Run:
         self._asked: p.LiveStatus = "running"
         self._pause: Future[None] | None = None
         self._listeners: list[Callable[[str], None]] = []
+        self._spent = 0.0
+        # A little more than the budget: the room adds up in another order, and must have come to it too.
+        self._stop_at: float | None = None
+        if start is not None and start.budget is not None and start.on_budget in ("pause", "gate"):
+            self._stop_at = start.budget * (1 + 1e-9)
         self._uplink = Uplink(dag_id, locate, start=start, epoch=epoch, hear=self._hear)
 
     def __repr__(self) -> str:
@@ -305,7 +318,19 @@ class Run:
                 tokens_out=tokens_out or None,
             )
         )
+        if amount is not None and self._stop_at is not None:
+            self._mind_budget(amount)
         return amount
+
+    def _mind_budget(self, amount: float) -> None:
+        """Pause at the budget, as the room will ask us to: a fast loop would be far beyond it until it has."""
+        with self._lock:
+            self._spent += amount
+            stop = self._stop_at is not None and self._spent > self._stop_at
+            if stop:
+                self._stop_at = None
+        if stop:
+            self._control("pausing")
 
     # --- People
 
@@ -323,6 +348,7 @@ class Run:
         on_timeout: str | None = None,
         default: Any = None,
         assignees: Sequence[str] | None = None,
+        required: int | None = None,
         gate_id: str | None = None,
     ) -> OpenGate:
         """Ask a person: `decision = await run.gate("review", …)`, or `run.gate(…).result()` in plain code.
@@ -341,7 +367,8 @@ class Run:
             timeout: Seconds until it is answered in people's place, by `on_timeout`.
             on_timeout: `fail` (the default: `GateTimeout` is raised), `reject`, `approve` or `default`.
             default: The value that is taken, with `on_timeout="default"`.
-            assignees: Who is asked.
+            assignees: Who may decide, by the names of their tokens; anybody when absent.
+            required: How many of them must approve, no one twice; one rejection is enough. One when absent.
             gate_id: Names the gate; one that was decided before is not asked again.
 
         Returns:
@@ -363,6 +390,7 @@ class Run:
                 "on_timeout": on_timeout if on_timeout is not None or timeout is None else "fail",
                 "default": default,
                 "assignees": None if assignees is None else list(assignees),
+                "required": required,
             }
         )
         with self._lock:
@@ -385,7 +413,7 @@ class Run:
             if gate_id is None:
                 count = self._gate_counts[node_id] = self._gate_counts.get(node_id, 0) + 1
                 gate_id = f"{node_id}:{count}" if self.owned else f"{node_id}:{self._uplink.name[:8]}:{count}"
-            gate = OpenGate(gate_id, node_id, presentation, publish=self._uplink.publish, settle=settle)
+            gate = OpenGate(gate_id, node_id, presentation, settle=settle)
             self._gates[gate_id] = gate
             decided = self._decided.get(gate_id)
         if decided is not None:
@@ -561,19 +589,22 @@ class Run:
             if gate is not None:
                 gate.decided(first)
             return
-        if event.status not in ("pausing", "resuming", "cancelling"):
-            return
+        if event.status in ("pausing", "resuming", "cancelling"):
+            self._control(event.status)
+
+    def _control(self, status: p.LiveStatus) -> None:
+        """Do what is asked of the engine."""
         with self._lock:
-            if self._asked == event.status:
+            if self._asked == status:
                 return
-            resumed = self._take_control(event.status)
-            gates = tuple(self._gates.values()) if event.status == "cancelling" else ()
+            resumed = self._take_control(status)
+            gates = tuple(self._gates.values()) if status == "cancelling" else ()
         if resumed is not None:
             resumed.set_result(None)
         for gate in gates:
             gate.give_up(self._cancellation())
         for listener in tuple(self._listeners):
-            listener(event.status)
+            listener(status)
 
     def _take_control(self, status: p.LiveStatus) -> Future[None] | None:
         """Note what is asked; returns the pause that it ends."""

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from . import protocol as p
-from .answers import mismatch_with
 from .errors import DagwidgetError
+from .gates import approvals, is_late, refusal, resolved, still_open, timed_out
 from .limits import Limits
 from .log import Entry, MemoryLog, Record
-from .state import FINAL, Cost, DagState, Decision, Execution, Node, compact
+from .spending import BUDGET_NODE, Spending
+from .state import FINAL, DagState, Decision, Execution, Node, compact
 
 # What an output that is too large is cut to, in characters.
 _PREVIEW: Final = 4096
@@ -72,7 +73,7 @@ class Room:
         # How many publishers are connected right now; without one nobody could honour a command.
         self.engines = 0
         self._log = MemoryLog(self.limits.log_events)
-        self._spending = _Spending()
+        self._spending = Spending()
         # The newest event of each publisher, by its own numbers.
         self._published: dict[str, int] = {}
         # Earlier runs: a newer one is not replaced by them when their publishers reconnect.
@@ -130,7 +131,7 @@ class Room:
                 self._published[record.publisher] = record.number
             if record.command is not None:
                 self._answers[record.command] = p.CommandAck(id=record.command, ok=True)
-        self._spending = _Spending.of(self.state.cost)
+        self._spending = Spending.of(self.state.cost)
         self._kept = self.head
 
     def warn(self, code: str, message: str, now: int) -> None:
@@ -210,7 +211,7 @@ class Room:
         # A run whose log was lost is numbered from where it can't have come to, so that no old cursor fits by chance.
         self._log = MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0)
         self._kept = self.head
-        self._spending = _Spending(start.budget, start.currency)
+        self._spending = Spending(start.budget, start.currency, start.on_budget)
         self._published.clear()
         self._frames.clear()
         self._compacted = None
@@ -224,9 +225,13 @@ class Room:
                 return
             case p.CostDelta():
                 self._append(self._spending.add(event), event.ts or now)
+                self._mind_budget(now)
                 return
             case p.CostUpdate():
                 self._spending.correct(event)
+                self._append(event, event.ts or now)
+                self._mind_budget(now)
+                return
             case p.HumanGateResolved() if event.gate_id not in self.state.gates:
                 # Somebody was first.
                 return
@@ -279,28 +284,20 @@ class Room:
             ids = ", ".join(gate.gate_id for gate in gates)
             return _refusal(asked, "ambiguous_gate", f"{asked.node_id!r} has several open gates; name one: {ids}")
         gate = gates[0]
-        allowed = gate.presentation.allowed
-        if allowed is not None and asked.decision not in allowed:
-            wanted = " or ".join(allowed)
-            return _refusal(asked, "not_allowed", f"this gate takes {wanted}, not {asked.decision}")
-        if asked.decision == "modify" and asked.value is None:
-            return _refusal(asked, "invalid_value", "a modification needs its value")
-        mismatch = None if asked.value is None else mismatch_with(gate.presentation.schema, asked.value)
-        if mismatch is not None:
-            return _refusal(asked, "invalid_value", f"this does not fit what the gate asks for: {mismatch}")
-        self._append(
-            p.HumanGateResolved(
-                node_id=gate.node_id,
-                gate_id=gate.gate_id,
-                decision=asked.decision,
-                by=by,
-                at=now,
-                source=asked.source or "widget",
-                feedback=asked.feedback,
-                value=asked.value,
-            ),
-            now,
-        )
+        if is_late(gate, now):
+            self._append(timed_out(gate, now), now)
+            return self._too_late(asked)
+        refused = refusal(gate, asked, by)
+        if refused is not None:
+            return _refusal(asked, *refused)
+        given, required = approvals(gate, asked, by, now), gate.presentation.required or 1
+        if asked.decision == "approve" and len(given) < required:
+            self._append(still_open(gate, given), now)
+            return p.CommandAck(id=asked.id, ok=True, message=f"{len(given)} of {required} approvals")
+        closed = resolved(gate, asked, by, now)
+        self._append(closed, now)
+        if gate.node_id == BUDGET_NODE:
+            self._settle_budget(closed, now)
         return p.CommandAck(id=asked.id, ok=True)
 
     def _too_late(self, asked: p.HumanDecision) -> p.CommandAck:
@@ -331,11 +328,48 @@ class Room:
             return _refusal(command, "not_supported", f"the engine of this run can't be {verb}")
         if self.engines == 0:
             return _refusal(command, "engine_gone", f"the engine is not connected, so the run can't be {verb} now")
+        if target == "resuming" and any(gate.node_id == BUDGET_NODE for gate in self.state.gates.values()):
+            return _refusal(command, "budget_spent", "the budget is spent: say at its gate whether to go on")
         if status == "cancelling" and target != "cancelling":
             return _refusal(command, "not_running", f"the run is being cancelled, so it can't be {verb}")
         if status not in done:
             self._append(p.ExecutionState(status=target), now)
         return p.CommandAck(id=command.id, ok=True)
+
+    # --- Deadlines and the budget
+
+    def tick(self, now: int) -> None:
+        """Answer the gates whose deadline has passed in people's place."""
+        for gate in [gate for gate in self.state.gates.values() if is_late(gate, now)]:
+            self._append(timed_out(gate, now), now)
+
+    def _mind_budget(self, now: int) -> None:
+        """Do what the run is to do once its budget is spent; once for each budget."""
+        spending = self._spending
+        if not spending.is_spent or spending.on_budget is None or spending.minded == spending.budget:
+            return
+        spending.minded = spending.budget
+        can_pause = self.state.capabilities is None or self.state.capabilities.pause != "none"
+        if spending.on_budget != "warn" and can_pause and self.state.status in ("running", "resuming"):
+            self._append(p.ExecutionState(status="pausing"), now)
+        if spending.on_budget == "gate":
+            asked = sum(decision.node_id == BUDGET_NODE for decision in self.state.decisions)
+            node = p.NodeSpec(id=BUDGET_NODE, label="Budget", kind="gate")
+            self._append(p.DagMutated(mutation=p.Mutation(add_nodes=[node])), now)
+            self._append(spending.question(asked + 1), now)
+        else:
+            self._append(p.RunError(message=f"the budget of {spending.amount} is spent", code="budget_spent"), now)
+
+    def _settle_budget(self, decision: p.HumanGateResolved, now: int) -> None:
+        rejected = decision.decision == "reject"
+        self._append(p.NodeState(node_id=BUDGET_NODE, status="cancelled" if rejected else "completed"), now)
+        if rejected:
+            self._append(p.ExecutionState(status="cancelling"), now)
+            return
+        self._spending.raise_budget(decision)
+        self._append(self._spending.total(None), now)
+        if self.state.status in ("pausing", "paused"):
+            self._append(p.ExecutionState(status="resuming"), now)
 
     # --- Reading
 
@@ -378,64 +412,6 @@ class Room:
         if self._compacted is None or self._compacted[0] != self.head:
             self._compacted = (self.head, [*_chunks([entry.data for entry in self.compacted()])])
         return self._compacted[1]
-
-
-class _Spending:
-    """Adds up what publishers say they spent."""
-
-    def __init__(self, budget: float | None = None, currency: str | None = None) -> None:
-        self.budget = budget
-        self.currency = currency
-        self.spent = 0.0
-        self.tokens = 0
-        self.unpriced = 0
-        self.by_node: dict[str, float] = {}
-
-    @classmethod
-    def of(cls, cost: Cost | None) -> _Spending:
-        """The spending that a state shows."""
-        spending = cls(cost.budget, cost.currency) if cost is not None else cls()
-        if cost is not None:
-            spending.spent, spending.tokens, spending.unpriced = cost.spent, cost.tokens or 0, cost.unpriced or 0
-            spending.by_node = dict(cost.by_node or {})
-        return spending
-
-    def add(self, delta: p.CostDelta) -> p.CostUpdate:
-        tokens = (delta.tokens_in or 0) + (delta.tokens_out or 0)
-        self.tokens += tokens
-        if delta.amount is None:
-            self.unpriced += tokens
-        else:
-            self.spent += delta.amount
-            if delta.node_id is not None:
-                self.by_node[delta.node_id] = self.by_node.get(delta.node_id, 0.0) + delta.amount
-        return self.total(delta.node_id)
-
-    def correct(self, total: p.CostUpdate) -> None:
-        """An engine that knows the totals itself is right."""
-        self.spent, self.budget = total.spent, total.budget
-        self.currency = total.currency or self.currency
-        self.tokens = total.tokens if total.tokens is not None else self.tokens
-        self.unpriced = total.unpriced if total.unpriced is not None else self.unpriced
-        self.by_node.update(total.by_node or {})
-
-    def total(self, node_id: str | None) -> p.CostUpdate:
-        spent = _money(self.spent)
-        in_node = self.by_node.get(node_id) if node_id is not None else None
-        return p.CostUpdate(
-            spent=spent,
-            budget=self.budget,
-            remaining=None if self.budget is None else _money(self.budget - self.spent),
-            currency=self.currency,
-            tokens=self.tokens or None,
-            by_node={node_id: _money(in_node)} if node_id is not None and in_node is not None else None,
-            unpriced=self.unpriced or None,
-        )
-
-
-def _money(amount: float) -> float:
-    """Without the noise of adding up binary fractions."""
-    return round(amount, 10)
 
 
 def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:

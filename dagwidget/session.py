@@ -18,6 +18,9 @@ from .room import Refused, Room
 Role: TypeAlias = Literal["view", "operate", "publish"]
 Authorize: TypeAlias = "Callable[[str | None], Role | None]"
 
+# How far two clocks may be apart before their times are not taken as they are, in milliseconds.
+_CLOCKS_AGREE = 2000
+
 _RIGHTS: dict[Role, int] = {"view": 0, "operate": 1, "publish": 2}
 
 
@@ -189,7 +192,7 @@ class ViewerSession(Session):
         for message in messages:
             match message:
                 case p.Hello():
-                    self._hello(message)
+                    self._hello(message, now)
                 case _ if not self._greeted:
                     raise Refused(4400, "the first message must be hello")
                 case p.Ack():
@@ -197,7 +200,7 @@ class ViewerSession(Session):
                 case p.Command() | p.Unknown():
                     self._command(message, now)
 
-    def _hello(self, hello: p.Hello) -> None:
+    def _hello(self, hello: p.Hello, now: int) -> None:
         if hello.protocol < p.PROTOCOL:
             raise Refused(4409, f"this server speaks protocol {p.PROTOCOL}, the client {hello.protocol}: update it")
         if not self._greeted or hello.token is not None:
@@ -213,6 +216,7 @@ class ViewerSession(Session):
                 heartbeat_ms=round(limits.heartbeat_seconds * 1000),
                 window=limits.window_bytes,
                 limits={"frame_bytes": limits.frame_bytes, "event_bytes": limits.event_bytes},
+                now=now,
             )
         )
         self._greeted = True
@@ -310,6 +314,8 @@ class PublisherSession(Session):
         super().__init__(room, authorize, user, now, role)
         self._publisher: str | None = None
         self._epoch = ""
+        # How far our clock is ahead of the publisher's, in milliseconds, where that is no matter of the way here.
+        self._ahead = 0
 
     @property
     def ready(self) -> bool:
@@ -346,6 +352,8 @@ class PublisherSession(Session):
             )
         self._admit(request.token, "publish")
         attached = self.room.attach(request, now)
+        if request.now is not None and abs(now - request.now) > _CLOCKS_AGREE:
+            self._ahead = now - request.now
         self._publisher, self._epoch = request.publisher, attached.epoch
         self._cursor = self.room.head
         self.room.engines += 1
@@ -356,6 +364,9 @@ class PublisherSession(Session):
         assert self._publisher is not None
         if self._epoch != self.room.epoch:
             raise Refused(4006, f"a newer run of {self.room.dag_id!r} has begun")
+        if self._ahead:
+            for event in events:
+                _move(event, self._ahead)
         self._promise(p.encode(p.Ack(seq=self.room.publish(self._publisher, events, now))))
 
     def _next(self, now: int) -> bytes | None:
@@ -377,3 +388,14 @@ class PublisherSession(Session):
     def _promise_news(self) -> None:
         for frame in self.room.news_for_engines():
             self._promise(frame)
+
+
+def _move(event: p.Event, by: int) -> None:
+    """Move the times of an event."""
+    if event.ts is not None:
+        event.ts += by
+    match event:
+        case p.NodeState(started_at=int(started_at)):
+            event.started_at = started_at + by
+        case p.HumanGateWaiting() if event.presentation.deadline is not None:
+            event.presentation.deadline += by

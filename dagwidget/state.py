@@ -83,6 +83,8 @@ class Gate(Struct, frozen=True, omit_defaults=True, kw_only=True):
     presentation: p.Presentation
     instance: str | None = None
     opened_at: int | None = None
+    approvals: list[p.Approval] | None = None
+    """Those that there are, where the gate requires several."""
 
 
 class Cost(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -95,6 +97,7 @@ class Cost(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tokens: int | None = None
     by_node: dict[str, float] | None = None
     unpriced: int | None = None
+    on_budget: p.OnBudget | None = None
 
 
 class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -108,6 +111,7 @@ class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
     source: str
     feedback: str | None = None
     value: Any = None
+    approvals: list[p.Approval] | None = None
 
 
 class Fault(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -324,6 +328,7 @@ def _cost_update(state: DagState, event: p.CostUpdate) -> None:
         tokens=event.tokens,
         by_node={**(by_node or {}), **event.by_node} if event.by_node else by_node,
         unpriced=event.unpriced,
+        on_budget=event.on_budget,
     )
 
 
@@ -353,6 +358,7 @@ def _human_gate_waiting(state: DagState, event: p.HumanGateWaiting) -> None:
         presentation=event.presentation,
         instance=event.instance,
         opened_at=before.opened_at if before is not None else event.ts,
+        approvals=event.approvals or (before.approvals if before is not None else None),
     )
     if not node.instances and node.status != "waiting":
         state.nodes[node.id] = replace(node, status="waiting", ended_at=None)
@@ -464,6 +470,7 @@ def _gate_event(gate: Gate) -> p.Event:
         gate_id=gate.gate_id,
         presentation=gate.presentation,
         instance=gate.instance,
+        approvals=gate.approvals,
         ts=gate.opened_at,
     )
 

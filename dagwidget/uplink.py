@@ -226,6 +226,7 @@ class Uplink:
             token=token,
             epoch=self._epoch,
             start=self._start,
+            now=time.time_ns() // 1_000_000,
             acknowledged=self._acknowledged or None,
         )
         await socket.send(p.encode(attach), text=True)

@@ -542,3 +542,31 @@ def test_capabilities_are_shown_to_whoever_watches(start, person):
     assert run.flush(10)
     assert person.state()["capabilities"] == {"pause": "none", "cancel": "native"}
     assert person.ask("pause_execution")["code"] == "not_supported"
+
+
+def test_a_runaway_loop_stops_at_its_budget(start, person, apart):
+    run = start(budget=1.0, on_budget="gate")
+
+    def loop():
+        spent = 0
+        while spent < 10_000:
+            spent += 1
+            run.cost(0.01)
+            run.checkpoint().result(20)
+        return spent
+
+    looping = apart(loop)
+    gate = person.wait("human_gate_waiting")
+    assert person.ask("human_decision", node_id=gate["node_id"], decision="reject")["ok"]
+    with pytest.raises(RunCancelled):
+        looping.result(20)
+    assert person.state()["cost"]["spent"] == 1.01
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"on_budget": "stop", "budget": 1}, "'warn', 'pause', 'gate'"), ({"on_budget": "gate"}, "needs a budget")],
+)
+def test_what_happens_at_the_budget_must_make_sense(given, said):
+    with pytest.raises(ValueError, match=said):
+        dagwidget.start_run("dag", url="ws://127.0.0.1:1", **given)

@@ -760,3 +760,146 @@ def test_an_empty_log_holds_its_beginning():
     assert log.holds(0)
     assert not log.holds(1)
     assert log.size(0) == 0
+
+
+# --- Who may decide, how many must, and until when
+
+
+def waiting(room: Room) -> list[str]:
+    return [gate.gate_id for gate in room.state.gates.values()]
+
+
+def test_only_who_is_asked_may_decide(room, engine):
+    engine.ask(assignees=["ana", "ben"])
+    refused = decide(room, "c1", by="eve")
+    assert (refused.ok, refused.code) == (False, "not_assigned")
+    assert "ana or ben" in refused.message
+    assert decide(room, "c2", by="ben").ok
+
+
+def test_a_gate_may_need_several_approvals_and_no_one_approves_twice(room, engine):
+    engine.ask(required=2)
+    first = decide(room, "c1", by="ana", feedback="fine")
+    assert (first.ok, first.message) == (True, "1 of 2 approvals")
+    assert waiting(room) == ["review:1"]
+    again = decide(room, "c2", by="ana")
+    assert (again.ok, again.code) == (False, "already_approved")
+    assert decide(room, "c1", by="ana") == first
+    # An engine that asks the same again takes nothing back.
+    engine.ask(required=2)
+    assert decide(room, "c3", by="ben").ok
+    [decision] = room.state.decisions
+    assert [(each.by, each.feedback) for each in decision.approvals] == [("ana", "fine"), ("ben", None)]
+    assert (decision.decision, waiting(room)) == ("approve", [])
+
+
+def test_one_rejection_is_enough(room, engine):
+    engine.ask(required=3)
+    decide(room, "c1", by="ana")
+    assert decide(room, "c2", "reject", by="ana").ok
+    [decision] = room.state.decisions
+    assert (decision.decision, [each.by for each in decision.approvals]) == ("reject", ["ana"])
+
+
+def test_what_several_must_approve_no_one_may_modify(room, engine):
+    engine.ask(required=2)
+    refused = decide(room, "c1", "modify", value=1)
+    assert (refused.code, refused.message) == ("not_allowed", "this gate takes approve or reject, not modify")
+
+
+@pytest.mark.parametrize(
+    ("on_timeout", "decision", "value"),
+    [
+        (None, "reject", None),
+        ("fail", "reject", None),
+        ("reject", "reject", None),
+        ("approve", "approve", None),
+        ("default", "modify", 7),
+    ],
+)
+def test_a_gate_is_answered_at_its_deadline(room, engine, on_timeout, decision, value):
+    engine.ask(deadline=NOW + 100, on_timeout=on_timeout, default=7)
+    room.tick(NOW + 99)
+    assert waiting(room) == ["review:1"]
+    room.tick(NOW + 100)
+    [made] = room.state.decisions
+    assert (made.decision, made.value, made.source, made.by) == (decision, value, "timeout", "deadline")
+
+
+def test_a_decision_after_the_deadline_is_too_late_even_before_anybody_looked(room, engine):
+    engine.ask(deadline=NOW + 100)
+    late = decide(room, now=NOW + 101)
+    assert (late.ok, late.code, late.winner.source) == (False, "already_decided", "timeout")
+
+
+# --- The budget
+
+
+def spend(room: Room, engine: Engine, *amounts: float) -> None:
+    engine.say(*(p.CostDelta(amount=amount, node_id="a") for amount in amounts))
+
+
+def codes(room: Room) -> list[str | None]:
+    return [fault.code for fault in room.state.errors]
+
+
+def test_a_spent_budget_is_only_shown_unless_something_else_was_asked_for(room):
+    spend(room, Engine(room, "e", "run-2", budget=1.0), 2)
+    assert (codes(room), room.state.status, room.state.cost.remaining) == ([], "running", -1)
+
+
+@pytest.mark.parametrize(("on_budget", "status"), [("warn", "running"), ("pause", "pausing")])
+def test_a_spent_budget_is_said_once_and_may_pause_the_run(room, on_budget, status):
+    engine = Engine(room, "e", "run-2", budget=1.0, on_budget=on_budget)
+    spend(room, engine, 0.5)
+    assert codes(room) == []
+    spend(room, engine, 0.5, 0.5)
+    assert (codes(room), room.state.status) == (["budget_spent"], status)
+    assert "1.00 USD" in room.state.errors[0].message
+
+
+def budget_gate(room: Room) -> Engine:
+    engine = Engine(room, "e", "run-2", budget=1.0, on_budget="gate")
+    spend(room, engine, 1.5)
+    return engine
+
+
+def test_a_spent_budget_may_ask_whether_to_go_on(room):
+    engine = budget_gate(room)
+    [gate] = room.state.gates.values()
+    assert (gate.gate_id, room.state.status) == ("dagwidget:budget:1", "pausing")
+    assert "1.00 USD" in gate.presentation.title
+    assert room.command(p.ResumeExecution(id="r"), "ana", NOW).code == "budget_spent"
+    assert decide(room, "c1", node_id="dagwidget:budget").ok
+    assert (room.state.cost.budget, room.state.status) == (2.5, "resuming")
+    spend(room, engine, 0.5)
+    assert waiting(room) == []
+    spend(room, engine, 1)
+    assert waiting(room) == ["dagwidget:budget:2"]
+
+
+def test_a_budget_may_be_set_anew_but_not_to_what_is_spent_already(room):
+    budget_gate(room)
+    assert decide(room, "c1", "modify", node_id="dagwidget:budget", value=1.5).code == "invalid_value"
+    assert decide(room, "c2", "modify", node_id="dagwidget:budget", value=10).ok
+    assert (room.state.cost.budget, room.state.cost.remaining) == (10, 8.5)
+
+
+def test_a_run_whose_budget_is_not_raised_is_cancelled(room):
+    budget_gate(room)
+    assert decide(room, "c1", "reject", node_id="dagwidget:budget").ok
+    assert room.state.status == "cancelling"
+    assert room.state.nodes["dagwidget:budget"].status == "cancelled"
+
+
+def test_a_budget_that_was_seen_to_is_not_asked_for_again_after_a_restart():
+    room = Room("dag", journaled=True)
+    engine = budget_gate(room)
+    kept = room.take_unkept()["run-2"]
+    again = Room("dag", journaled=True)
+    again.restore("run-2", kept)
+    engine.room = again
+    spend(again, engine, 0.1)
+    assert waiting(again) == ["dagwidget:budget:1"]
+    assert decide(again, "c1", node_id="dagwidget:budget").ok
+    assert again.state.cost.budget == 2.6

@@ -141,6 +141,7 @@ def test_hello_is_answered_with_welcome_and_the_state(room):
         heartbeat_ms=15_000,
         window=LIMITS.window_bytes,
         limits={"frame_bytes": LIMITS.frame_bytes, "event_bytes": LIMITS.event_bytes},
+        now=NOW,
     )
     assert sync == p.Sync(epoch="run-1", seq=2, reset=True)
     assert reduce(events, DagState(epoch="run-1")).to_dict() == room.state.to_dict()
@@ -887,3 +888,19 @@ def test_through_any_breaks_and_delays_a_viewer_ends_in_the_rooms_state(data):
     assert client.coming is None
     assert client.state.to_dict() == room.state.to_dict()
     assert client.cursor == p.Cursor(epoch=room.epoch, seq=room.head)
+
+
+def test_the_times_of_an_engine_whose_clock_is_a_day_off_are_put_right(room):
+    day = 86_400_000
+    session = attached(room, now=NOW - day)
+    asked = p.HumanGateWaiting(node_id="a", presentation=p.Presentation(deadline=NOW - day + 5000), ts=NOW - day, seq=1)
+    began = p.NodeState(node_id="b", status="running", started_at=NOW - day - 10, ts=NOW - day, seq=2)
+    send(session, asked, began)
+    assert room.state.gates["a"].presentation.deadline == NOW + 5000
+    assert (room.state.gates["a"].opened_at, room.state.nodes["b"].started_at) == (NOW, NOW - 10)
+
+
+def test_the_times_of_an_engine_whose_events_were_long_under_way_are_its_own(room):
+    session = attached(room, now=NOW - 500)
+    send(session, p.NodeState(node_id="b", status="running", ts=NOW - 60_000, seq=1))
+    assert room.state.nodes["b"].started_at == NOW - 60_000

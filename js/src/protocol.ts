@@ -119,6 +119,7 @@ export interface CostUpdate {
     [k: string]: number;
   } | null;
   unpriced?: number | null;
+  on_budget?: ("gate" | "pause" | "warn") | null;
   seq?: number | null;
   ts?: number | null;
 }
@@ -141,6 +142,7 @@ export interface HumanGateWaiting {
   presentation: Presentation;
   gate_id?: string | null;
   instance?: string | null;
+  approvals?: Approval[] | null;
   seq?: number | null;
   ts?: number | null;
 }
@@ -159,6 +161,14 @@ export interface Presentation {
   default?: unknown;
   assignees?: string[] | null;
   required?: number | null;
+}
+/**
+ * One of several approvals that a gate requires.
+ */
+export interface Approval {
+  by: string;
+  at: number;
+  feedback?: string | null;
 }
 /**
  * Something went wrong, in a node or in the run as a whole.
@@ -185,6 +195,7 @@ export interface HumanGateResolved {
   source: "budget" | "engine" | "python" | "timeout" | "widget";
   feedback?: string | null;
   value?: unknown;
+  approvals?: Approval[] | null;
   seq?: number | null;
   ts?: number | null;
 }
@@ -265,6 +276,7 @@ export interface Welcome {
   limits: {
     [k: string]: number;
   };
+  now?: number | null;
 }
 /**
  * Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`.
@@ -353,6 +365,7 @@ export interface Attach {
   token?: string | null;
   epoch?: string | null;
   start?: RunStart | null;
+  now?: number | null;
   acknowledged?: number | null;
 }
 /**
@@ -362,6 +375,7 @@ export interface RunStart {
   budget?: number | null;
   currency?: string | null;
   capabilities?: Capabilities | null;
+  on_budget?: ("gate" | "pause" | "warn") | null;
 }
 /**
  * The server's answer to `attach`. What follows are the `human_gate_resolved` and `execution_state` of this run.

@@ -264,6 +264,7 @@ function costUpdate(state: DagState, event: p.CostUpdate): void {
     tokens: event.tokens ?? undefined,
     by_node: isEmpty(event.by_node) ? before : { ...before, ...event.by_node },
     unpriced: event.unpriced ?? undefined,
+    on_budget: event.on_budget ?? undefined,
   };
 }
 
@@ -289,6 +290,7 @@ function gateWaiting(state: DagState, event: p.HumanGateWaiting, changes: Change
     presentation: only(event.presentation, PRESENTATION),
     instance: event.instance ?? undefined,
     opened_at: before ? before.opened_at : (event.ts ?? undefined),
+    approvals: event.approvals?.length ? event.approvals.map((one) => only(one, APPROVAL)) : before?.approvals,
   });
   if (!node.instances && node.status !== "waiting") {
     setNode(state, { ...node, status: "waiting", ended_at: undefined }, changes);
@@ -300,7 +302,8 @@ function gateResolved(state: DagState, event: p.HumanGateResolved): void {
   const { gate_id, node_id, decision, by, at, source } = event;
   const feedback = event.feedback ?? undefined;
   const value = event.value ?? undefined;
-  state.decisions = [...state.decisions, { gate_id, node_id, decision, by, at, source, feedback, value }];
+  const approvals = event.approvals?.map((one) => only(one, APPROVAL));
+  state.decisions = [...state.decisions, { gate_id, node_id, decision, by, at, source, feedback, value, approvals }];
 }
 
 function error(state: DagState, event: p.RunError): void {
@@ -341,6 +344,7 @@ const PRESENTATION: Record<keyof p.Presentation, true> = {
   assignees: true,
   required: true,
 };
+const APPROVAL: Record<keyof p.Approval, true> = { by: true, at: true, feedback: true };
 const CAPABILITIES: Record<keyof p.Capabilities, true> = { pause: true, cancel: true, gate: true };
 
 function only<T extends object>(record: T, fields: Record<keyof T, true>): T {

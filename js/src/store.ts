@@ -47,6 +47,8 @@ export interface Gate {
   presentation: p.Presentation;
   instance?: string;
   opened_at?: number;
+  /** Those that there are, where the gate requires several. */
+  approvals?: p.Approval[];
 }
 
 export interface Cost {
@@ -57,6 +59,7 @@ export interface Cost {
   tokens?: number;
   by_node?: Record<string, number>;
   unpriced?: number;
+  on_budget?: p.CostUpdate["on_budget"];
 }
 
 export interface Decision {
@@ -68,6 +71,7 @@ export interface Decision {
   source: string;
   feedback?: string;
   value?: unknown;
+  approvals?: p.Approval[];
 }
 
 export interface Fault {

@@ -46,6 +46,8 @@ export interface Connection {
   reason?: string;
   /** When the last frame came, Unix ms: how old what you see is. */
   seenAt?: number;
+  /** How far the server's clock is ahead of ours, in ms, where that is more than the way here. */
+  ahead?: number;
 }
 
 /** Events that were applied; after a `reset`, to an empty state. `after` and `seq` are the cursor before and after. */
@@ -69,6 +71,8 @@ export interface StreamOptions {
 const CONNECT_TIMEOUT = 5_000;
 const WELCOME_TIMEOUT = 5_000;
 const DEAD_AFTER = 25_000;
+/** Clocks that differ by less are taken to agree: the way here takes its time. */
+const CLOCKS_AGREE = 2000;
 const PROBE_TIMEOUT = 5_000;
 const STABLE_AFTER = 5_000;
 const ACK_AFTER = 1_000;
@@ -322,7 +326,7 @@ export class Stream {
         // It may come so late that the server was already taken for a plain one.
         this.#welcomed();
         this.#frameLimit = message.limits.frame_bytes ?? FRAME_BYTES;
-        this.#set({ phase: "syncing", resumable: true, role: message.role });
+        this.#set({ phase: "syncing", resumable: true, role: message.role, ahead: ahead(message.now) });
         break;
       case "sync":
         this.#apply();
@@ -541,4 +545,10 @@ export class Stream {
 
 function overtaken(command: HumanDecision, made: { by: string; decision: string }): Ack {
   return refusal(command, "already_decided", `${made.by} was first: ${made.decision}`);
+}
+
+/** How far the server's clock is ahead of ours, where that is more than the way here can explain. */
+function ahead(now: number | null | undefined): number {
+  const difference = (now ?? Date.now()) - Date.now();
+  return Math.abs(difference) > CLOCKS_AGREE ? difference : 0;
 }

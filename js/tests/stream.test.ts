@@ -151,6 +151,15 @@ describe("a connection", () => {
     expect(connection).toMatchObject({ phase: "idle", attempt: 0 });
   });
 
+  test("notices how far the server's clock is ahead, but not how long its word was under way", async () => {
+    const { socket, stream } = await connecting();
+    socket.accept();
+    socket.welcome({ now: Date.now() - 300 });
+    expect(stream.connection.ahead).toBe(0);
+    socket.welcome({ now: Date.now() + 86_400_000 });
+    expect(stream.connection.ahead).toBe(86_400_000);
+  });
+
   test("shows the state once, when it is whole", async () => {
     const { socket, store, stream, changes, phases } = await connecting();
     socket.accept();

@@ -211,3 +211,25 @@ test("more gates than can be read are counted", () => {
   expect(all(".dw-gate")).toHaveLength(12);
   expect(panel.el.textContent).toContain("3 more wait");
 });
+
+test("a gate for several people tells who has approved, and can't be modified by one", async () => {
+  const { fake, panel, named, status } = open(gate({ required: 2, assignees: ["ana", "ben"] }));
+  expect(panel.el.textContent).toContain("For ana, ben.");
+  expect(panel.el.textContent).toContain("0 of 2 approvals.");
+  expect(named("Modify…")).toBeUndefined();
+  named("Approve").click();
+  fake.pending = [];
+  fake.acks[0]!({ type: "command_ack", id: "1", ok: true, message: "1 of 2 approvals" });
+  await Promise.resolve();
+  expect(status()).toBe("Your approval is accepted: 1 of 2 approvals.");
+  fake.state = runningState([], [gate({ required: 2 }, { approvals: [{ by: "ana", at: NOW }] })]);
+  panel.update();
+  expect(panel.el.textContent).toContain("1 of 2 approvals: ana.");
+});
+
+test("the countdown runs by the server's clock", () => {
+  const { fake, panel, all } = open(gate({ deadline: NOW + 86_400_000 + 90_000 }));
+  fake.connection = { ...fake.connection, ahead: 86_400_000 };
+  panel.tick();
+  expect(all("header")[0]!.textContent).toContain("in 1:30");
+});

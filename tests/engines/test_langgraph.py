@@ -17,6 +17,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
 import dagwidget
+from dagwidget import RunCancelled
 from tests.person import Person
 from tests.serving import serving
 
@@ -519,3 +520,29 @@ async def test_a_node_may_jump_to_one_that_no_edge_names(run, person):
     builder.add_edge(START, "jump")
     assert await run(builder.compile(), {}) == {"xs": ["jump", "b"]}
     assert (await ended(person))["nodes"]["b"]["status"] == "completed"
+
+
+async def test_an_agent_that_loops_for_ever_stops_at_its_budget(run, person):
+    model = fake_model(*["again"] * 1000)
+    thoughts = []
+
+    async def think(state):
+        thoughts.append((await model.ainvoke("x")).text)
+        return {}
+
+    # A call costs 0.0035 USD.
+    graph = graph_of(
+        think,
+        edges=[(START, "think")],
+        conditional=[("think", lambda _: "think", ["think", END])],
+        checkpointer=InMemorySaver(),
+    )
+    config = {"configurable": {"thread_id": "1"}, "recursion_limit": 1000}
+    running = asyncio.create_task(run(graph, {"n": 1}, budget=0.01, on_budget="gate", config=config))
+    gate = await asyncio.to_thread(person.wait, "human_gate_waiting")
+    answer = {"node_id": gate["node_id"], "decision": "reject"}
+    assert (await asyncio.to_thread(lambda: person.ask("human_decision", **answer)))["ok"]
+    with pytest.raises(RunCancelled):
+        await running
+    state = await ended(person)
+    assert (state["status"], len(thoughts)) == ("cancelled", 3)

@@ -39,6 +39,7 @@ async def run(
     config: Mapping[str, Any] | None = None,
     context: Any = None,
     budget: float | None = None,
+    on_budget: p.OnBudget | None = None,
     url: str | None = None,
     token: str | None = None,
     redact: Redact | None = None,
@@ -60,7 +61,8 @@ async def run(
         dag_id: The DAG to publish as.
         config: A `RunnableConfig`. Where the graph has a checkpointer and there is no `thread_id`, a new one is made.
         context: The graph's context.
-        budget: How much may be spent, in US dollars; shown, not enforced.
+        budget: How much may be spent, in US dollars.
+        on_budget: What happens once it is spent, as for `start_run`; the run pauses between supersteps.
         url: Base URL of the stream server; see `dagwidget.start_run`.
         token: What the server asks for.
         redact: Takes each output, and gives what may be shown of it.
@@ -80,7 +82,14 @@ async def run(
         pause="native" if has_checkpointer else "none", cancel="native", gate="native" if has_checkpointer else "none"
     )
     handle = start_run(
-        dag_id, budget=budget, url=url, token=token, capabilities=capabilities, redact=redact, price=price
+        dag_id,
+        budget=budget,
+        on_budget=on_budget,
+        url=url,
+        token=token,
+        capabilities=capabilities,
+        redact=redact,
+        price=price,
     )
     with handle:
         watch = Watch(handle, graph)

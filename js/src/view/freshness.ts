@@ -63,11 +63,11 @@ export function freshness(connection: Connection, now: number): Freshness {
 }
 
 /**
- * The moment that the picture shows (Unix ms): now while it is live, else when the last frame came, so that clocks
- * stop rather than tell of a run that may have ended.
+ * The moment that the picture shows, by the server's clock (Unix ms): now while it is live, else when the last frame
+ * came, so that clocks stop rather than tell of a run that may have ended.
  */
 export function asOf(connection: Connection, now: number): number {
-  return connection.phase === "live" ? now : (connection.seenAt ?? now);
+  return (connection.phase === "live" ? now : (connection.seenAt ?? now)) + (connection.ahead ?? 0);
 }
 
 function lost(age: number | undefined): boolean {

@@ -28,6 +28,7 @@ export class GateCard {
   readonly #countdown = h("span", { class: "dw-countdown" });
   readonly #where: HTMLButtonElement;
   readonly #content = h("div", { class: "dw-gate-content" });
+  readonly #approvals = h("p", { class: "dw-muted", hidden: true });
   readonly #options = h("div", { class: "dw-options", role: "radiogroup", "aria-label": "Options", hidden: true });
   readonly #editor = h("textarea", {
     class: "dw-field dw-code",
@@ -66,6 +67,7 @@ export class GateCard {
       { class: "dw-gate", "data-gate": gate.gate_id },
       h("header", {}, iconElement("waiting"), this.#title, this.#where, this.#countdown),
       this.#content,
+      this.#approvals,
       this.#options,
       this.#edit,
       this.#feedback,
@@ -94,6 +96,7 @@ export class GateCard {
       this.#shown = shown;
       this.#present();
     }
+    this.#count();
     setText(this.#where, gate.instance ? `${this.#nodeLabel()} · ${gate.instance}` : this.#nodeLabel());
     this.#refresh();
     this.tick();
@@ -114,11 +117,15 @@ export class GateCard {
   }
 
   #allowed(): ReadonlySet<Verdict> {
-    return new Set(this.gate.presentation.allowed ?? ["approve", "reject", "modify"]);
+    const { allowed, required } = this.gate.presentation;
+    const verdicts = new Set<Verdict>(allowed ?? ["approve", "reject", "modify"]);
+    // Several people approve of what is there, not of what each makes of it.
+    if ((required ?? 1) > 1) verdicts.delete("modify");
+    return verdicts;
   }
 
   #present(): void {
-    const { body, data, options, assignees, required, default: standard } = this.gate.presentation;
+    const { body, data, options, assignees, default: standard } = this.gate.presentation;
     setText(this.#title, this.title);
     this.#content.replaceChildren();
     if (body) this.#content.append(markdown(body));
@@ -133,11 +140,7 @@ export class GateCard {
         ),
       );
     }
-    const whom = [
-      assignees?.length ? `For ${assignees.join(", ")}.` : "",
-      (required ?? 1) > 1 ? `Needs ${required} approvals.` : "",
-    ].filter(Boolean);
-    if (whom.length > 0) this.#content.append(h("p", { class: "dw-muted" }, whom.join(" ")));
+    if (assignees?.length) this.#content.append(h("p", { class: "dw-muted" }, `For ${assignees.join(", ")}.`));
     this.#choices(options ?? []);
     if (!this.#editing) {
       const seed = data ?? standard;
@@ -146,6 +149,14 @@ export class GateCard {
     }
     const allowed = this.#allowed();
     if (allowed.size === 1 && allowed.has("modify")) this.#editing = true;
+  }
+
+  #count(): void {
+    const { required } = this.gate.presentation;
+    const given = this.gate.approvals ?? [];
+    const names = given.map(({ by }) => by).join(", ");
+    setHidden(this.#approvals, (required ?? 1) <= 1);
+    setText(this.#approvals, `${given.length} of ${required} approvals${names && `: ${names}`}.`);
   }
 
   #choices(options: readonly unknown[]): void {
@@ -259,7 +270,7 @@ export class GateCard {
     this.#model.send(command).then((ack) => {
       if (!ack.ok) this.refusal = refused(ack.message, ack.code, ack.winner);
       else if (ack.code === "unconfirmed") this.#accepted = "Sent. This server confirms nothing: watch the node.";
-      else this.#accepted = `Your ${VERB[decision]} is accepted.`;
+      else this.#accepted = `Your ${VERB[decision]} is accepted${ack.message ? `: ${ack.message}` : ""}.`;
       this.#refresh();
     });
     this.#refresh();
