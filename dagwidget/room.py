@@ -222,7 +222,8 @@ class Room:
     def _take(self, event: p.Event, now: int) -> None:
         match event:
             case p.Unknown():
-                return
+                # Its number is kept, so that its publisher finds its place again after a restart.
+                event = p.Unknown(type=event.type)
             case p.CostDelta():
                 self._append(self._spending.add(event), event.ts or now)
                 self._mind_budget(now)
@@ -234,7 +235,7 @@ class Room:
                 return
             case p.HumanGateResolved() if event.gate_id not in self.state.gates:
                 # Somebody was first.
-                return
+                event = p.Unknown(type="late_decision")
             case p.ExecutionComplete():
                 for unfinished in list(_unfinished(self.state.nodes.values())):
                     self._append(unfinished, event.ts or now)

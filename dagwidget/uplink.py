@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from . import protocol as p
+from .backlog import Backlog
 from .backoff import backoff
 from .errors import DagwidgetError, ProtocolError
 from .local import LOOPBACK, Endpoint
@@ -81,12 +82,10 @@ class Uplink:
         self._start = start
         self._epoch = epoch
         self._hear = hear
-        # Appended to by any thread, drained by ours; a deque needs no lock for that.
-        self._published: deque[p.Event] = deque()
+        self._published = Backlog(_BUFFERED)
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._numbered = 0
         self._acknowledged = 0
-        self._dropped = 0
         # A run that was started is there once the room knows of it, also where nothing has happened in it.
         self._expected = start is None
         self._asleep = False
@@ -104,12 +103,11 @@ class Uplink:
         """Take an event, in any thread, at once; stamps it with the time where it has none."""
         if self._closing is not None or self.refused is not None:
             return
-        if len(self._published) >= _BUFFERED:
-            self._dropped += 1
-            return
         if event.ts is None:
             event.ts = time.time_ns() // 1_000_000
-        self._published.append(event)
+        if self._published.append(event):
+            # In our thread: the engine's has no time for it.
+            self._call(self._published.thin)
         if self._asleep:
             self._wake()
 
@@ -255,8 +253,7 @@ class Uplink:
         )
         # Under another name the numbers may start again, at what the server has not been given yet.
         self.name = uuid.uuid4().hex
-        for _, data in reversed(self._unacknowledged):
-            self._published.extendleft(p.decode_publisher(data))
+        self._published.put_back([event for _, data in self._unacknowledged for event in p.decode_publisher(data)])
         self._unacknowledged.clear()
         self._numbered = self._acknowledged = 0
         raise _Ended(p.Bye(code=4003, reason="the server lost its place in the log", retry=True))
@@ -297,23 +294,32 @@ class Uplink:
 
     def _number(self) -> None:
         """Give the next events their numbers, as far as a few frames go."""
-        while self._published and self._has_room():
-            event = self._published[0]
-            event.seq = self._numbered + 1
-            try:
-                data = p.encode(event)
-            except (TypeError, ValueError) as error:
-                _log.error("an event %s was left out, it is not JSON-safe: %s", type(event).__name__, error)
-            else:
-                self._numbered += 1
-                self._unacknowledged.append((self._numbered, data))
-            # Only now, so that at no moment it is nowhere, and taken for delivered.
-            self._published.popleft()
-        if self._dropped and not self._published:
-            dropped, self._dropped = self._dropped, 0
-            text = f"{dropped:,} events were lost: the server could not be reached, and the buffer was full"
-            _log.warning("%r: %s", self._dag_id, text)
-            self._published.append(p.RunError(message=text, code="events_lost", ts=time.time_ns() // 1_000_000))
+        with self._published.lock:
+            while self._published and self._has_room():
+                event = self._published.first()
+                event.seq = self._numbered + 1
+                try:
+                    data = p.encode(event)
+                except (TypeError, ValueError) as error:
+                    _log.error("an event %s was left out, it is not JSON-safe: %s", type(event).__name__, error)
+                else:
+                    self._numbered += 1
+                    self._unacknowledged.append((self._numbered, data))
+                # Only now, so that at no moment it is nowhere, and taken for delivered.
+                self._published.drop_first()
+            if self._published.lost and not self._published:
+                self._report_lost()
+
+    def _report_lost(self) -> None:
+        lost = self._published.lost
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in lost.most_common())
+        text = (
+            f"{lost.total():,} events were lost: the server could not be reached, and the buffer was full. "
+            f"Of these types: {kinds}"
+        )
+        lost.clear()
+        _log.warning("%r: %s", self._dag_id, text)
+        self._published.append(p.RunError(message=text, code="events_lost", ts=time.time_ns() // 1_000_000))
 
     def _has_room(self) -> bool:
         return len(self._unacknowledged) < 4 * _FRAME_EVENTS

@@ -28,6 +28,10 @@ mutations = st.builds(
     remove_edges=st.none() | st.lists(edge_specs, max_size=2),
 )
 
+approvals = st.none() | st.lists(
+    st.builds(p.Approval, by=st.just("ana"), at=st.integers(1, 9), feedback=texts), max_size=2
+)
+
 events = st.one_of(
     st.builds(
         p.NodeState,
@@ -56,6 +60,7 @@ events = st.one_of(
         tokens=st.none() | st.integers(0, 9),
         by_node=st.none() | st.dictionaries(names, st.floats(0, 9, width=16), max_size=2),
         unpriced=st.none() | st.integers(0, 9),
+        on_budget=st.sampled_from([None, "warn", "pause", "gate"]),
         ts=moments,
     ),
     st.builds(
@@ -70,6 +75,7 @@ events = st.one_of(
         gate_id=gate_names,
         presentation=st.builds(p.Presentation, title=texts, data=maybe_values),
         instance=st.none() | st.sampled_from(["i1", "i2"]),
+        approvals=approvals,
         ts=moments,
     ),
     st.builds(
@@ -82,6 +88,7 @@ events = st.one_of(
         source=st.sampled_from(["widget", "python", "timeout"]),
         feedback=texts,
         value=maybe_values,
+        approvals=approvals,
         ts=moments,
     ),
     st.builds(p.RunError, message=st.text(max_size=3), node_id=st.none() | names, detail=maybe_values, ts=moments),
@@ -147,6 +154,7 @@ starts = st.builds(
     p.RunStart,
     budget=st.none() | st.floats(0, 9, width=16),
     currency=texts,
+    on_budget=st.sampled_from([None, "warn", "pause", "gate"]),
     capabilities=st.none() | st.builds(p.Capabilities, cancel=st.sampled_from(["cooperative", "none"])),
 )
 
@@ -162,6 +170,7 @@ server_messages = st.one_of(
         heartbeat_ms=counts,
         window=counts,
         limits=st.dictionaries(words, counts, max_size=2),
+        now=moments,
     ),
     st.builds(p.Sync, epoch=words, seq=counts, reset=st.booleans()),
     st.builds(p.Synced, seq=counts),
@@ -179,7 +188,14 @@ cost_deltas = st.builds(
     tokens_out=st.none() | counts,
 )
 attaches = st.builds(
-    p.Attach, protocol=counts, publisher=ids, token=texts, epoch=st.none() | ids, start=st.none() | starts
+    p.Attach,
+    protocol=counts,
+    publisher=ids,
+    token=texts,
+    epoch=st.none() | ids,
+    start=st.none() | starts,
+    now=moments,
+    acknowledged=st.none() | counts,
 )
 attacheds = st.builds(p.Attached, dag_id=words, epoch=words, seq=counts, heartbeat_ms=counts)
 publisher_messages = st.one_of(events, cost_deltas, attaches, pongs)

@@ -1,0 +1,243 @@
+"""What a publisher's full buffer lets go of, and what it never does."""
+
+import copy
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagwidget import protocol as p
+from dagwidget.backlog import Backlog, thinned
+from dagwidget.room import Room
+from dagwidget.state import LOG_TAIL
+
+from . import strategies
+
+# Added in another order these give the same sums.
+amounts = st.none() | st.integers(-8, 64).map(lambda eighths: eighths / 8)
+cost_deltas = st.builds(
+    p.CostDelta,
+    amount=amounts,
+    node_id=st.none() | strategies.names,
+    tokens_in=st.none() | st.integers(0, 9),
+    tokens_out=st.none() | st.integers(0, 9),
+)
+steps = st.builds(
+    p.NodeState,
+    node_id=st.sampled_from(["a", "b"]),
+    status=st.sampled_from(["running", "running", "running", "pending", "waiting", "completed"]),
+    output=st.none() | st.integers(0, 9),
+    metrics=st.none() | st.dictionaries(st.sampled_from(["x", "y"]), st.integers(0, 9), max_size=2),
+    error=strategies.texts,
+    progress=st.none() | st.sampled_from([0.25, 0.5, 0.75]),
+    attempt=st.sampled_from([None, None, 1, 2]),
+    instance=st.sampled_from([None, None, "i1", "i2"]),
+    message=strategies.texts,
+    started_at=st.sampled_from([None, None, 7]),
+    ts=strategies.moments,
+)
+edges = st.builds(
+    p.EdgeActive,
+    from_=st.sampled_from(["a", "b"]),
+    to=st.sampled_from(["a", "b"]),
+    active=st.none() | st.booleans(),
+)
+runs = st.lists(st.one_of(steps, steps, edges, cost_deltas, strategies.events), max_size=60)
+
+
+def step(node_id: str = "a", **fields) -> p.NodeState:
+    return p.NodeState(node_id=node_id, status=fields.pop("status", "running"), **fields)
+
+
+def log(node_id: str = "a", lines: int = 1) -> p.NodeLog:
+    return p.NodeLog(node_id=node_id, lines=["line"] * lines)
+
+
+def gate(gate_id: str = "g1", node_id: str = "a") -> p.HumanGateWaiting:
+    return p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=p.Presentation())
+
+
+def filled(most: int, events) -> Backlog:
+    backlog = Backlog(most)
+    for event in events:
+        if backlog.append(event):
+            backlog.thin()
+    return backlog
+
+
+def emptied(backlog: Backlog) -> list[p.Event]:
+    events = []
+    with backlog.lock:
+        while backlog:
+            events.append(backlog.first())
+            backlog.drop_first()
+    return events
+
+
+def come_to(events: list[p.Event]) -> dict:
+    """The state of a room to which these were published."""
+    room = Room("dag")
+    room.attach(p.Attach(protocol=1, publisher="p", epoch="run", start=p.RunStart()), 1)
+    events = copy.deepcopy(events)
+    for number, event in enumerate(events, 1):
+        event.seq = number
+    room.publish("p", events, 5)
+    state = room.state.to_dict()
+    del state["seq"]
+    return state
+
+
+def without_logs(state: dict) -> dict:
+    for node in state["nodes"].values():
+        node.pop("logs", None)
+    return state
+
+
+@settings(max_examples=500)
+@given(runs, st.integers(0, 40))
+def test_whatever_goes_the_state_stays_the_same_but_for_its_logs(events, left):
+    whole = without_logs(come_to(events))
+    kept, lost = thinned(events, left)
+    assert without_logs(come_to(kept)) == whole
+    merged = sum(isinstance(event, p.CostDelta) for event in events) - sum(isinstance(e, p.CostDelta) for e in kept)
+    assert len(kept) + lost.total() + merged == len(events)
+    for kind in (p.HumanGateWaiting, p.HumanGateResolved, p.RunError, p.ExecutionComplete, p.DagMutated):
+        assert [e for e in kept if isinstance(e, kind)] == [e for e in events if isinstance(e, kind)]
+    final = [e for e in events if isinstance(e, p.NodeState) and e.status in p.TERMINAL]
+    assert [e for e in kept if isinstance(e, p.NodeState) and e.status in p.TERMINAL] == final
+
+
+@given(runs, st.integers(4, 20))
+def test_thinning_again_and_again_changes_no_more(events, most):
+    whole = without_logs(come_to(events))
+    assert without_logs(come_to(emptied(filled(most, events)))) == whole
+
+
+def test_no_more_goes_than_has_to():
+    events = [step(progress=i / 10) for i in range(10)]
+    kept, lost = thinned(events, 8)
+    assert [event.progress for event in kept] == [0, *(i / 10 for i in range(3, 10))]
+    assert lost == {"node_state": 2}
+
+
+def test_the_last_step_carries_what_only_an_earlier_one_said():
+    first, *others = step(), step(output=1, metrics={"x": 1}, message="old"), step(progress=0.5, metrics={"y": 2})
+    kept, _ = thinned([first, *others], 0)
+    assert kept == [first, step(output=1, metrics={"x": 1, "y": 2}, progress=0.5)]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        step(status="completed"),
+        step(attempt=2),
+        gate(),
+        p.ExecutionComplete(results=None),
+        p.DagMutated(mutation=p.Mutation(remove_nodes=["a"])),
+    ],
+)
+def test_a_step_before_something_else_is_overtaken_by_none_after_it(between):
+    events = [step(progress=0.1), step(progress=0.2), between, step(progress=0.3), step(progress=0.4)]
+    assert thinned(events, 0)[0] == events
+
+
+def test_costs_are_added_up_by_node_and_not_counted_as_lost():
+    events = [
+        p.CostDelta(amount=1.0, node_id="a", tokens_in=1),
+        p.CostDelta(amount=2.0, node_id="b"),
+        p.CostDelta(node_id="a", tokens_in=5),
+        p.CostDelta(amount=0.5, node_id="a", tokens_out=2),
+    ]
+    kept, lost = thinned(events, 0)
+    assert kept == [events[1], events[2], p.CostDelta(amount=1.5, node_id="a", tokens_in=1, tokens_out=2)]
+    assert not lost
+
+
+def test_an_edge_that_once_was_active_stays_known_as_taken():
+    on, off = p.EdgeActive(from_="a", to="b"), p.EdgeActive(from_="a", to="b", active=False)
+    assert thinned([on, off, on, off, off], 0)[0] == [on, off]
+    assert thinned([off, on, off, on], 0)[0] == [on]
+
+
+def test_log_lines_that_newer_ones_push_out_go_first_and_the_newest_stays():
+    pushed_out, recent, last = log(lines=3), log(lines=LOG_TAIL), log()
+    assert thinned([pushed_out, step("b"), recent, last], 3)[0] == [step("b"), recent, last]
+    assert thinned([pushed_out, step("b"), recent, last], 0)[0] == [step("b"), last]
+
+
+def test_what_cannot_go_stays_beyond_the_bound():
+    events = [step(f"n{i}", status="completed") for i in range(40)]
+    backlog = filled(10, events)
+    assert not backlog.lost
+    assert emptied(backlog) == events
+
+
+def test_far_beyond_the_bound_only_what_people_wait_for_comes_in():
+    events = [step(f"n{i}", status="completed") for i in range(60)]
+    backlog = filled(10, [*events, gate(), p.RunError(message="x"), p.ExecutionComplete(results=1)])
+    assert backlog.lost == {"node_state": 10}
+    assert len(backlog) == 53
+
+
+def test_it_says_once_that_it_is_full_and_again_when_it_is_again():
+    backlog = Backlog(10)
+    assert [backlog.append(step(progress=0.5)) for _ in range(13)] == [False] * 10 + [True, False, False]
+    backlog.thin()
+    assert len(backlog) == 7
+    assert [backlog.append(step(progress=0.5)) for _ in range(5)] == [False] * 3 + [True, False]
+
+
+def test_where_nobody_comes_to_thin_it_out_there_is_a_bound_still():
+    backlog = Backlog(10)
+    for i in range(1000):
+        backlog.append(step(progress=i / 1000))
+        assert len(backlog) <= 20
+    assert emptied(backlog)[-1].progress == 0.999
+
+
+def test_what_was_put_back_comes_first():
+    backlog = filled(10, [step("c")])
+    backlog.put_back([step("a"), step("b")])
+    assert [event.node_id for event in emptied(backlog)] == ["a", "b", "c"]
+
+
+def test_threads_that_append_while_it_is_thinned_lose_nothing():
+    backlog = Backlog(4000)
+    stop = threading.Event()
+
+    def thin():
+        while not stop.is_set():
+            backlog.thin()
+            assert backlog
+
+    def publish(name):
+        for i in range(5000):
+            backlog.append(step(name, progress=i / 5000))
+            backlog.append(p.RunError(message=f"{name}{i}"))
+
+    backlog.append(step("first"))
+    thinner = threading.Thread(target=thin)
+    publishers = [threading.Thread(target=publish, args=(name,)) for name in "ab"]
+    for thread in (thinner, *publishers):
+        thread.start()
+    for thread in publishers:
+        thread.join()
+    stop.set()
+    thinner.join()
+    events = emptied(backlog)
+    for name in "ab":
+        said = [event.message for event in events if isinstance(event, p.RunError) and event.message[0] == name]
+        assert said == [f"{name}{i}" for i in range(5000)]
+        assert [e.progress for e in events if isinstance(e, p.NodeState) and e.node_id == name][-1] == 4999 / 5000
+
+
+def test_a_full_backlog_costs_microseconds_an_event():
+    backlog = Backlog(20_000)
+    events = [step(f"n{i % 100}", progress=0.5) for i in range(100_000)]
+    began = time.perf_counter()
+    for event in events:
+        # Even where nobody else thins it out.
+        backlog.append(event)
+    assert (time.perf_counter() - began) / len(events) < 50e-6
