@@ -22,6 +22,7 @@ from .widget import DAGStreamWidget
 
 if TYPE_CHECKING:
     from . import engines as engines
+    from .client import connect as connect
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ __all__ = [
     "UnknownGate",
     "UnknownRun",
     "attach",
+    "connect",
     "engines",
     "run_state",
     "runs",
@@ -50,4 +52,9 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(".engines", __name__)
+    if name == "connect":
+        # It brings the websockets library with it.
+        from .client import connect
+
+        return connect
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import logging
 import os
 import threading
@@ -143,10 +143,14 @@ class StreamClient:
 
     @property
     def connection(self) -> Connection:
-        """How the connection stands; its times are Unix seconds."""
+        """How the connection stands; its times are Unix milliseconds."""
         connection = self._conversation.connection
         ahead = time.time() - (self._loop.time() if self._loop is not None else 0.0)
-        times = {name: at + ahead for name in ("retry_at", "seen_at") if (at := getattr(connection, name)) is not None}
+        times = {
+            name: round((at + ahead) * 1000)
+            for name in ("retry_at", "seen_at")
+            if (at := getattr(connection, name)) is not None
+        }
         return replace(connection, **times)
 
     def events(self) -> Feed:
@@ -320,7 +324,7 @@ class StreamClient:
                     self._input(lambda now: self._conversation.opened(now, v1=spoken))
                     while True:
                         frame = await socket.recv(decode=False)
-                        self._input(lambda now, frame=frame: self._conversation.receive(frame, now))
+                        self._input(functools.partial(self._conversation.receive, frame))
                 finally:
                     if self._conversation.phase != "stopped":
                         # An orderly close hangs on a peer that does not read.
@@ -331,7 +335,8 @@ class StreamClient:
             reason = f"{type(error).__name__}: {error}"
             if not isinstance(error, _EXPECTED):
                 _log.exception("following %r ran into a fault", self.dag_id)
-        self._input(lambda now: self._conversation.closed(code, reason, now))
+        if self._attempt is asyncio.current_task():
+            self._input(lambda now: self._conversation.closed(code, reason, now))
 
     def _open(self, endpoint: local.Endpoint) -> open_socket:
         return open_socket(

@@ -135,6 +135,7 @@ class Conversation:
         # Events of this frame that are applied together.
         self._fresh: list[p.Event] = []
         self._frame_limit = _FRAME_BYTES
+        self._acknowledged = 0
         self._unacknowledged_frames = 0
         self._unacknowledged_bytes = 0
 
@@ -445,7 +446,7 @@ class Conversation:
 
     def _count(self, size: int, now: float) -> None:
         """Flow control that survives proxies: what arrived is acknowledged, many frames at once."""
-        if self.phase != "live" or not self._v1:
+        if self.phase != "live" or not self._v1 or self.state.seq == self._acknowledged:
             return
         self._unacknowledged_frames += 1
         self._unacknowledged_bytes += size
@@ -457,6 +458,7 @@ class Conversation:
     def _acknowledge(self) -> None:
         self._timers.pop("ack", None)
         self._unacknowledged_frames = self._unacknowledged_bytes = 0
+        self._acknowledged = self.state.seq
         self._say(p.Ack(seq=self.state.seq))
 
     # --- Sending

@@ -1,19 +1,25 @@
 """What a publisher's full buffer lets go of, and what it never does."""
 
 import copy
+import re
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dagwidget
 from dagwidget import protocol as p
 from dagwidget.backlog import Backlog, thinned
 from dagwidget.room import Room
 from dagwidget.state import LOG_TAIL
 
 from . import strategies
+from .person import Person
+from .proxy import CutProxy
+from .serving import serving
 
 # Added in another order these give the same sums.
 amounts = st.none() | st.integers(-8, 64).map(lambda eighths: eighths / 8)
@@ -241,3 +247,32 @@ def test_a_full_backlog_costs_microseconds_an_event():
         # Even where nobody else thins it out.
         backlog.append(event)
     assert (time.perf_counter() - began) / len(events) < 50e-6
+
+
+def test_a_publisher_that_was_cut_off_for_long_reports_what_was_lost_and_nothing_else_is(monkeypatch):
+    monkeypatch.setattr("dagwidget.uplink._BUFFERED", 20)
+    with serving() as server, Person(server, "full") as person:
+        proxy = CutProxy(urlsplit(server.url).port)
+        proxy.cut()
+        try:
+            run = dagwidget.start_run("full", url=f"ws://127.0.0.1:{proxy.port}", token=server.token, budget=100)
+            for i in range(60):
+                run.log("a", str(i))
+                run.update("a", "running", progress=i / 60)
+                run.cost(0.5, node_id="a")
+            run.error("mind this")
+            run.update("a", "completed", output={"x": 1})
+            proxy.open()
+            assert run.flush(20)
+            message = person.wait("error", code="events_lost")["message"]
+            run.complete({"y": 2})
+            assert run.flush(20)
+            state = person.state()
+        finally:
+            proxy.close()
+    assert re.match(r"\d+ events were lost: .*: \d+ node_\w+, \d+ node_\w+$", message)
+    a = state["nodes"]["a"]
+    assert (a["status"], a["output"], a["progress"], a["logs"][-1]) == ("completed", {"x": 1}, 59 / 60, "59")
+    assert (state["cost"]["spent"], state["cost"]["by_node"]) == (30.0, {"a": 30.0})
+    assert [error.get("code") for error in state["errors"]] == [None, "events_lost"]
+    assert state["results"] == {"y": 2}

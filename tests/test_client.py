@@ -1,0 +1,282 @@
+"""The Python stream client on real sockets; its rules are tested in `test_conversation`."""
+
+import asyncio
+import gc
+import threading
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+import dagwidget
+from dagwidget import InvalidDecision, NotConnected
+from dagwidget import protocol as p
+from dagwidget.client import StreamClient, connect
+from dagwidget.conversation import Conversation
+from dagwidget.state import reduce
+
+from .proxy import CutProxy
+from .serving import serving
+
+# Far longer than anything takes: only a fault gets here.
+PATIENCE = 20.0
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server):
+    proxy = CutProxy(urlsplit(server.url).port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def dag_id(request):
+    return f"ünusual / {request.node.name}"
+
+
+@pytest.fixture
+def run(server, dag_id):
+    run = dagwidget.start_run(dag_id, ["a", "review"], url=server.url, token=server.token)
+    assert run.flush(PATIENCE)
+    yield run
+    run.complete()
+    assert run.flush(PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Waits a tenth of a second before each attempt."""
+    monkeypatch.setattr("dagwidget.client.Conversation", lambda: Conversation(lambda _failures: 0.1))
+
+
+def following(server, dag_id, **options) -> StreamClient:
+    return connect(dag_id, url=server.url, token=server.token, **options)
+
+
+def through(proxy, server, dag_id) -> StreamClient:
+    return connect(dag_id, url=f"ws://127.0.0.1:{proxy.port}", token=server.token)
+
+
+async def until(ready) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_the_state_is_there_once_it_is_synced_and_follows(server, dag_id, run):
+    async with following(server, dag_id) as client:
+        await client.synced(PATIENCE)
+        assert set(client.state.nodes) == {"a", "review"}
+        assert (client.connection.phase, client.connection.role) == ("live", "publish")
+        assert abs(client.connection.seen_at - time.time() * 1000) < 60_000
+        run.update("a", "running", progress=0.5)
+        await until(lambda: client.state.nodes["a"].progress == 0.5)
+    assert client.connection.phase == "stopped"
+
+
+async def test_events_add_up_to_the_state(server, dag_id, run):
+    async with following(server, dag_id) as client:
+        batches = []
+        client.on_batch(batches.append)
+        events = client.events()
+        first = await anext(events)
+        assert (first.reset, first.epoch) == (True, run.run_id)
+        run.log("a", "one", "two")
+        seen = []
+        async for event in events:
+            seen.append(event)
+            if isinstance(event, p.NodeLog):
+                break
+        copy = reduce(seen)
+        copy.epoch = first.epoch
+        assert copy.to_dict() == client.state.to_dict()
+        assert batches[0].reset
+        assert sum(len(batch.events) for batch in batches) == len(seen)
+
+
+async def test_the_events_end_when_the_client_is_closed(server, dag_id, run):
+    client = following(server, dag_id)
+    async with client:
+        await client.synced(PATIENCE)
+        events = client.events()
+    assert [event async for event in events] == []
+    with pytest.raises(NotConnected, match="closed"):
+        await client.synced()
+
+
+async def test_a_reader_that_is_too_slow_is_given_the_state_anew(server, dag_id, run, monkeypatch):
+    monkeypatch.setattr("dagwidget.feed._MOST", 30)
+    async with following(server, dag_id) as client:
+        await client.synced(PATIENCE)
+        events = client.events()
+        for i in range(100):
+            run.update("a", "running", progress=i / 100)
+            run.flush(PATIENCE)
+        await until(lambda: client.state.nodes["a"].progress == 0.99)
+        assert len(events._events) <= 40
+        run.update("a", "completed")
+        seen = []
+        async for event in events:
+            seen.append(event)
+            if isinstance(event, p.NodeState) and event.status == "completed":
+                break
+        newest = max(i for i, event in enumerate(seen) if isinstance(event, p.Sync))
+        assert reduce(seen[newest + 1 :]).nodes == client.state.nodes
+
+
+async def test_a_reader_that_left_is_forgotten(server, dag_id, run):
+    async with following(server, dag_id) as client:
+        await client.synced(PATIENCE)
+        client.events()
+        gc.collect()
+        assert len(client._feeds) == 0
+
+
+async def test_a_decision_is_answered_and_the_second_one_refused(server, dag_id, run):
+    waiting = run.gate("review", title="Ship it?")
+    async with following(server, dag_id) as client:
+        await client.synced(PATIENCE)
+        await until(lambda: client.state.gates)
+        made = await client.decide("review", "approve", feedback="ok")
+        assert made.state == "accepted"
+        assert (await waiting).feedback == "ok"
+        late = await client.decide("review", "reject")
+        assert (late.state, late.code, late.winner.decision) == ("refused", "already_decided", "approve")
+
+
+async def test_the_run_is_paused_resumed_and_cancelled(server, dag_id, run):
+    async with following(server, dag_id) as client:
+        for ask, status in [(client.pause, "pausing"), (client.resume, "resuming"), (client.cancel, "cancelling")]:
+            assert (await ask()).state == "accepted"
+            await until(lambda status=status: client.state.status == status)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("review", "maybe"), ("", "approve"), (None, "approve"), ("review", "modify", object())]
+)
+async def test_what_is_no_decision_is_refused_before_it_goes_out(server, dag_id, arguments):
+    node_id, decision, *value = arguments
+    async with following(server, dag_id) as client:
+        with pytest.raises(InvalidDecision):
+            client.decide(node_id, decision, value=value[0] if value else None)
+
+
+async def test_a_cut_is_resumed_and_what_was_asked_meanwhile_arrives(server, dag_id, run, proxy):
+    waiting = run.gate("review")
+    async with through(proxy, server, dag_id) as client:
+        await client.synced(PATIENCE)
+        await until(lambda: client.state.gates)
+        state, batches = client.state, []
+        client.on_batch(batches.append)
+        proxy.cut()
+        await until(lambda: client.connection.phase == "waiting")
+        run.update("a", "running", progress=0.5)
+        assert run.flush(PATIENCE)
+        asked = client.decide("review", "approve")
+        assert client.state.nodes["a"].status == "pending"
+        proxy.open()
+        assert (await asked).state == "accepted"
+        assert (await waiting).decision == "approve"
+        assert client.state is state
+        assert client.state.nodes["a"].progress == 0.5
+        assert not any(batch.reset for batch in batches)
+        assert client.connection.attempt > 1
+
+
+async def test_cuts_in_the_middle_of_a_stream_lose_and_double_nothing(server, dag_id, run, proxy):
+    async with through(proxy, server, dag_id) as client:
+        seen = []
+        client.on_batch(lambda batch: seen.extend(e.lines[0] for e in batch.events if isinstance(e, p.NodeLog)))
+        await client.synced(PATIENCE)
+        for i in range(300):
+            run.log("a", str(i))
+            await asyncio.sleep(0.001)
+            if i % 60 == 30:
+                proxy.cut()
+                proxy.open()
+        await until(lambda: seen and seen[-1] == "299")
+        assert seen == [str(i) for i in range(300)]
+
+
+async def test_a_server_that_restarts_is_found_again_and_starts_from_its_own_state(dag_id):
+    with serving() as first:
+        port = urlsplit(first.url).port
+        client = following(first, dag_id)
+        await client.__aenter__()
+        await client.synced(PATIENCE)
+    await until(lambda: client.connection.phase in ("waiting", "connecting"))
+    assert client.connection.code in (4000, None)
+    with serving(port=port) as second:
+        run = dagwidget.start_run(dag_id, ["new"], url=second.url, token=second.token)
+        await until(lambda: "new" in client.state.nodes)
+        run.complete({"x": 1})
+        assert run.flush(PATIENCE)
+        await until(lambda: client.state.status == "completed")
+        assert client.state.results == {"x": 1}
+        await client.__aexit__()
+
+
+async def test_a_wrong_token_ends_it_and_says_why(server, dag_id):
+    async with connect(dag_id, url=server.url, token="wrong") as client:
+        with pytest.raises(NotConnected, match="token is missing or wrong"):
+            await client.synced(PATIENCE)
+        with pytest.raises(NotConnected, match="4401"):
+            await anext(client.events())
+        assert (await client.pause()).code == "not_connected"
+
+
+async def test_no_server_is_waited_for_and_closing_does_not_wait():
+    async with connect("d", url="ws://127.0.0.1:9") as client:
+        with pytest.raises(TimeoutError):
+            await client.synced(0.3)
+        assert client.connection.attempt > 1
+        assert "refused" in client.connection.reason.lower()
+
+
+def test_in_plain_code_it_has_a_thread_of_its_own(server, dag_id, run):
+    waiting = run.gate("review")
+    with following(server, dag_id) as client:
+        asyncio.run(client.synced(PATIENCE))
+
+        async def decide():
+            return await client.decide("review", "approve")
+
+        assert asyncio.run(decide()).state == "accepted"
+        assert waiting.result(PATIENCE).decision == "approve"
+        with client.lock:
+            assert client.state.epoch == run.run_id
+    assert "dagwidget-client" not in "".join(thread.name for thread in threading.enumerate())
+    assert asyncio.run(decide()).code == "not_connected"
+
+
+async def test_arguments_are_checked_and_a_client_is_used_once(server, dag_id):
+    with pytest.raises(ValueError, match="dag_id"):
+        connect("")
+    with pytest.raises(ValueError, match="looks like"):
+        connect("d", url="nowhere")
+    client = following(server, dag_id)
+    with pytest.raises(NotConnected, match="async with"):
+        client.pause()
+    async with client:
+        pass
+    with pytest.raises(RuntimeError, match="once"):
+        await client.__aenter__()
+
+
+async def test_what_a_listener_raises_does_not_end_the_client(server, dag_id, run, caplog):
+    async with following(server, dag_id) as client:
+        client.on_batch(lambda _batch: 1 / 0)
+        await client.synced(PATIENCE)
+        assert client.connection.phase == "live"
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_it_is_there_by_name():
+    assert dagwidget.connect is connect

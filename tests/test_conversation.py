@@ -1,0 +1,762 @@
+"""The Python stream client's rules, without sockets or a clock: against a scripted server, and against real rooms."""
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagwidget import protocol as p
+from dagwidget.conversation import TRANSITIONS, Batch, Connect, Conversation, Disconnect, Send
+from dagwidget.limits import Limits
+from dagwidget.room import Room
+from dagwidget.session import ViewerSession
+
+from . import strategies
+
+
+def log(seq: int | None = None, text: str = "") -> p.NodeLog:
+    return p.NodeLog(node_id="a", lines=[text or f"line {seq}"], seq=seq)
+
+
+def gate(seq: int, gate_id: str = "g1") -> p.HumanGateWaiting:
+    return p.HumanGateWaiting(node_id="review", gate_id=gate_id, presentation=p.Presentation(), seq=seq)
+
+
+def resolved(seq: int, gate_id: str = "g1") -> p.HumanGateResolved:
+    return p.HumanGateResolved(
+        node_id="review", gate_id=gate_id, decision="reject", by="ben", at=1, source="widget", seq=seq
+    )
+
+
+def decision(command_id: str = "c1", **fields) -> p.HumanDecision:
+    return p.HumanDecision(id=command_id, node_id="review", decision="approve", **fields)
+
+
+class Scripted:
+    """A conversation, what it said, and a clock that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.conversation = Conversation(lambda failures: 2.0 ** (failures - 1))
+        self.said: list = []
+        self.batches: list[Batch] = []
+        self.answers: list[p.CommandAck] = []
+        self.connects = self.disconnects = 0
+
+    @property
+    def phase(self):
+        return self.conversation.phase
+
+    @property
+    def reason(self):
+        return self.conversation.connection.reason
+
+    @property
+    def lines(self):
+        node = self.conversation.state.nodes.get("a")
+        return node.logs if node is not None else None
+
+    def do(self, method: str, *arguments, **options):
+        getattr(self.conversation, method)(*arguments, **options)
+        for output in self.conversation.take():
+            match output:
+                case Send():
+                    self.said.extend(p.decode_client(output.frame))
+                case Connect():
+                    self.connects += 1
+                case Disconnect():
+                    self.disconnects += 1
+                case Batch():
+                    self.batches.append(output)
+                case p.CommandAck():
+                    self.answers.append(output)
+
+    def hear(self, *messages):
+        """One frame."""
+        self.do("receive", p.encode(list(messages)), self.now)
+
+    def pass_(self, seconds: float):
+        """Let the time pass, with every tick on time."""
+        until = self.now + seconds
+        while (due := self.conversation.due) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.do("tick", self.now)
+        self.now = until
+
+    def oversleep(self, seconds: float):
+        """Let the time pass, with one late tick."""
+        self.now += seconds
+        self.do("tick", self.now)
+
+    def open(self, **options):
+        self.do("opening", "token", self.now)
+        self.do("opened", self.now, **options)
+
+    def close(self, code: int | None = 1006, reason: str | None = None):
+        self.do("closed", code, reason, self.now)
+
+    def welcome(self, epoch: str = "e", head: int = 0, **limits):
+        self.hear(
+            p.Welcome(
+                protocol=1, dag_id="d", epoch=epoch, head=head, role="operate", heartbeat_ms=15_000, window=1,
+                limits=limits,
+            )
+        )  # fmt: skip
+
+    def sync(self, *events, seq: int, reset: bool, epoch: str = "e"):
+        self.hear(p.Sync(epoch=epoch, seq=seq, reset=reset), *events, p.Synced(seq=seq))
+
+    def said_a(self, kind: type) -> list:
+        return [message for message in self.said if isinstance(message, kind)]
+
+    def forget(self):
+        self.said.clear()
+        self.batches.clear()
+
+
+@pytest.fixture
+def idle():
+    return Scripted()
+
+
+@pytest.fixture
+def connecting(idle):
+    idle.do("start")
+    return idle
+
+
+@pytest.fixture
+def greeting(connecting):
+    connecting.open()
+    return connecting
+
+
+@pytest.fixture
+def syncing(greeting):
+    greeting.welcome()
+    return greeting
+
+
+@pytest.fixture
+def live(syncing):
+    """In step at seq 2."""
+    syncing.sync(log(1), log(2), seq=2, reset=True)
+    syncing.forget()
+    return syncing
+
+
+def again(scripted: Scripted) -> None:
+    """After a cut: up to the welcome."""
+    scripted.pass_(31)
+    scripted.open()
+    scripted.welcome()
+
+
+# --- Connecting and greeting
+
+
+def test_it_connects_when_it_is_started_and_once(idle):
+    assert idle.phase == "idle"
+    assert idle.conversation.due is None
+    idle.do("start")
+    idle.do("start")
+    assert (idle.phase, idle.connects) == ("connecting", 1)
+
+
+def test_hello_is_the_first_word_and_carries_the_token(greeting):
+    assert greeting.phase == "greeting"
+    assert greeting.said == [p.Hello(protocol=1, token="token")]
+
+
+def test_looking_for_the_server_may_take_its_time_but_the_socket_has_5_s(connecting):
+    connecting.pass_(60)
+    connecting.do("opening", None, connecting.now)
+    connecting.pass_(4.9)
+    assert connecting.phase == "connecting"
+    connecting.pass_(0.2)
+    assert (connecting.phase, connecting.disconnects) == ("waiting", 1)
+    assert connecting.reason == "the server did not answer in 5 s"
+
+
+def test_a_socket_that_can_not_be_opened_is_tried_again_with_backoff(connecting):
+    for wait in (1, 2, 4, 8):
+        connecting.close(None, "refused")
+        assert (connecting.phase, connecting.reason) == ("waiting", "refused")
+        connecting.pass_(wait - 0.1)
+        assert connecting.phase == "waiting"
+        connecting.pass_(0.2)
+        assert connecting.phase == "connecting"
+    assert connecting.conversation.connection.attempt == 5
+
+
+def test_a_server_that_took_the_subprotocol_and_says_no_welcome_is_left_once_it_spoke_v1(live):
+    live.close()
+    live.pass_(1)
+    live.open()
+    live.pass_(5)
+    assert (live.phase, live.reason) == ("waiting", "no welcome in 5 s")
+
+
+def test_probing_shortens_the_wait(live):
+    live.close()
+    live.do("probe", live.now)
+    assert live.phase == "connecting"
+
+
+# --- Catching up
+
+
+def test_the_state_comes_with_the_sync_and_is_acknowledged(syncing):
+    syncing.sync(log(2, "x"), seq=2, reset=True)
+    assert syncing.phase == "live"
+    assert (syncing.conversation.state.epoch, syncing.conversation.state.seq) == ("e", 2)
+    assert syncing.said_a(p.Ack) == [p.Ack(seq=2)]
+    [batch] = syncing.batches
+    assert (batch.epoch, batch.after, batch.seq, batch.reset, len(batch.events)) == ("e", 0, 2, True, 1)
+
+
+def test_the_old_state_stays_until_the_new_one_is_whole(live):
+    old = live.conversation.state
+    live.hear(p.Sync(epoch="e2", seq=1, reset=True))
+    live.hear(log(1, "new"))
+    assert live.phase == "syncing"
+    assert live.conversation.state is old
+    assert live.lines == ["line 1", "line 2"]
+    live.hear(p.Synced(seq=1))
+    assert live.lines == ["new"]
+
+
+def test_who_is_cut_off_before_synced_starts_over_from_the_old_place(live):
+    live.hear(p.Sync(epoch="e2", seq=5, reset=True), log(1), log(2))
+    live.close()
+    live.pass_(1)
+    live.open()
+    assert live.said_a(p.Hello)[-1].last == p.Cursor(epoch="e", seq=2)
+
+
+def test_who_has_seen_nothing_has_no_place_and_one_after_an_empty_sync(syncing):
+    syncing.sync(seq=0, reset=True)
+    syncing.close()
+    syncing.pass_(1)
+    syncing.open()
+    assert [hello.last for hello in syncing.said_a(p.Hello)] == [None, p.Cursor(epoch="e", seq=0)]
+
+
+def test_after_a_cut_only_the_tail_comes(live):
+    state = live.conversation.state
+    live.close()
+    again(live)
+    live.sync(log(2), log(3), seq=3, reset=False)
+    assert live.conversation.state is state
+    assert live.lines == ["line 1", "line 2", "line 3"]
+    assert [(batch.after, batch.seq, batch.reset) for batch in live.batches] == [(2, 3, False)]
+
+
+@pytest.mark.parametrize("tail", [[log(4)], [], [log(4), log(3)]])
+def test_a_tail_that_does_not_lead_to_its_end_is_followed_by_everything(live, tail):
+    live.close()
+    again(live)
+    live.sync(*tail, seq=4, reset=False)
+    assert live.phase == "greeting"
+    assert live.said_a(p.Hello)[-1].last is None
+
+
+def test_a_tail_of_another_run_is_followed_by_everything(live):
+    live.sync(log(3), seq=3, reset=False, epoch="e2")
+    assert (live.phase, live.said_a(p.Hello)[-1].last) == ("greeting", None)
+    assert live.lines == ["line 1", "line 2"]
+
+
+def test_a_synced_without_a_sync_is_nothing(live):
+    live.hear(p.Synced(seq=9))
+    assert (live.phase, live.conversation.state.seq) == ("live", 2)
+
+
+# --- Events
+
+
+def test_events_of_a_frame_are_one_batch(live):
+    live.hear(log(3), log(4))
+    assert [(batch.after, batch.seq) for batch in live.batches] == [(2, 4)]
+
+
+def test_duplicates_are_dropped(live):
+    live.hear(log(3), log(3), log(1))
+    live.hear(log(3), log(4))
+    assert live.lines == [f"line {seq}" for seq in (1, 2, 3, 4)]
+    assert live.said_a(p.Hello) == []
+
+
+def test_a_gap_is_asked_for_on_the_same_socket_and_what_comes_before_the_answer_is_dropped(live):
+    live.hear(log(3), log(5), log(6))
+    assert live.lines == ["line 1", "line 2", "line 3"]
+    assert (live.phase, live.connects) == ("greeting", 1)
+    assert [hello.last.seq for hello in live.said_a(p.Hello)] == [3]
+    live.hear(log(7))
+    live.sync(log(4), seq=9, reset=True)
+    assert (live.phase, live.conversation.state.seq) == ("greeting", 3)
+    live.welcome()
+    live.sync(*map(log, (4, 5, 6, 7)), seq=7, reset=False)
+    assert live.lines == [f"line {seq}" for seq in range(1, 8)]
+
+
+def test_an_event_of_a_type_from_the_future_moves_the_cursor_on(live):
+    live.do("receive", b'[{"type": "node_dreams", "seq": 3}, {"type": "weather"}]', live.now)
+    assert (live.phase, live.conversation.state.seq) == ("live", 3)
+
+
+def test_what_is_no_message_ends_the_connection_and_it_comes_back(live):
+    live.do("receive", b"[{", live.now)
+    assert (live.phase, live.conversation.connection.code) == ("waiting", 4400)
+
+
+# --- Signs of life, and acknowledgements
+
+
+def test_a_ping_is_answered_and_a_right_head_is_right(live):
+    live.hear(p.Ping(head=2))
+    assert live.said == [p.Pong(seq=2)]
+
+
+def test_a_ping_with_another_head_means_that_something_was_missed(live):
+    live.hear(p.Ping(head=3))
+    assert live.said == [p.Pong(seq=2), p.Hello(protocol=1, token="token", last=p.Cursor(epoch="e", seq=2))]
+
+
+def test_a_head_says_nothing_while_catching_up(syncing):
+    syncing.hear(p.Sync(epoch="e", seq=9, reset=True), p.Ping(head=9))
+    assert syncing.phase == "syncing"
+
+
+def test_every_64_frames_are_acknowledged(live):
+    for seq in range(3, 3 + 130):
+        live.hear(log(seq))
+    assert live.said == [p.Ack(seq=66), p.Ack(seq=130)]
+
+
+def test_every_256_kib_are_acknowledged(live):
+    live.hear(log(3, "x" * 200_000))
+    assert live.said == []
+    live.hear(log(4, "x" * 100_000))
+    assert live.said == [p.Ack(seq=4)]
+
+
+def test_less_is_acknowledged_after_a_second(live):
+    live.hear(log(3))
+    live.pass_(0.5)
+    live.hear(log(4))
+    live.pass_(0.6)
+    assert live.said == [p.Ack(seq=4)]
+    live.pass_(10)
+    assert live.said == [p.Ack(seq=4)]
+
+
+def test_25_s_of_silence_are_death(live):
+    live.pass_(10)
+    live.hear(p.Ping(head=2))
+    live.pass_(24.9)
+    assert live.phase == "live"
+    live.pass_(0.2)
+    assert (live.phase, live.reason) == ("waiting", "the server was silent for 25 s")
+
+
+def test_after_a_sleep_it_asks_first_and_is_dead_only_if_nobody_answers(live):
+    live.oversleep(3600)
+    assert live.phase == "greeting"
+    assert len(live.said_a(p.Hello)) == 1
+    live.pass_(5.1)
+    assert (live.phase, live.disconnects) == ("waiting", 1)
+
+
+def test_after_a_sleep_the_connection_stands_if_the_server_answers(live):
+    live.oversleep(3600)
+    live.welcome()
+    live.sync(log(3), seq=3, reset=False)
+    assert (live.phase, live.connects, live.disconnects) == ("live", 1, 0)
+    live.pass_(24)
+    assert live.phase == "live"
+
+
+def test_an_answer_that_lies_in_the_socket_is_waited_for_after_a_sleep(connecting):
+    connecting.do("opening", None, connecting.now)
+    connecting.oversleep(100)
+    assert connecting.phase == "connecting"
+
+
+# --- Ends
+
+
+@pytest.mark.parametrize("row", p.CLOSE_CODES, ids=lambda row: row.name)
+@pytest.mark.parametrize("said", [True, False], ids=["bye", "close"])
+def test_every_code_ends_it_or_does_not_as_the_table_says(live, row, said):
+    if said:
+        live.hear(p.Bye(code=row.code, reason="because", retry=row.retry))
+    else:
+        live.close(row.code, "because")
+    connection = live.conversation.connection
+    assert (connection.phase, connection.code, connection.reason) == (
+        "waiting" if row.retry else "stopped",
+        row.code,
+        "because",
+    )
+    live.pass_(100)
+    assert live.phase == ("connecting" if row.retry else "stopped")
+
+
+@pytest.mark.parametrize("code", [None, 1005, 1006, 1011, 1012, 1013, 1014, 3999, 4999])
+def test_a_code_that_is_not_ours_is_never_final(live, code):
+    live.close(code)
+    assert live.phase == "waiting"
+
+
+def test_a_bye_before_the_welcome_is_no_plain_server(greeting):
+    greeting.do("send", decision())
+    greeting.hear(p.Bye(code=4401, reason="the token is wrong", retry=False))
+    assert (greeting.phase, greeting.reason) == ("stopped", "the token is wrong")
+    assert [(ack.ok, ack.code) for ack in greeting.answers] == [(False, "not_connected")]
+    assert greeting.said_a(p.HumanDecision) == []
+
+
+def test_who_is_asked_to_wait_longer_does(live):
+    live.hear(p.Bye(code=4429, reason="too often", retry=True, after_ms=20_000))
+    live.pass_(19)
+    assert live.phase == "waiting"
+    live.pass_(2)
+    assert live.phase == "connecting"
+
+
+def test_events_before_the_bye_in_its_frame_count_and_those_after_do_not(live):
+    live.hear(log(3), p.Bye(code=4000, reason="restart", retry=True), log(4))
+    assert live.conversation.state.seq == 3
+
+
+def test_failures_are_forgotten_after_5_s_connected_and_not_before(live):
+    for seconds, wait in [(4.9, 1), (4.9, 2), (4.9, 4), (5.1, 1)]:
+        live.hear(p.Ping(head=2))
+        live.pass_(seconds)
+        live.close()
+        assert live.conversation.connection.retry_at == pytest.approx(live.now + wait)
+        again(live)
+        live.sync(seq=2, reset=False)
+
+
+@pytest.mark.parametrize("name", ["idle", "connecting", "greeting", "syncing", "live"])
+def test_closing_is_for_good_from_everywhere(request, name):
+    scripted = request.getfixturevalue(name)
+    open_before = scripted.phase != "idle"
+    scripted.do("close")
+    scripted.do("close")
+    assert (scripted.phase, scripted.conversation.due, scripted.disconnects) == ("stopped", None, int(open_before))
+    scripted.do("opened", scripted.now)
+    scripted.close(1006)
+    scripted.hear(log(3))
+    scripted.do("probe", scripted.now)
+    scripted.do("start")
+    assert scripted.phase == "stopped"
+
+
+# --- Commands
+
+
+def test_a_command_goes_out_at_once_and_is_answered_once(live):
+    live.hear(gate(3))
+    live.do("send", decision())
+    live.do("send", decision())
+    assert live.said == [decision(gate_id="g1")]
+    live.hear(p.CommandAck(id="c1", ok=True), p.CommandAck(id="c1", ok=False))
+    assert live.answers == [p.CommandAck(id="c1", ok=True)]
+    assert live.conversation.pending == []
+
+
+def test_a_command_waits_for_synced(syncing):
+    syncing.do("send", decision())
+    assert syncing.said_a(p.HumanDecision) == []
+    syncing.sync(gate(1), seq=1, reset=True)
+    assert syncing.said_a(p.HumanDecision) == [decision()]
+
+
+def test_a_command_that_was_not_answered_is_sent_again_with_its_id(live):
+    live.hear(gate(3))
+    live.do("send", decision())
+    live.close()
+    again(live)
+    # Even where the gate is closed now: it may have been this one that closed it.
+    live.sync(resolved(4), seq=4, reset=False)
+    assert live.said_a(p.HumanDecision) == [decision(gate_id="g1")] * 2
+    live.hear(p.CommandAck(id="c1", ok=True))
+    assert len(live.answers) == 1
+
+
+def test_a_decision_that_was_overtaken_while_it_waited_is_not_sent(live):
+    live.hear(gate(3))
+    live.close()
+    live.do("send", decision())
+    live.do("send", p.PauseExecution(id="c2"))
+    again(live)
+    live.sync(resolved(4), gate(5, "g2"), seq=5, reset=False)
+    assert [(ack.id, ack.code, ack.message) for ack in live.answers] == [
+        ("c1", "already_decided", "ben was first: reject")
+    ]
+    assert live.said_a(p.Command) == [p.PauseExecution(id="c2")]
+
+
+def test_a_decision_for_a_gate_that_is_gone_is_refused(live):
+    live.hear(gate(3))
+    live.close()
+    live.do("send", decision())
+    again(live)
+    live.sync(seq=1, reset=True, epoch="e2")
+    assert [ack.code for ack in live.answers] == ["no_such_gate"]
+
+
+def test_a_command_that_is_too_large_for_the_server_is_refused_here(greeting):
+    greeting.welcome(frame_bytes=500)
+    greeting.sync(seq=0, reset=True)
+    greeting.do("send", decision(feedback="x" * 500))
+    assert [ack.code for ack in greeting.answers] == ["too_large"]
+    assert greeting.conversation.pending == []
+
+
+def test_after_the_end_every_command_is_refused_and_told_why(live):
+    live.do("send", p.PauseExecution(id="c1"))
+    live.hear(p.Bye(code=4403, reason="not you", retry=False))
+    live.do("send", p.PauseExecution(id="c2"))
+    assert [(ack.id, ack.code) for ack in live.answers] == [("c1", "not_connected"), ("c2", "not_connected")]
+    assert all("not you" in ack.message for ack in live.answers)
+
+
+# --- A plain server
+
+
+@pytest.fixture
+def plain(connecting):
+    connecting.open(v1=False)
+    return connecting
+
+
+def test_a_plain_server_is_live_at_once_and_can_not_resume(plain):
+    assert (plain.phase, plain.conversation.connection.resumable) == ("live", False)
+    plain.hear(log(), log(7), log(3))
+    assert plain.lines == ["line None", "line 7", "line 3"]
+    assert plain.said_a(p.Ack) == []
+    plain.pass_(1000)
+    assert plain.phase == "live"
+
+
+def test_a_server_is_plain_that_begins_with_something_else_or_says_nothing(greeting):
+    greeting.hear(log())
+    assert (greeting.conversation.connection.resumable, greeting.lines) == (False, ["line None"])
+    silent = Scripted()
+    silent.do("start")
+    silent.open()
+    silent.pass_(5)
+    assert (silent.phase, silent.conversation.connection.resumable) == ("live", False)
+    silent.welcome()
+    silent.sync(seq=0, reset=True)
+    assert (silent.phase, silent.conversation.connection.resumable) == ("live", True)
+
+
+def test_commands_to_a_plain_server_are_unconfirmed(plain):
+    plain.do("send", p.PauseExecution(id="c1"))
+    assert plain.said[-1] == p.PauseExecution(id="c1")
+    assert [(ack.ok, ack.code) for ack in plain.answers] == [(True, "unconfirmed")]
+
+
+# --- Whatever happens on the way, with a real room and real sessions
+
+
+class World:
+    """A room, its sessions, and a network between them and a conversation, that delivers as it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.runs = 0
+        self.room = Room("dag", Limits(log_events=12, batch_events=5))
+        self.session: ViewerSession | None = None
+        self.asked = False
+        self.reachable = True
+        # What was delivered of this run and could come again.
+        self.delivered: list[bytes] = []
+        self.resetting = False
+        self.phases = ["idle"]
+        self.answers: list[str] = []
+        self.commands = itertools.count()
+        self.conversation = Conversation(lambda failures: min(30.0, 2.0 ** (failures - 1)))
+        self.start_run()
+        self.conversation.start()
+        self.handle()
+
+    @property
+    def ms(self) -> int:
+        return int(self.now * 1000)
+
+    def start_run(self):
+        self.runs += 1
+        self.number = 0
+        self.delivered.clear()
+        name = f"run {self.runs}"
+        self.room.attach(p.Attach(protocol=1, publisher=name, epoch=name, start=p.RunStart()), self.ms)
+
+    def publish(self, event):
+        self.number += 1
+        event = p.decode_publisher(p.encode(event))[0]
+        event.seq = self.number
+        self.room.publish(f"run {self.runs}", [event], self.ms)
+
+    def handle(self):
+        for output in self.conversation.take():
+            match output:
+                case Connect():
+                    self.asked = True
+                    self.conversation.opening(None, self.now)
+                case Disconnect():
+                    self.session, self.asked = None, False
+                case Send() if self.session is not None:
+                    self.session.receive(output.frame.decode(), self.ms)
+                case p.CommandAck():
+                    self.answers.append(output.id)
+        if self.phases[-1] != self.conversation.phase:
+            self.phases.append(self.conversation.phase)
+
+    def admit(self):
+        if not self.asked:
+            return
+        self.asked = False
+        if self.reachable:
+            self.resetting = False
+            self.session = ViewerSession(self.room, lambda _token: "operate", "ana", self.ms)
+            self.conversation.opened(self.now)
+        else:
+            self.conversation.closed(None, "refused", self.now)
+        self.handle()
+
+    def cut(self):
+        self.session = None
+        self.conversation.closed(1006, None, self.now)
+        self.handle()
+
+    def deliver(self, how: str) -> bool:
+        if self.session is None:
+            return False
+        if how == "late":
+            if self.resetting or not self.delivered:
+                return False
+            self.give(self.delivered[len(self.delivered) // 2])
+            return True
+        frame = self.session.pull(self.ms)
+        if frame is None:
+            if self.session.ended is not None:
+                self.conversation.closed(self.session.ended.code, None, self.now)
+                self.handle()
+            return False
+        messages = p.decode_server(frame)
+        # What is no event arrives in order, and once, as TCP has it; of events a client can tell.
+        events = all(isinstance(message, p.Event) for message in messages)
+        if any(isinstance(message, p.Sync) for message in messages):
+            self.resetting = messages[0].reset
+        if any(isinstance(message, p.Synced) for message in messages):
+            self.resetting = False
+        if events and not self.resetting:
+            if how == "lost":
+                return True
+            self.delivered.append(frame)
+            if how == "twice":
+                self.give(frame)
+        self.give(frame)
+        return True
+
+    def give(self, frame: bytes):
+        if self.session is not None:
+            self.conversation.receive(frame, self.now)
+            self.handle()
+
+    def pass_(self, seconds: float):
+        for _ in range(int(seconds)):
+            self.now += 1.0
+            while (due := self.conversation.due) is not None and due <= self.now:
+                self.conversation.tick(self.now)
+                self.handle()
+            self.admit()
+            if self.session is not None:
+                self.session.tick(self.ms)
+
+    def oversleep(self, seconds: float):
+        self.now += seconds
+        self.conversation.tick(self.now)
+        self.handle()
+
+    def quiet(self):
+        """Nothing more happens, and everything arrives."""
+        self.reachable = True
+        for _ in range(100):
+            self.pass_(1)
+            while self.deliver("once"):
+                pass
+
+
+actions = st.one_of(
+    st.tuples(st.just("publish"), strategies.events),
+    st.tuples(st.just("publish"), strategies.events),
+    st.tuples(st.just("deliver"), st.sampled_from(["once", "once", "once", "once", "twice", "lost", "late"])),
+    st.tuples(st.just("deliver"), st.sampled_from(["once", "once", "once", "once", "twice", "lost", "late"])),
+    st.tuples(st.just("pass"), st.integers(1, 20)),
+    st.tuples(st.just("oversleep"), st.integers(2, 100)),
+    st.tuples(st.sampled_from(["cut", "refuse", "run", "command"]), st.none()),
+)
+
+
+def act(world: World, action: str, argument) -> None:
+    match action:
+        case "publish":
+            world.publish(argument)
+        case "deliver":
+            world.deliver(argument)
+        case "pass":
+            world.reachable = True
+            world.pass_(argument)
+        case "oversleep":
+            world.oversleep(argument)
+        case "cut":
+            world.cut()
+        case "refuse":
+            world.reachable = False
+            world.cut()
+            world.pass_(3)
+        case "run":
+            world.start_run()
+        case "command":
+            world.conversation.send(p.PauseExecution(id=str(next(world.commands))))
+            world.handle()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(actions, min_size=10, max_size=60))
+def test_it_ends_with_the_state_of_the_room_whatever_happens_on_the_way(steps):
+    world = World()
+    world.pass_(1)
+    for step in steps:
+        act(world, *step)
+    world.quiet()
+    assert world.conversation.phase == "live"
+    assert world.conversation.state.to_dict() == world.room.state.to_dict()
+    assert sorted(world.answers) == sorted({str(i) for i in range(next(world.commands))})
+    for before, after in itertools.pairwise(world.phases):
+        assert after in TRANSITIONS[before]
+
+
+def test_every_way_to_go_is_gone_when_much_happens():
+    chance = random.Random(7)
+    gone = set()
+    for _ in range(60):
+        world = World()
+        for _ in range(150):
+            action = chance.choice(["publish", "deliver", "deliver", "deliver", "pass", "oversleep", "cut", "run"])
+            how = chance.choice(["once", "once", "once", "lost", "twice"])
+            act(world, action, {"publish": log(), "deliver": how, "pass": 2, "oversleep": 40}.get(action))
+        gone |= set(itertools.pairwise(world.phases))
+    closing = {(before, "stopped") for before in TRANSITIONS}
+    possible = {(before, after) for before, follow in TRANSITIONS.items() for after in follow if before != after}
+    # Only a plain server is live without catching up.
+    assert gone >= possible - closing - {("greeting", "live")}
