@@ -69,6 +69,8 @@ class StreamServer:
         self._rooms = Rooms(self.limits, journal)
         self._server: Server | None = None
         self._ticking: asyncio.Task[None] | None = None
+        # What everybody is told once the server stops, who comes in just then too.
+        self._bye: p.Bye | None = None
         self._busy = time.monotonic()
         self.idle = asyncio.Event()
         """Set once nobody has been connected for `limits.idle_seconds`."""
@@ -95,9 +97,9 @@ class StreamServer:
     async def __aexit__(self, *_: object) -> None:
         if self._ticking is not None:
             self._ticking.cancel()
-        bye = p.Bye(code=4000, reason="the server restarts", retry=True, after_ms=1000)
+        self._bye = p.Bye(code=4000, reason="the server restarts", retry=True, after_ms=1000)
         for audience in self._rooms:
-            audience.stop(bye)
+            audience.stop(self._bye)
         if self._server is not None:
             self._server.close(close_connections=False)
             await asyncio.wait_for(self._gone(), None)
@@ -207,6 +209,8 @@ class StreamServer:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
         session = kind(audience.room, authorize, self._user, now_ms(), role)
         audience.join(connection, session)
+        if self._bye is not None:
+            audience.stop(self._bye)
         try:
             async for frame in connection:
                 session.receive(frame, now_ms())

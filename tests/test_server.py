@@ -716,6 +716,30 @@ async def test_who_does_not_answer_a_close_does_not_hold_up_the_end():
         assert b'"bye"' in await deaf.read_to_the_end()
 
 
+async def test_who_comes_in_while_the_server_stops_is_sent_away(monkeypatch):
+    loading, stopping = asyncio.Event(), asyncio.Event()
+    server = StreamServer(token=TOKEN)
+    await server.__aenter__()
+    live = server._rooms.live
+
+    async def slow(dag_id):
+        loading.set()
+        await stopping.wait()
+        return await live(dag_id)
+
+    monkeypatch.setattr(server._rooms, "live", slow)
+    async with socket_to(f"{server.url}/api/dags/dag/stream", additional_headers=BEARER) as socket:
+        await loading.wait()
+        end = asyncio.create_task(server.__aexit__(None, None, None))
+        while server._bye is None:
+            await asyncio.sleep(0)
+        stopping.set()
+        await asyncio.wait_for(end, PATIENCE)
+        assert json.loads(await socket.recv())["type"] == "bye"
+        await socket.wait_closed()
+        assert socket.close_code == 4000
+
+
 async def test_a_stopped_server_lets_nobody_in():
     async with StreamServer(token=TOKEN) as server:
         url = server.url
