@@ -7,35 +7,56 @@ import hmac
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from .grant import Grant
 from .local import LOOPBACK
-from .session import Role
+from .tokens import Tokens
 
 
 class Access:
     """What a server asks of its clients."""
 
     def __init__(
-        self, token: str | None, *, origins: Collection[str] = (), hosts: Collection[str] = (), any_host: bool = False
+        self,
+        token: str | None,
+        *,
+        user: str = "operator",
+        tokens: Tokens | None = None,
+        origins: Collection[str] = (),
+        hosts: Collection[str] = (),
+        any_host: bool = False,
     ) -> None:
-        """Let in who knows `token` (anybody, where it is None).
+        """Let in who knows `token` or one of `tokens` (anybody, where `token` is None).
 
         Args:
-            token: The secret; it gives every right.
+            token: The server's own secret; it gives every right.
+            user: Whose decisions its holder makes, in the audit trail.
+            tokens: Those that were given out, each with its rights.
             origins: Pages that may connect, such as `https://hub.example.org`, beside those of this machine.
             hosts: Names that this server is called by, beside those of the loopback interface.
             any_host: Whether it may be called by any name: right for a server behind a proxy, that asks for a token.
         """
         self._token = token
+        self._all = Grant(role="publish", user=user)
+        self._tokens = tokens
         self._origins = frozenset(origins)
         self._hosts = LOOPBACK | frozenset(hosts)
         self._any_host = any_host
 
-    def authorize(self, token: str | None) -> Role | None:
-        """The role of who shows this token; None where it is not good."""
+    def authorize(self, token: str | None, dag_id: str | None = None) -> Grant | None:
+        """What a token permits, also one that has expired; None where it is missing, wrong, or for another DAG.
+
+        Without a `dag_id`, it is enough that there is some DAG that it is for.
+        """
         if self._token is None:
-            return "publish"
-        good = token is not None and hmac.compare_digest(token.encode("utf-8", "replace"), self._token.encode())
-        return "publish" if good else None
+            return self._all
+        if token is None:
+            return None
+        if hmac.compare_digest(token.encode("utf-8", "replace"), self._token.encode()):
+            return self._all
+        known = None if self._tokens is None else self._tokens.find(token)
+        if known is None or (dag_id is not None and known.dag_id not in (None, dag_id)):
+            return None
+        return Grant(role=known.role, user=known.name, expires_at=known.expires_at)
 
     def refuse_host(self, host: str | None) -> str | None:
         """Why a `Host` header is refused, if it is: a name that is not ours is how DNS rebinding comes in."""

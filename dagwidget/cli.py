@@ -1,23 +1,27 @@
-"""The command line: `dagwidget demo | serve | schema`."""
+"""The command line: `dagwidget demo | serve | token | schema`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import re
 import secrets
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
 from . import local
+from . import protocol as p
 from .errors import DagwidgetError
 from .limits import Limits
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from .log import Journal
@@ -49,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="interface to listen on (default: %(default)s)")
     serve.add_argument("--port", type=int, default=8899, help="port; 0 for a free one (default: %(default)s)")
     serve.add_argument("--token", help="what clients must show (default: a random one, printed)")
+    _add_tokens(serve)
     serve.add_argument("--no-auth", action="store_true", help="let in everybody on this machine; loopback only")
     serve.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="a page that may connect")
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name the server goes by")
@@ -59,9 +64,79 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--embedded", action="store_true", help="be this machine's server: found by everybody on it")
     serve.set_defaults(run=_serve)
 
+    token = commands.add_parser("token", help="give out tokens, list them, and take them back")
+    actions = token.add_subparsers(required=True, metavar="action")
+    create = actions.add_parser("create", help="give out a token, and print it: nobody will know it again")
+    create.add_argument("name", help="whose it is: shown with each decision, and what a gate's assignees= means")
+    create.add_argument("--role", choices=get_args(p.Role), default="view", help="each includes those before it")
+    create.add_argument("--dag", metavar="ID", help="the only DAG that it is for (default: every DAG)")
+    create.add_argument("--expires", type=_lifetime, default="30d", metavar="12h", help="d, h, m or s, or 'never'")
+    create.set_defaults(run=_token_create)
+    listing = actions.add_parser("list", help="list the tokens that were given out")
+    listing.set_defaults(run=_token_list)
+    revoke = actions.add_parser("revoke", help="take a token back, at once")
+    revoke.add_argument("id", help="as in the list")
+    revoke.set_defaults(run=_token_revoke)
+    for action in (create, listing, revoke):
+        _add_tokens(action)
+
     schema = commands.add_parser("schema", help="print the protocol's JSON Schema")
     schema.set_defaults(run=_schema)
     return parser
+
+
+def _add_tokens(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokens", metavar="FOLDER", help="where the tokens that were given out are kept, hashed")
+
+
+def _tokens(options: argparse.Namespace) -> Tokens:
+    return Tokens(Path(options.tokens) if options.tokens else local.tokens_folder())
+
+
+def _lifetime(text: str) -> int | None:
+    """Milliseconds, or None for ever."""
+    if text == "never":
+        return None
+    found = re.fullmatch(r"(\d+)([dhms])", text)
+    if found is None or int(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"a time looks like 30d, 12h, 90m, 45s, or 'never'; not {text!r}")
+    return int(found[1]) * {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}[found[2]]
+
+
+def _token_create(options: argparse.Namespace) -> int:
+    if options.dag is not None:
+        try:
+            p.check_dag_id(options.dag)
+        except ValueError as error:
+            raise DagwidgetError(f"--dag: {error}") from error
+    now = time.time_ns() // 1_000_000
+    expires_at = None if options.expires is None else now + options.expires
+    _, secret = _tokens(options).create(options.name, options.role, now=now, expires_at=expires_at, dag_id=options.dag)
+    print(secret)
+    return 0
+
+
+def _token_list(options: argparse.Namespace) -> int:
+    now = time.time_ns() // 1_000_000
+    for token in _tokens(options).all():
+        over = token.expires_at is not None and token.expires_at <= now
+        until = (
+            "never expires"
+            if token.expires_at is None
+            else f"{'expired' if over else 'until'} {_day(token.expires_at)}"
+        )
+        print(f"{token.id}  {token.role:8} {token.dag_id or 'every DAG':24} {until:24} {token.name}")
+    return 0
+
+
+def _token_revoke(options: argparse.Namespace) -> int:
+    token = _tokens(options).revoke(options.id)
+    print(f"the token {token.id} of {token.name} is no longer good")
+    return 0
+
+
+def _day(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -99,6 +174,7 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
         host=options.host,
         port=0 if options.embedded else options.port,
         token=token,
+        tokens=_tokens(options),
         origins=options.allow_origin,
         hosts=options.allow_host,
         limits=limits,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import os
 import threading
 import time
 import uuid
@@ -23,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from . import local
 from . import protocol as p
 from .command import SentCommand
-from .conversation import Batch, Connect, Connection, Conversation, Disconnect, Output, Send
+from .conversation import Batch, Connect, Connection, Conversation, Disconnect, Output, Renew, Send
 from .errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError
 from .feed import Feed
 from .state import DagState
@@ -35,13 +34,16 @@ _CLOSE_SECONDS: Final = 1.0
 _EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
 
 
-def connect(dag_id: str, *, url: str | None = None, token: str | None = None, run: str | None = None) -> StreamClient:
+def connect(
+    dag_id: str, *, url: str | None = None, token: local.Token | None = None, run: str | None = None
+) -> StreamClient:
     """Follow a DAG, and steer it: `async with dagwidget.connect("my-dag") as client: …`.
 
     Args:
         dag_id: The DAG.
         url: Base URL of the stream server; by default `DAGWIDGET_URL`, or this machine's, started if need be.
-        token: What the server asks for; by default `DAGWIDGET_TOKEN`, or the one of this machine's server.
+        token: What the server asks for, or a function that gives it, called for each connection and when it is about
+            to expire; by default `DAGWIDGET_TOKEN`, or the one of this machine's server.
         run: A past run, by its id; the DAG's current one when absent.
 
     Raises:
@@ -50,14 +52,7 @@ def connect(dag_id: str, *, url: str | None = None, token: str | None = None, ru
     p.check_dag_id(dag_id)
     if run is not None:
         p.check_dag_id(run, "run")
-    locate = local.ensure_server
-    if url is not None:
-        endpoint = local.Endpoint(local.check_url(url), token or os.environ.get("DAGWIDGET_TOKEN"))
-
-        def locate() -> local.Endpoint:
-            return endpoint
-
-    return StreamClient(dag_id, locate, run)
+    return StreamClient(dag_id, local.locator(url, token), run)
 
 
 class StreamClient:
@@ -90,6 +85,7 @@ class StreamClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._attempt: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         # Attempts that were let go of, and close their sockets.
         self._ending: set[asyncio.Task[None]] = set()
         self._socket: ClientConnection | None = None
@@ -110,6 +106,8 @@ class StreamClient:
 
     async def __aexit__(self, *_: object) -> None:
         self._input(lambda _now: self._conversation.close())
+        if self._renewing is not None:
+            self._renewing.cancel()
         if self._ending:
             await asyncio.wait(self._ending)
 
@@ -282,6 +280,9 @@ class StreamClient:
                 self._attempt = self._loop.create_task(self._converse())
                 self._ending.add(self._attempt)
                 self._attempt.add_done_callback(self._ending.discard)
+            case Renew():
+                assert self._loop is not None
+                self._renewing = self._loop.create_task(self._renew())
             case Send() if self._socket is not None:
                 # It never waits: what a peer does not read is little, and ends with the connection.
                 broadcast([self._socket], output.frame, text=True)
@@ -310,6 +311,14 @@ class StreamClient:
     def _tick(self) -> None:
         self._timer = None
         self._input(self._conversation.tick)
+
+    async def _renew(self) -> None:
+        try:
+            endpoint = await asyncio.to_thread(self._locate)
+        except DagwidgetError as error:
+            _log.warning("the token of %r can't be renewed: %s", self, error)
+            endpoint = None
+        self._input(functools.partial(self._conversation.renewed, endpoint and endpoint.token))
 
     async def _converse(self) -> None:
         """One attempt, and the connection that it leads to."""

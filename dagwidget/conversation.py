@@ -36,6 +36,9 @@ _ANSWER: Final = 5.0
 _DEAD: Final = 25.0
 _STABLE: Final = 5.0
 _ACK: Final = 1.0
+# A token is renewed so long before it expires, or when half of its time is over where it has less.
+_RENEW: Final = 60.0
+_RENEW_AT_ALL: Final = 1.0
 # A tick this late means that we slept, or were kept from running: the silence says nothing.
 _LATE: Final = 1.0
 
@@ -46,7 +49,7 @@ _FRAME_BYTES: Final = 64 * 1024
 
 _FINAL_CODES: Final = {row.code: row for row in p.CLOSE_CODES if not row.retry}
 
-_Timer: TypeAlias = Literal["answer", "retry", "stable", "silence", "ack"]
+_Timer: TypeAlias = Literal["answer", "retry", "stable", "silence", "ack", "renew"]
 
 
 class Connection(Struct, frozen=True, kw_only=True):
@@ -77,6 +80,10 @@ class Connect(Struct, frozen=True):
     """Find the server, and open a socket to it."""
 
 
+class Renew(Struct, frozen=True):
+    """Ask for a token anew, and hand it in with `renewed`."""
+
+
 class Send(Struct, frozen=True):
     """Send a text frame."""
 
@@ -97,7 +104,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     events: list[p.Event]
 
 
-Output: TypeAlias = Connect | Send | Disconnect | Batch | p.CommandAck
+Output: TypeAlias = Connect | Renew | Send | Disconnect | Batch | p.CommandAck
 
 
 class _CatchUp(Struct):
@@ -125,6 +132,7 @@ class Conversation:
         self._outbox = Outbox()
         self._timers: dict[_Timer, float] = {}
         self._token: str | None = None
+        self._expires_at = 0.0
         # None until the server has said something that tells.
         self._v1: bool | None = None
         # A server that spoke v1 once is not taken for a plain one when it fails to answer.
@@ -170,6 +178,16 @@ class Conversation:
         if self.phase == "connecting":
             self._token = token
             self._timers["answer"] = now + _ANSWER
+
+    def renewed(self, token: str | None, now: float) -> None:
+        """A token was asked for, and is None where nobody could give it; another one is shown to the server at once."""
+        if self.phase not in ("syncing", "live") or not self._v1:
+            return
+        if token in (None, self._token):
+            self._renew_before(self._expires_at, now)
+        else:
+            self._token = token
+            self._greet(now)
 
     def opened(self, now: float, *, v1: bool = True) -> None:
         """The socket is open; `v1` says whether the server took our subprotocol."""
@@ -267,6 +285,8 @@ class Conversation:
                 self._failures = 0
             case "ack":
                 self._acknowledge()
+            case "renew":
+                self._outputs.append(Renew())
             case "silence":
                 self._mind_silence(now, late=late)
 
@@ -386,8 +406,17 @@ class Conversation:
         self._frame_limit = welcome.limits.get("frame_bytes", _FRAME_BYTES)
         self._timers.pop("answer", None)
         self._timers["silence"] = now + _DEAD
+        self._timers.pop("renew", None)
+        if welcome.expires_at is not None and welcome.now is not None:
+            self._renew_before(now + (welcome.expires_at - welcome.now) / 1000, now)
         self._catch_up = None
         self._go("syncing", resumable=True, role=welcome.role)
+
+    def _renew_before(self, expires_at: float, now: float) -> None:
+        self._expires_at, left = expires_at, expires_at - now
+        # Without another one it goes on until the server ends it, and then begins anew.
+        if left >= _RENEW_AT_ALL:
+            self._timers["renew"] = now + max(left - _RENEW, left / 2)
 
     def _sync(self, sync: p.Sync, now: float) -> None:
         self._apply()

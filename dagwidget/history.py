@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import urllib.error
 import urllib.request
 from typing import Any
@@ -20,7 +19,7 @@ from .state import DagState
 _SECONDS = 30.0
 
 
-def runs(dag_id: str, *, url: str | None = None, token: str | None = None) -> list[RunInfo]:
+def runs(dag_id: str, *, url: str | None = None, token: local.Token | None = None) -> list[RunInfo]:
     """The runs of a DAG that are kept, the newest first.
 
     Each has a `run_id`, for `DAGStreamWidget(dag_id, run=…)` and `run_state`, `started_at` (Unix milliseconds), and how
@@ -40,7 +39,7 @@ def runs(dag_id: str, *, url: str | None = None, token: str | None = None) -> li
 
 
 def run_state(
-    dag_id: str, run_id: str, *, seq: int | None = None, url: str | None = None, token: str | None = None
+    dag_id: str, run_id: str, *, seq: int | None = None, url: str | None = None, token: local.Token | None = None
 ) -> DagState:
     """What a run that is kept came to, or had come to at its event `seq`.
 
@@ -68,12 +67,9 @@ def run_state(
     return msgspec.convert(answer["state"], DagState)
 
 
-def _get(dag_id: str, path: str, url: str | None, token: str | None) -> Any:
+def _get(dag_id: str, path: str, url: str | None, token: local.Token | None) -> Any:
     """What the server says; None where it knows of nothing."""
-    if url is None:
-        endpoint = local.ensure_server()
-    else:
-        endpoint = local.Endpoint(local.check_url(url), token or os.environ.get("DAGWIDGET_TOKEN"))
+    endpoint = local.locator(url, token)()
     address = endpoint.url.replace("ws", "http", 1).rstrip("/")
     headers = {} if endpoint.token is None else {"Authorization": f"Bearer {endpoint.token}"}
     request = urllib.request.Request(f"{address}/api/dags/{quote(dag_id, safe='')}{path}", headers=headers)  # noqa: S310

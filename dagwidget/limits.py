@@ -38,5 +38,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How many connections a server holds."""
     unauthenticated: int = 50
     """How many connections may be waiting to say who they are."""
+    commands_burst: int = 100
+    """How many commands, and hellos, a client may send at once, and …"""
+    commands_per_second: float = 10.0
+    """… in the long run."""
+    failures_burst: int = 20
+    """How many wrong tokens an address may show at once, before it has to wait, and …"""
+    failures_per_second: float = 0.2
+    """… in the long run."""
     idle_seconds: float = 30 * 60.0
     """How long a server that was started on demand outlives its last connection."""

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from .errors import ServerNotFound
@@ -26,6 +27,10 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _START_SECONDS: Final = 15.0
 _ANSWER_SECONDS: Final = 2.0
 _LOG_TAIL: Final = 2000
+
+
+Token: TypeAlias = str | Callable[[], str]
+"""What a server asks for, or what gives it: called before each connection, and when it is about to expire."""
 
 
 class Endpoint(NamedTuple):
@@ -75,12 +80,54 @@ def log_file(name: str) -> Path:
     return Path(jupyter_data_dir()) / "dagwidget" / f"{name}.sqlite3"
 
 
+def tokens_folder() -> Path:
+    """Where the tokens are kept that were given out."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "dagwidget" / "tokens"
+
+
 def find() -> Endpoint | None:
     """The server that the environment names, or that runs on this machine."""
     url = os.environ.get("DAGWIDGET_URL")
     if url:
         return Endpoint(check_url(url), os.environ.get("DAGWIDGET_TOKEN") or None)
     return _running(runtime_file())
+
+
+def locator(url: str | None, token: Token | None = None) -> Callable[[], Endpoint]:
+    """How to find the server, anew at each attempt; what it gives may block, and raise `ServerNotFound`.
+
+    Without a `url` it is the one that the environment names, or this machine's, started if need be. Without a `token`
+    it is `DAGWIDGET_TOKEN`, or the one of this machine's server.
+
+    Raises:
+        ValueError: `url` is not the URL of a server.
+    """
+    base = None if url is None else check_url(url)
+
+    def locate() -> Endpoint:
+        if base is None:
+            found = ensure_server()
+        else:
+            own = find() if token is None else None
+            same = own is not None and own.url.rstrip("/") == base.rstrip("/")
+            found = own if own is not None and same else Endpoint(base, os.environ.get("DAGWIDGET_TOKEN") or None)
+        return found if token is None else Endpoint(found.url, _shown(token))
+
+    return locate
+
+
+def _shown(token: Token) -> str:
+    if isinstance(token, str):
+        return token
+    try:
+        shown = token()
+    except Exception as error:
+        raise ServerNotFound(f"token() raised {type(error).__name__}: {error}") from error
+    if not isinstance(shown, str):
+        raise ServerNotFound(f"token() must return a string, not {type(shown).__name__}")
+    return shown
 
 
 def ensure_server() -> Endpoint:

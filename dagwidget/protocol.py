@@ -32,6 +32,7 @@ NodeStatus: TypeAlias = Literal["pending", "running", "waiting", "completed", "f
 FinalStatus: TypeAlias = Literal["completed", "failed", "cancelled"]
 LiveStatus: TypeAlias = Literal["running", "pausing", "paused", "resuming", "cancelling"]
 Verdict: TypeAlias = Literal["approve", "reject", "modify"]
+Role: TypeAlias = Literal["view", "operate", "publish"]
 OnBudget: TypeAlias = Literal["warn", "pause", "gate"]
 Metrics: TypeAlias = dict[str, int | float | str]
 """Measurements of one node: `duration_ms`, `cost`, `tokens_in`, `tokens_out`, `model`, and further numbers by name."""
@@ -290,13 +291,15 @@ class Welcome(Control, tag="welcome"):
     dag_id: str
     epoch: str
     head: int
-    role: Literal["view", "operate", "publish"]
+    role: Role
     heartbeat_ms: int
     window: int
     """Bytes that may be on their way before the client must `ack`."""
     limits: dict[str, int]
     now: Millis | None = None
     """The server's clock, by which the times of events are to be read."""
+    expires_at: Millis | None = None
+    """When the token expires: who says `hello` with another before stays connected."""
 
 
 class Sync(Control, tag="sync"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -53,7 +52,7 @@ def start_run(
     on_budget: p.OnBudget | None = None,
     currency: str | None = None,
     url: str | None = None,
-    token: str | None = None,
+    token: local.Token | None = None,
     run_id: str | None = None,
     capabilities: p.Capabilities | None = None,
     redact: Redact | None = None,
@@ -71,7 +70,8 @@ def start_run(
         currency: Three letters, `USD` when absent.
         url: Base URL of the stream server. By default `DAGWIDGET_URL`, or this machine's server, which is started if
             need be.
-        token: What the server asks for; found together with a default `url`.
+        token: What the server asks for, or a function that gives it, called for each connection; found together with a
+            default `url`.
         run_id: Names the run (its epoch). To go on with a run after a crash, give its name again.
         capabilities: What the engine can honour; by default pause and cancel where it calls `run.checkpoint`.
         redact: Takes each output, and gives what may be shown of it.
@@ -97,7 +97,7 @@ def start_run(
     if run_id is not None:
         p.check_dag_id(run_id, "run_id")
     epoch = run_id or uuid.uuid4().hex
-    run = Run(dag_id, _locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
+    run = Run(dag_id, local.locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
     run._mutate(mutation)
     begun.begin(url, dag_id, epoch)
     return run
@@ -107,7 +107,7 @@ def attach(
     url: str | None,
     dag_id: str,
     *,
-    token: str | None = None,
+    token: local.Token | None = None,
     run_id: str | None = None,
     redact: Redact | None = None,
     price: Price = list_price,
@@ -128,7 +128,7 @@ def attach(
         TypeError, ValueError: an argument is not what it should be.
     """
     p.check_dag_id(dag_id)
-    return Run(dag_id, _locator(url, token), start=None, epoch=run_id, redact=redact, price=price)
+    return Run(dag_id, local.locator(url, token), start=None, epoch=run_id, redact=redact, price=price)
 
 
 class Run:
@@ -620,22 +620,6 @@ class Run:
             if not self._listeners:
                 self._uplink.publish(p.ExecutionState(status="running"))
         return ended
-
-
-def _locator(url: str | None, token: str | None) -> Callable[[], local.Endpoint]:
-    """How to find the server, anew at each attempt."""
-    if url is None:
-        return local.ensure_server
-    base = local.check_url(url)
-
-    def locate() -> local.Endpoint:
-        if token is not None:
-            return local.Endpoint(base, token)
-        own = local.find()
-        same = own is not None and own.url.rstrip("/") == base.rstrip("/")
-        return own if own is not None and same else local.Endpoint(base, os.environ.get("DAGWIDGET_TOKEN") or None)
-
-    return locate
 
 
 def _id(value: Any, what: str) -> str:

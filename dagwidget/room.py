@@ -37,10 +37,11 @@ _FOR_ENGINES: Final = (p.HumanGateResolved, p.ExecutionState)
 class Refused(DagwidgetError):
     """A publisher can't be served; `code` is the close code."""
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: int, reason: str, after_ms: int | None = None) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.after_ms = after_ms
 
 
 class CatchUp(NamedTuple):

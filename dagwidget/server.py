@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import getpass
+import math
 import os
 import re
 import ssl
@@ -13,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from msgspec.structs import replace
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -21,14 +24,18 @@ from websockets.http11 import Request, Response
 from . import protocol as p
 from .audience import now_ms
 from .auth import Access, bearer
+from .grant import EXPIRED, WRONG, Authorize, Grant
 from .limits import Limits
 from .local import LOOPBACK
 from .log import Journal
 from .rooms import Rooms
-from .session import Authorize, PlainSession, PublisherSession, Role, Session, ViewerSession
+from .session import PlainSession, PublisherSession, Session, ViewerSession
+from .strangers import Strangers
+from .tokens import Tokens
 
 # Behind a proxy, the path may begin with anything.
 _DAG: Final = r"^(?:/.*?|)/api/dags/(?P<dag_id>[^/]+)"
+_DAG_PATH: Final = re.compile(_DAG)
 _SOCKET_PATH: Final = re.compile(_DAG + r"/(?:(?P<endpoint>stream|publish)|runs/(?P<run>[^/]+)/stream)$")
 _STATE_PATH: Final = re.compile(_DAG + r"(?:/(?P<runs>runs)(?:/(?P<run>[^/]+))?)?$")
 
@@ -39,7 +46,8 @@ class StreamServer:
     Args:
         host: The interface to listen on.
         port: The port; a free one when 0.
-        token: What clients must show; None lets in anybody who can connect.
+        token: What clients must show to have every right; None lets in anybody who can connect.
+        tokens: Those that were given out, each with its rights.
         origins: Pages that may connect, beside those of this machine.
         hosts: Names that this server is called by, beside the loopback ones.
         limits: Every bound.
@@ -54,6 +62,7 @@ class StreamServer:
         host: str = "127.0.0.1",
         port: int = 0,
         token: str | None = None,
+        tokens: Tokens | None = None,
         origins: Collection[str] = (),
         hosts: Collection[str] = (),
         limits: Limits | None = None,
@@ -64,8 +73,15 @@ class StreamServer:
         self.limits = limits or Limits()
         self._host, self._port, self._tls = host, port, tls
         public = host not in LOOPBACK
-        self._access = Access(token, origins=origins, hosts=hosts, any_host=public and token is not None)
-        self._user = user or _user()
+        self._access = Access(
+            token,
+            user=user or _user(),
+            tokens=tokens,
+            origins=origins,
+            hosts=hosts,
+            any_host=public and token is not None,
+        )
+        self._strangers = Strangers(self.limits)
         self._rooms = Rooms(self.limits, journal)
         self._server: Server | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -129,20 +145,24 @@ class StreamServer:
             return connection.respond(HTTPStatus.FORBIDDEN, problem + "\n")
         if path.endswith("/healthz"):
             return _json({"status": "ok", "protocol": p.PROTOCOL, "pid": os.getpid()})
-        role, wrong = self._role(headers)
-        if wrong is not None:
-            return connection.respond(HTTPStatus.UNAUTHORIZED, wrong + "\n")
+        dag = _DAG_PATH.match(path)
+        token = bearer(headers.get("Authorization"))
+        grant = self._access.authorize(token, dag and unquote(dag["dag_id"]))
+        refusal = self._refuse_stranger(connection, token, grant)
+        if refusal is not None:
+            return refusal
         if _SOCKET_PATH.match(path):
             return self._refuse_socket(connection, headers, path)
-        if role is None:
+        if grant is None:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing: Authorization: Bearer …\n")
+        if path.endswith("/api/dags"):
+            dags = await self._rooms.summaries()
+            return _json([dag for dag in dags if self._access.authorize(token, dag["dag_id"]) is not None])
         found = await self._find(path, url.query)
         return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if found is None else _json(found)
 
     async def _find(self, path: str, query: str) -> object | None:
-        """What a GET asks for: all DAGs, one, its runs, or one of these as of `?seq=`."""
-        if path.endswith("/api/dags"):
-            return await self._rooms.summaries()
+        """What a GET asks for: a DAG, its runs, or one of these as of `?seq=`."""
         found = _STATE_PATH.match(path)
         if found is None:
             return None
@@ -177,11 +197,21 @@ class StreamServer:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         return None
 
-    def _role(self, headers: Headers) -> tuple[Role | None, str | None]:
-        """The role that came with the request, and what is wrong with its token."""
-        token = bearer(headers.get("Authorization"))
-        role = self._access.authorize(token)
-        return role, "the token is wrong" if token is not None and role is None else None
+    def _refuse_stranger(self, connection: ServerConnection, token: str | None, grant: Grant | None) -> Response | None:
+        """Turn away who shows a token that is not good, and, after many of these, whoever has the same address."""
+        wait = self._strangers.wait(_address(connection))
+        if wait > 0:
+            response = connection.respond(
+                HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens came from this address\n"
+            )
+            response.headers["Retry-After"] = str(math.ceil(wait))
+            return response
+        if token is not None and grant is None:
+            self._strangers.failed(_address(connection))
+            return connection.respond(HTTPStatus.UNAUTHORIZED, f"{WRONG}\n")
+        if grant is not None and grant.is_over(now_ms()):
+            return connection.respond(HTTPStatus.UNAUTHORIZED, f"{EXPIRED}\n")
+        return None
 
     # --- Sockets
 
@@ -190,8 +220,7 @@ class StreamServer:
         found = _SOCKET_PATH.match(urlsplit(connection.request.path).path)
         assert found is not None
         dag_id, run_id = unquote(found["dag_id"]), found["run"] and unquote(found["run"])
-        authorize: Authorize = self._access.authorize
-        role, _ = self._role(connection.request.headers)
+        authorize: Authorize = functools.partial(self._access.authorize, dag_id=dag_id)
         if run_id is None:
             audience = await self._rooms.live(dag_id)
         else:
@@ -202,12 +231,13 @@ class StreamServer:
             audience = past
         if run_id is not None and not audience.is_live:
             # What is over can be watched, not steered.
-            authorize, role = _viewing(authorize), "view" if role is not None else None
+            authorize = _viewing(authorize)
         if found["endpoint"] == "publish":
             kind: type[Session] = PublisherSession
         else:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
-        session = kind(audience.room, authorize, self._user, now_ms(), role)
+        token = bearer(connection.request.headers.get("Authorization"))
+        session = kind(audience.room, authorize, now_ms(), token)
         audience.join(connection, session)
         if self._bye is not None:
             audience.stop(self._bye)
@@ -218,6 +248,8 @@ class StreamServer:
         except ConnectionClosed:
             pass
         finally:
+            if session.ended is not None and session.ended.code == 4401:
+                self._strangers.failed(_address(connection))
             audience.leave(connection)
             self._rooms.left(audience)
 
@@ -249,7 +281,16 @@ def _json(value: object) -> Response:
 
 
 def _viewing(authorize: Authorize) -> Authorize:
-    return lambda token: "view" if authorize(token) is not None else None
+    def view(token: str | None) -> Grant | None:
+        grant = authorize(token)
+        return None if grant is None else replace(grant, role="view")
+
+    return view
+
+
+def _address(connection: ServerConnection) -> str:
+    remote = connection.remote_address
+    return str(remote[0]) if remote else ""
 
 
 def _user() -> str:

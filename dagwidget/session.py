@@ -7,36 +7,34 @@ then takes what may go out (`pull`) for as long as the transport has room for it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from . import protocol as p
 from .errors import ProtocolError
+from .grant import EXPIRED, MISSING, WRONG, Authorize, Grant
 from .log import Entry
 from .room import Refused, Room
-
-Role: TypeAlias = Literal["view", "operate", "publish"]
-Authorize: TypeAlias = "Callable[[str | None], Role | None]"
+from .throttle import Throttle
 
 # How far two clocks may be apart before their times are not taken as they are, in milliseconds.
 _CLOCKS_AGREE = 2000
-
-_RIGHTS: dict[Role, int] = {"view": 0, "operate": 1, "publish": 2}
 
 
 class Session:
     """What the three dialects share: who the client is, how it is heard, and how it ends."""
 
-    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
-        """A client of `room`, whose `role` is already known where it came with the handshake."""
+    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
+        """A client of `room`; `token` is what came with the handshake."""
         self.room = room
-        self.role = role
+        # Once it is known who the client is.
+        self.grant: Grant | None = None
         # Set once the session is over; the shell sends what is left, and closes with its code.
         self.ended: p.Bye | None = None
         # Whether the shell should drop the connection: an orderly close hangs on a peer that does not read.
         self.abort = False
         self._authorize = authorize
-        self._user = user
+        self._token = token
+        self._throttle = Throttle(room.limits.commands_burst, room.limits.commands_per_second)
         self._opened = now
         self._heard = now
         self._said = now
@@ -60,7 +58,7 @@ class Session:
         except ProtocolError as error:
             self._end(4400, str(error))
         except Refused as refused:
-            self._end(refused.code, refused.reason)
+            self._end(refused.code, refused.reason, after_ms=refused.after_ms)
 
     def pull(self, now: int) -> bytes | None:
         """The next frame to the client, or None where there is none, or none that it has room for."""
@@ -75,10 +73,16 @@ class Session:
         return frame
 
     def tick(self, now: int) -> None:
-        """Look after silence: no hello, no sign of life, no progress."""
+        """Look after silence: no hello, no sign of life, no progress; and whether the token is still good."""
         limits = self.room.limits
         if self.ended is not None:
             return
+        if self.grant is not None:
+            try:
+                self._admit(None, now)
+            except Refused as refused:
+                self._end(refused.code, refused.reason)
+                return
         if not self.ready:
             if now - self._opened > limits.hello_seconds * 1000:
                 self._end(4408, f"no hello in {limits.hello_seconds:g} s")
@@ -100,6 +104,7 @@ class Session:
     # What the dialects fill in
 
     _answers_pings = True
+    _needed: p.Role = "view"
     _cursor = 0
 
     def _decode(self, frame: str | bytes) -> list[Any]:
@@ -123,13 +128,17 @@ class Session:
         if size > self._largest_frame():
             raise Refused(4413, f"a frame of {size:,} bytes: at most {self._largest_frame():,} are taken")
 
-    def _admit(self, token: str | None, needed: Role) -> None:
-        role = self._authorize(token) if token is not None else self.role or self._authorize(None)
-        if role is None:
-            raise Refused(4401, "the token is missing or wrong")
-        if _RIGHTS[role] < _RIGHTS[needed]:
-            raise Refused(4403, f"this token may {role}, not {needed}")
-        self.role = role
+    def _admit(self, token: str | None, now: int) -> None:
+        """Let in who shows `token`, by default the one that is known already."""
+        token = self._token if token is None else token
+        grant = self._authorize(token)
+        if grant is None:
+            raise Refused(4401, MISSING if token is None else WRONG)
+        if grant.is_over(now):
+            raise Refused(4005, EXPIRED)
+        if not grant.permits(self._needed):
+            raise Refused(4403, f"this token may {grant.role}, not {self._needed}")
+        self._token, self.grant = token, grant
 
     def _command(self, command: p.Command | p.Unknown, now: int) -> None:
         if isinstance(command, p.Unknown):
@@ -138,12 +147,17 @@ class Session:
                 return
             text = f"this server does not know {command.type[:200]!r}"
             ack = p.CommandAck(id=command.id, ok=False, code="unknown_command", message=text)
-        elif self.role == "view":
+        elif not self._throttle.take(now / 1000):
+            limit = self.room.limits.commands_per_second
+            ack = p.CommandAck(
+                id=command.id, ok=False, code="too_often", message=f"at most {limit:g} commands a second are taken"
+            )
+        elif self.grant is None or not self.grant.permits("operate"):
             ack = p.CommandAck(
                 id=command.id, ok=False, code="forbidden", message="you may watch this run, not steer it"
             )
         else:
-            ack = self.room.command(command, self._user, now)
+            ack = self.room.command(command, self.grant.user, now)
         self._promise(p.encode(ack))
 
     def _say(self, message: p.Control) -> None:
@@ -166,8 +180,8 @@ class Session:
 class ViewerSession(Session):
     """The whole protocol: `hello` first, then catching up, then batches as far as the client acknowledges them."""
 
-    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
-        super().__init__(room, authorize, user, now, role)
+    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
+        super().__init__(room, authorize, now, token)
         self._greeted = False
         self._epoch = ""
         # Frames that bring the client to `_cursor`, and the `synced` after them.
@@ -203,8 +217,11 @@ class ViewerSession(Session):
     def _hello(self, hello: p.Hello, now: int) -> None:
         if hello.protocol < p.PROTOCOL:
             raise Refused(4409, f"this server speaks protocol {p.PROTOCOL}, the client {hello.protocol}: update it")
-        if not self._greeted or hello.token is not None:
-            self._admit(hello.token, "view")
+        if not self._throttle.take(now / 1000):
+            # The answer to it may be the whole state.
+            raise Refused(4429, "too many hellos", after_ms=5000)
+        self._admit(hello.token, now)
+        assert self.grant is not None
         limits = self.room.limits
         self._say(
             p.Welcome(
@@ -212,11 +229,12 @@ class ViewerSession(Session):
                 dag_id=self.room.dag_id,
                 epoch=self.room.epoch,
                 head=self.room.head,
-                role=self.role or "view",
+                role=self.grant.role,
                 heartbeat_ms=round(limits.heartbeat_seconds * 1000),
                 window=limits.window_bytes,
                 limits={"frame_bytes": limits.frame_bytes, "event_bytes": limits.event_bytes},
                 now=now,
+                expires_at=self.grant.expires_at,
             )
         )
         self._greeted = True
@@ -267,30 +285,29 @@ class PlainSession(Session):
 
     _answers_pings = False
 
-    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
-        super().__init__(room, authorize, user, now, role)
+    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
+        super().__init__(room, authorize, now, token)
         self._epoch: str | None = None
         self._first: deque[Entry] = deque()
-        if self.role is None:
-            self.role = authorize(None)
+        self.grant = authorize(token)
 
     @property
     def ready(self) -> bool:
-        return self.role is not None
+        return self.grant is not None
 
     def _take_all(self, messages: list[Any], now: int) -> None:
         for message in messages:
             match message:
                 case p.Hello():
                     # A browser can't set a header: its token comes here, and the rest of hello does not concern it.
-                    self._admit(message.token, "view")
-                case _ if self.role is None:
-                    raise Refused(4401, "the token is missing: send it as a bearer token, or in a first message hello")
+                    self._admit(message.token, now)
+                case _ if self.grant is None:
+                    raise Refused(4401, MISSING)
                 case p.Command() | p.Unknown():
                     self._command(message, now)
 
     def _next(self, now: int) -> bytes | None:  # noqa: ARG002
-        if self.role is None:
+        if self.grant is None:
             return None
         if self._epoch != self.room.epoch or not self.room.holds(self._cursor):
             self._epoch, self._cursor = self.room.epoch, self.room.head
@@ -310,8 +327,10 @@ class PlainSession(Session):
 class PublisherSession(Session):
     """For an engine: `attach` first, then its events; it is sent what its run was told."""
 
-    def __init__(self, room: Room, authorize: Authorize, user: str, now: int, role: Role | None = None) -> None:
-        super().__init__(room, authorize, user, now, role)
+    _needed: p.Role = "publish"
+
+    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
+        super().__init__(room, authorize, now, token)
         self._publisher: str | None = None
         self._epoch = ""
         # How far our clock is ahead of the publisher's, in milliseconds, where that is no matter of the way here.
@@ -350,7 +369,7 @@ class PublisherSession(Session):
             raise Refused(
                 4409, f"this server speaks protocol {p.PROTOCOL}, the publisher {request.protocol}: update it"
             )
-        self._admit(request.token, "publish")
+        self._admit(request.token, now)
         attached = self.room.attach(request, now)
         if request.now is not None and abs(now - request.now) > _CLOCKS_AGREE:
             self._ahead = now - request.now

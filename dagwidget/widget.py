@@ -44,7 +44,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
         dag_id: The DAG to watch; it may start later.
         url: Base URL of the stream server, such as `wss://example.org/team`. By default `DAGWIDGET_URL`, or this
             machine's server, which is started if need be.
-        token: What the server asks for; found together with a default `url`.
+        token: What the server asks for, or a function that gives it, called for each connection and when it is about
+            to expire; found together with a default `url`.
         run: A run that is kept, from `dagwidget.runs(dag_id)`, to look at; by default the current one, as it runs.
 
     Raises:
@@ -75,16 +76,17 @@ class DAGStreamWidget(anywidget.AnyWidget):
     """How the front end is connected: `phase` (`unseen` until it exists), `reason`, `role`, `resumable` …"""
 
     def __init__(
-        self, dag_id: str, *, url: str | None = None, token: str | None = None, run: str | None = None
+        self, dag_id: str, *, url: str | None = None, token: local.Token | None = None, run: str | None = None
     ) -> None:
         p.check_dag_id(dag_id)
         if run is not None:
             p.check_dag_id(run, "run")
+        locate = local.locator(url, token)
         super().__init__()
         self.set_trait("dag_id", dag_id)
         self._url = url
         self._run = run
-        self._given = local.Endpoint(url, token) if url is not None else None
+        self._locate = locate
         self._endpoint: local.Endpoint | None = None
         self._state = DagState()
         self._source: str | None = None
@@ -227,7 +229,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
     def _announce(self) -> None:
         """Find the server, and tell the front end."""
         try:
-            self._endpoint = self._given or local.ensure_server()
+            self._endpoint = self._locate()
         except DagwidgetError as error:
             self._fail(str(error))
         else:
@@ -272,7 +274,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
         with self._lock:
             match kind:
                 case "endpoint?":
-                    self._renew_endpoint()
+                    # It may have to ask somebody for a token.
+                    threading.Thread(target=self._renew_endpoint, name="dagwidget-renew", daemon=True).start()
                 case "connection":
                     self._connected(message["connection"])
                 case "state":
@@ -286,9 +289,14 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._waiters.wake()
 
     def _renew_endpoint(self) -> None:
-        """The front end (re)connects: the server may have moved since it was last told."""
-        if self._given is None and self._endpoint is not None:
-            self._endpoint = local.find() or self._endpoint
+        """The front end (re)connects, or its token expires: the server may have moved since it was last told."""
+        if self._endpoint is None:
+            # It is being found for the first time.
+            return
+        try:
+            self._endpoint = self._locate()
+        except DagwidgetError as error:
+            _log.warning("%r: %s", self, error)
         self._post_endpoint()
 
     def _connected(self, connection: dict[str, Any]) -> None:

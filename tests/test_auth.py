@@ -1,9 +1,7 @@
-from typing import get_args
-
 import pytest
 
 from dagwidget.auth import Access, bearer
-from dagwidget.session import Role
+from dagwidget.grant import Grant
 
 
 @pytest.mark.parametrize("token", [None, "", "s", "secret ", "Secret", "secret\x00", "sécret", "\ud800"])
@@ -14,12 +12,12 @@ def test_only_the_token_itself_is_good(token):
 
 @pytest.mark.parametrize("token", ["secret", "sécret", "x" * 1000])
 def test_who_knows_the_token_has_every_right(token):
-    assert Access(token).authorize(token) == get_args(Role)[-1] == "publish"
+    assert Access(token, user="ana").authorize(token, "dag") == Grant(role="publish", user="ana")
 
 
 @pytest.mark.parametrize("token", [None, "", "anything"])
 def test_where_there_is_no_token_anybody_is_let_in(token):
-    assert Access(None).authorize(token) == "publish"
+    assert Access(None).authorize(token).role == "publish"
 
 
 @pytest.mark.parametrize(

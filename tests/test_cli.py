@@ -1,17 +1,20 @@
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from dagwidget import local
 from dagwidget import protocol as p
 from dagwidget.cli import main
+from dagwidget.tokens import Tokens
 
 # Soon enough for a test that waits for the server to stop by itself.
 BRIEFLY = ("--port", "0", "--idle-seconds", "0.05")
@@ -143,3 +146,44 @@ def test_a_server_answers_until_it_is_told_to_stop(number):
         process.kill()
         process.wait()
     assert (process.returncode, errors) == (0, "")
+
+
+# --- Tokens
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return str(tmp_path / "tokens")
+
+
+def test_a_token_is_given_out_listed_and_taken_back(capsys, folder):
+    assert main(["token", "create", "Ana Lima", "--role", "operate", "--dag", "my-dag", "--tokens", folder]) == 0
+    secret = capsys.readouterr().out.strip()
+    assert secret.startswith("dagw_")
+    assert main(["token", "list", "--tokens", folder]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"(\w{8})  operate  my-dag +until \d{4}-\d\d-\d\d \d\d:\d\d +Ana Lima", line)
+    assert main(["token", "revoke", line[:8], "--tokens", folder]) == 0
+    assert "Ana Lima is no longer good" in capsys.readouterr().out
+    assert line[:8] in fails(capsys, "token", "revoke", line[:8], "--tokens", folder)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "seconds"), [("30d", 30 * 86_400), ("12h", 43_200), ("90m", 5400), ("5s", 5), ("never", None)]
+)
+def test_a_token_is_good_for_as_long_as_was_asked(capsys, folder, lifetime, seconds):
+    main(["token", "create", "ana", "--expires", lifetime, "--tokens", folder])
+    token = Tokens(Path(folder)).find(capsys.readouterr().out.strip())
+    assert (token.role, token.dag_id) == ("view", None)
+    assert (token.expires_at and (token.expires_at - token.created_at) / 1000) == seconds
+    main(["token", "list", "--tokens", folder])
+    assert ("never expires" if seconds is None else "until") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [("--expires", "soon"), ("--expires", "0d"), ("--role", "king"), ()])
+def test_what_no_token_can_have_is_refused(folder, capsys, wrong):
+    name = ["ana"] if wrong else []
+    with pytest.raises(SystemExit):
+        main(["token", "create", *name, *wrong, "--tokens", folder])
+    assert "usage" in capsys.readouterr().err
+    assert not Path(folder).exists()

@@ -225,7 +225,7 @@ async def test_a_server_that_restarts_is_found_again_and_starts_from_its_own_sta
 
 async def test_a_wrong_token_ends_it_and_says_why(server, dag_id):
     async with connect(dag_id, url=server.url, token="wrong") as client:
-        with pytest.raises(NotConnected, match="token is missing or wrong"):
+        with pytest.raises(NotConnected, match="token is wrong"):
             await client.synced(PATIENCE)
         with pytest.raises(NotConnected, match="4401"):
             await anext(client.events())

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
-from dagwidget.conversation import TRANSITIONS, Batch, Connect, Conversation, Disconnect, Send
+from dagwidget.conversation import TRANSITIONS, Batch, Connect, Conversation, Disconnect, Renew, Send
+from dagwidget.grant import Grant
 from dagwidget.limits import Limits
 from dagwidget.room import Room
 from dagwidget.session import ViewerSession
@@ -43,7 +44,7 @@ class Scripted:
         self.said: list = []
         self.batches: list[Batch] = []
         self.answers: list[p.CommandAck] = []
-        self.connects = self.disconnects = 0
+        self.connects = self.disconnects = self.renewals = 0
 
     @property
     def phase(self):
@@ -68,6 +69,8 @@ class Scripted:
                     self.connects += 1
                 case Disconnect():
                     self.disconnects += 1
+                case Renew():
+                    self.renewals += 1
                 case Batch():
                     self.batches.append(output)
                 case p.CommandAck():
@@ -97,11 +100,12 @@ class Scripted:
     def close(self, code: int | None = 1006, reason: str | None = None):
         self.do("closed", code, reason, self.now)
 
-    def welcome(self, epoch: str = "e", head: int = 0, **limits):
+    def welcome(self, epoch: str = "e", head: int = 0, expires_in: float | None = None, **limits):
+        now = 5_000_000
         self.hear(
             p.Welcome(
                 protocol=1, dag_id="d", epoch=epoch, head=head, role="operate", heartbeat_ms=15_000, window=1,
-                limits=limits,
+                limits=limits, now=now, expires_at=None if expires_in is None else now + round(expires_in * 1000),
             )
         )  # fmt: skip
 
@@ -457,6 +461,52 @@ def test_closing_is_for_good_from_everywhere(request, name):
     assert scripted.phase == "stopped"
 
 
+# --- Tokens
+
+
+@pytest.mark.parametrize(("lifetime", "asked_after"), [(600, 540), (100, 50), (10, 5)])
+def test_a_token_is_asked_for_anew_before_the_old_one_expires(greeting, lifetime, asked_after):
+    greeting.welcome(expires_in=lifetime)
+    greeting.sync(seq=0, reset=True)
+    for _ in range(asked_after - 1):
+        greeting.pass_(1)
+        greeting.hear(p.Ping(head=0))
+    assert greeting.renewals == 0
+    greeting.pass_(1)
+    assert greeting.renewals == 1
+
+
+def test_another_token_is_shown_over_the_open_connection(live):
+    live.do("renewed", "another", live.now)
+    (hello,) = live.said_a(p.Hello)
+    assert (hello.token, hello.last) == ("another", p.Cursor(epoch="e", seq=2))
+    live.welcome(expires_in=10)
+    live.sync(seq=2, reset=False)
+    assert (live.phase, live.connects, live.disconnects) == ("live", 1, 0)
+    live.pass_(5)
+    assert live.renewals == 1
+
+
+@pytest.mark.parametrize("token", ["token", None])
+def test_without_another_token_it_is_asked_for_again_until_the_end(greeting, token):
+    greeting.welcome(expires_in=10)
+    greeting.sync(seq=0, reset=True)
+    for _ in range(80):
+        before = greeting.renewals
+        greeting.pass_(0.125)
+        if greeting.renewals > before:
+            greeting.do("renewed", token, greeting.now)
+    assert greeting.renewals == 4
+    assert len(greeting.said_a(p.Hello)) == 1
+    assert greeting.phase == "live"
+
+
+def test_a_token_that_comes_when_the_connection_is_gone_says_nothing(live):
+    live.close()
+    live.do("renewed", "another", live.now)
+    assert live.said == []
+
+
 # --- Commands
 
 
@@ -626,7 +676,7 @@ class World:
         self.asked = False
         if self.reachable:
             self.resetting = False
-            self.session = ViewerSession(self.room, lambda _token: "operate", "ana", self.ms)
+            self.session = ViewerSession(self.room, lambda _token: Grant(role="operate", user="ana"), self.ms)
             self.conversation.opened(self.now)
         else:
             self.conversation.closed(None, "refused", self.now)

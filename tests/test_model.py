@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from dagwidget import protocol as p
+from dagwidget.grant import Grant
 from dagwidget.limits import Limits
 from dagwidget.log import Record
 from dagwidget.room import Room
@@ -24,7 +25,7 @@ LIMITS = Limits(log_events=8, window_bytes=600, batch_events=3)
 
 
 def anybody(_token: str | None):
-    return "publish"
+    return Grant(role="publish", user="ana")
 
 
 def canonical(state: DagState) -> bytes:
@@ -43,7 +44,7 @@ class Viewer:
 
     def connect(self, room: Room) -> None:
         self._catching_up = None
-        self.session = ViewerSession(room, anybody, "ana", NOW)
+        self.session = ViewerSession(room, anybody, NOW)
         epoch, seq = self.state.epoch, self.state.seq
         last = None if epoch is None else p.Cursor(epoch=epoch, seq=seq)
         self.say(p.Hello(protocol=1, last=last))
@@ -107,7 +108,7 @@ class Engine:
         self._unacknowledged: deque[tuple[int, str]] = deque()
 
     def connect(self, room: Room) -> None:
-        self.session = PublisherSession(room, anybody, "ana", NOW)
+        self.session = PublisherSession(room, anybody, NOW)
         start = p.RunStart(budget=5.0, on_budget="gate")
         attach = p.Attach(protocol=1, publisher=self.epoch, epoch=self.epoch, start=start)
         self.session.receive(p.encode(attach).decode(), NOW)
@@ -194,7 +195,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def a_plain_client_reads(self) -> None:
-        session = PlainSession(self.room, anybody, "ana", NOW)
+        session = PlainSession(self.room, anybody, NOW)
         while (frame := session.pull(NOW)) is not None:
             [event] = p.decode_server(frame)
             assert isinstance(event, p.PLAIN_EVENTS)

@@ -472,7 +472,7 @@ def test_a_wrong_token_is_said_in_the_log_and_does_not_fail_the_engine(server, c
         run._uplink.join(10)
     run.update("a", "running")
     run.complete()
-    assert "the token is missing or wrong" in caplog.text
+    assert "the token is wrong" in caplog.text
 
 
 def test_what_does_not_fit_into_the_buffer_is_counted_and_reported(server, monkeypatch):

@@ -1,12 +1,14 @@
 """Sessions, without sockets or a clock: what each dialect is told, when, and how it ends."""
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
+from dagwidget.grant import Grant
 from dagwidget.limits import Limits
 from dagwidget.room import Room
 from dagwidget.session import PlainSession, PublisherSession, Session, ViewerSession
@@ -16,7 +18,7 @@ from . import strategies
 
 NOW = 1_000_000
 LIMITS = Limits()
-TOKENS = {"may-view": "view", "may-operate": "operate", "may-publish": "publish"}
+TOKENS = {f"may-{role}": Grant(role=role, user="ana") for role in get_args(p.Role)}
 
 
 def authorize(token: str | None):
@@ -24,7 +26,7 @@ def authorize(token: str | None):
 
 
 def anybody(_token: str | None):
-    return "operate"
+    return Grant(role="operate", user="ana")
 
 
 def start_run(room: Room, epoch: str = "run-1") -> None:
@@ -56,15 +58,15 @@ def room():
 
 
 def viewer(room: Room, **options) -> ViewerSession:
-    return ViewerSession(room, options.pop("authorize", authorize), "ana", NOW, **options)
+    return ViewerSession(room, options.pop("authorize", authorize), NOW, **options)
 
 
 def plain(room: Room, **options) -> PlainSession:
-    return PlainSession(room, options.pop("authorize", authorize), "ana", NOW, **options)
+    return PlainSession(room, options.pop("authorize", authorize), NOW, **options)
 
 
 def publisher(room: Room, **options) -> PublisherSession:
-    return PublisherSession(room, options.pop("authorize", authorize), "ana", NOW, **options)
+    return PublisherSession(room, options.pop("authorize", authorize), NOW, **options)
 
 
 def send(session: Session, *messages, now: int = NOW) -> None:
@@ -189,13 +191,13 @@ def test_a_viewer_without_the_right_token_is_turned_away(room, token):
 
 
 def test_a_role_that_came_with_the_handshake_needs_no_token(room):
-    session = viewer(room, role="view")
+    session = viewer(room, token="may-view")
     send(session, hello(token=None))
     assert heard(session)[0].role == "view"
 
 
 def test_a_token_in_hello_outranks_the_handshake(room):
-    session = viewer(room, role="view")
+    session = viewer(room, token="may-view")
     send(session, hello("may-operate"))
     assert heard(session)[0].role == "operate"
 
@@ -266,7 +268,7 @@ def test_a_publisher_that_is_silent_is_pinged_and_dropped_too(room):
 
 
 def test_a_plain_client_may_be_silent_for_ever(room):
-    session = plain(room, role="view")
+    session = plain(room, token="may-view")
     frames(session)
     session.tick(NOW + 10**9)
     assert heard(session) == []
@@ -529,7 +531,7 @@ def test_a_new_run_cuts_a_catching_up_with_the_old_one_short():
 
 def test_a_plain_client_gets_the_state_first_and_then_each_event_in_a_frame_of_its_own(room):
     publish(room, running("a"), running("b"))
-    session = plain(room, role="view")
+    session = plain(room, token="may-view")
     state = [json.loads(frame) for frame in frames(session)]
     assert [event["type"] for event in state] == ["dag_mutated", "node_state", "node_state"]
     publish(room, running("c"), p.EdgeActive(from_="a", to="c"))
@@ -537,7 +539,7 @@ def test_a_plain_client_gets_the_state_first_and_then_each_event_in_a_frame_of_i
 
 
 def test_a_plain_client_gets_the_seven_events_and_no_others(room):
-    session = plain(room, role="operate")
+    session = plain(room, token="may-operate")
     frames(session)
     publish(
         room,
@@ -579,7 +581,7 @@ def test_a_plain_client_is_told_enough_for_the_nodes_and_edges_of_the_room(befor
     room = Room("dag")
     start_run(room)
     publish(room, *before)
-    session = plain(room, role="view")
+    session = plain(room, token="may-view")
     messages = [p.decode_server(frame) for frame in frames(session)]
     publish(room, *after)
     messages += [p.decode_server(frame) for frame in frames(session)]
@@ -622,7 +624,7 @@ def test_a_plain_client_that_speaks_before_its_token_is_turned_away(room, first)
 
 
 def test_a_new_run_is_told_to_a_plain_client_from_its_beginning(room):
-    session = plain(room, role="view")
+    session = plain(room, token="may-view")
     frames(session)
     publish(room, running("old"))
     start_run(room, "run-2")
@@ -634,7 +636,7 @@ def test_a_new_run_is_told_to_a_plain_client_from_its_beginning(room):
 def test_a_plain_client_that_the_log_left_behind_is_given_the_state():
     room = Room("dag", Limits(log_events=4))
     start_run(room)
-    session = plain(room, role="view")
+    session = plain(room, token="may-view")
     frames(session)
     publish(room, *(running(f"n{number}") for number in range(30)))
     client = reduce([message for frame in frames(session) for message in p.decode_server(frame)])

@@ -277,6 +277,7 @@ export interface Welcome {
     [k: string]: number;
   };
   now?: number | null;
+  expires_at?: number | null;
 }
 /**
  * Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`.

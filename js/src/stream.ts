@@ -60,7 +60,7 @@ export interface Batch {
 }
 
 export interface StreamOptions {
-  /** Asked before each attempt: the server may have moved, the token may have been renewed. */
+  /** Asked before each attempt, as the server may have moved, and for another token before the old one expires. */
   endpoint: () => Promise<Endpoint>;
   store: Store;
   WebSocket?: typeof WebSocket;
@@ -74,6 +74,11 @@ const DEAD_AFTER = 25_000;
 /** Clocks that differ by less are taken to agree: the way here takes its time. */
 const CLOCKS_AGREE = 2000;
 const PROBE_TIMEOUT = 5_000;
+/** A token is renewed so long before it expires, or when half of its time is over where it has less. */
+const RENEW_BEFORE = 60_000;
+const RENEW_AT_ALL = 1_000;
+/** Timers can't be set for longer. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 const STABLE_AFTER = 5_000;
 const ACK_AFTER = 1_000;
 const UNATTENDED_FOR = 60_000;
@@ -85,7 +90,7 @@ const ACK_BYTES = 256 * 1024;
 /** What a server takes as long as it has not said otherwise. */
 const FRAME_BYTES = 64 * 1024;
 
-type Timer = ReturnType<typeof setTimeout>;
+type Timer = "connect" | "retry" | "stable" | "silence" | "probe" | "ack" | "renew";
 
 /** Catching up: what arrives between `sync` and `synced` is held until it is whole. */
 interface CatchUp {
@@ -116,7 +121,7 @@ export class Stream {
   #unattendedSince = Date.now();
   readonly #outbox = new Outbox();
   #pending: readonly Pending[] = [];
-  readonly #timers = new Map<"connect" | "retry" | "stable" | "silence" | "probe" | "ack", Timer>();
+  readonly #timers = new Map<Timer, ReturnType<typeof setTimeout>>();
   readonly #listeners = new Set<() => void>();
   readonly #batchListeners = new Set<(batch: Batch) => void>();
   readonly #store: Store;
@@ -320,11 +325,36 @@ export class Stream {
     this.#watchSilence();
   }
 
+  /** Show another token over the open connection, before the one that it began with expires. */
+  #renewBefore(expiresAt: number): void {
+    const left = expiresAt - Date.now();
+    // Without another one it goes on until the server ends it, and then begins anew.
+    if (left < RENEW_AT_ALL) return;
+    const delay = Math.min(Math.max(left - RENEW_BEFORE, left / 2), LONGEST_TIMER);
+    this.#after("renew", delay, () => void this.#renew(expiresAt));
+  }
+
+  async #renew(expiresAt: number): Promise<void> {
+    const turn = this.#turn;
+    const endpoint = await this.#options.endpoint().catch(() => this.#endpoint);
+    if (turn !== this.#turn || !this.#socket) return;
+    if (endpoint?.token === this.#endpoint?.token) {
+      this.#renewBefore(expiresAt);
+      return;
+    }
+    this.#endpoint = endpoint;
+    this.#hello();
+  }
+
   #take(message: ServerMessage): void {
     switch (message.type) {
       case "welcome":
         // It may come so late that the server was already taken for a plain one.
         this.#welcomed();
+        this.#clear("renew");
+        if (message.expires_at != null) {
+          this.#renewBefore(message.expires_at - (message.now ?? Date.now()) + Date.now());
+        }
         this.#frameLimit = message.limits.frame_bytes ?? FRAME_BYTES;
         this.#set({ phase: "syncing", resumable: true, role: message.role, ahead: ahead(message.now) });
         break;
@@ -528,7 +558,7 @@ export class Stream {
     for (const listener of this.#listeners) listener();
   }
 
-  #after(name: "connect" | "retry" | "stable" | "silence" | "probe" | "ack", ms: number, then: () => void): void {
+  #after(name: Timer, ms: number, then: () => void): void {
     this.#clear(name);
     const timer = setTimeout(() => {
       this.#timers.delete(name);
@@ -537,7 +567,7 @@ export class Stream {
     this.#timers.set(name, timer);
   }
 
-  #clear(name: "connect" | "retry" | "stable" | "silence" | "probe" | "ack"): void {
+  #clear(name: Timer): void {
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }

@@ -721,6 +721,89 @@ describe("coming back", () => {
   });
 });
 
+describe("a token that expires", () => {
+  /** Live, with a token that is good for `seconds`; its successors are `second`, `third` … as long as there are any. */
+  async function expiring(seconds: number, successors = ["second", "third"]): Promise<Following> {
+    const tokens = ["first", ...successors];
+    let asked = 0;
+    const endpoint = async () => ({ url: ADDRESS, token: tokens[Math.min(asked++, tokens.length - 1)] });
+    const following = await connecting({ endpoint });
+    following.socket.accept();
+    welcome(following, seconds);
+    following.socket.sync({ events: [line(1)] });
+    return following;
+  }
+
+  const welcome = ({ socket }: Following, seconds: number) =>
+    socket.welcome({ now: Date.now(), expires_at: Date.now() + seconds * 1000 });
+  const tokens = ({ socket }: Following) => socket.said("hello").map((hello) => hello.token);
+
+  /** A server that keeps in touch. */
+  async function passInTouch(following: Following, seconds: number): Promise<void> {
+    for (let left = seconds; left > 0; left -= 10) {
+      await pass(Math.min(left, 10) * 1000);
+      following.socket.say({ type: "ping", head: 1 });
+    }
+  }
+
+  test("is renewed a minute before, over the same connection, again and again", async () => {
+    const following = await expiring(600);
+    await passInTouch(following, 539);
+    expect(tokens(following)).toEqual(["first"]);
+    await passInTouch(following, 2);
+    expect(tokens(following)).toEqual(["first", "second"]);
+    expect(following.socket.said("hello")[1]?.last).toEqual({ epoch: "e1", seq: 1 });
+    welcome(following, 600);
+    following.socket.sync({ reset: false, seq: 1 });
+    await passInTouch(following, 541);
+    expect(tokens(following)).toEqual(["first", "second", "third"]);
+    expect(following.server.sockets.length).toBe(1);
+  });
+
+  test("that is short-lived is renewed when half of its time is over", async () => {
+    const following = await expiring(10);
+    await pass(4_900);
+    expect(tokens(following)).toEqual(["first"]);
+    await pass(200);
+    expect(tokens(following)).toEqual(["first", "second"]);
+  });
+
+  test("without a successor is left to expire, and asked for anew with the next connection", async () => {
+    const following = await expiring(10, []);
+    await pass(9_000);
+    expect(tokens(following)).toEqual(["first"]);
+    following.socket.say({ type: "bye", code: 4005, reason: "the token has expired", retry: true });
+    expect(following.connection).toMatchObject({ phase: "waiting", reason: "the token has expired" });
+    (await following.retry()).accept();
+    expect(following.phases).not.toContain("stopped");
+  });
+
+  test("that nobody can renew now ends nothing before its time", async () => {
+    let asked = 0;
+    const endpoint = async () => {
+      if (asked++ > 0) throw new Error("the kernel is busy");
+      return { url: ADDRESS, token: "first" };
+    };
+    const following = await connecting({ endpoint });
+    following.socket.accept();
+    welcome(following, 10);
+    following.socket.sync();
+    await pass(9_000);
+    expect(following.connection.phase).toBe("live");
+    // When half of the rest is over, again and again.
+    expect(asked).toBe(4);
+  });
+
+  test("is not renewed for a connection that is gone", async () => {
+    const following = await expiring(10);
+    following.socket.end(1006);
+    await pass(6_000);
+    expect(following.server.sockets[0]?.said("hello").length).toBe(1);
+    following.stream.close();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
 describe("the outbox", () => {
   test("keeps a decision that was made while connecting, and sends it once in step", async () => {
     const { stream, socket } = await connecting();

@@ -19,6 +19,7 @@ except ImportError as error:
         f'dagwidget.engines.langgraph needs LangGraph 1.2 or newer: pip install "dagwidget[langgraph]" ({error})'
     ) from error
 
+from ... import local
 from ... import protocol as p
 from ...preview import Redact
 from ...pricing import Price
@@ -41,7 +42,7 @@ async def run(
     budget: float | None = None,
     on_budget: p.OnBudget | None = None,
     url: str | None = None,
-    token: str | None = None,
+    token: local.Token | None = None,
     redact: Redact | None = None,
     price: Price = list_price,
     answer: Answer | None = None,
