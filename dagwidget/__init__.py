@@ -14,9 +14,10 @@ from .errors import (
     RunFailed,
     ServerNotFound,
     UnknownGate,
+    UnknownOutput,
     UnknownRun,
 )
-from .history import run_state, runs
+from .history import output, run_state, runs
 from .publisher import attach, start_run
 from .widget import DAGStreamWidget
 
@@ -37,10 +38,12 @@ __all__ = [
     "RunFailed",
     "ServerNotFound",
     "UnknownGate",
+    "UnknownOutput",
     "UnknownRun",
     "attach",
     "connect",
     "engines",
+    "output",
     "run_state",
     "runs",
     "start_run",

@@ -10,6 +10,7 @@ __all__ = [
     "RunFailed",
     "ServerNotFound",
     "UnknownGate",
+    "UnknownOutput",
     "UnknownRun",
 ]
 
@@ -36,6 +37,10 @@ class UnknownGate(DagwidgetError, LookupError):
 
 class UnknownRun(DagwidgetError, LookupError):
     """A past run was asked for that the server has not kept."""
+
+
+class UnknownOutput(DagwidgetError, LookupError):
+    """A whole output was asked for that the server has not kept."""
 
 
 class InvalidDecision(DagwidgetError, ValueError):

@@ -1,22 +1,24 @@
-"""Past runs: which a server has kept, and what they had come to at any moment."""
+"""What a server has kept: past runs, what they had come to at any moment, and whole outputs."""
 
 from __future__ import annotations
 
 import http.client
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
 from . import local
 from . import protocol as p
-from .errors import NotConnected, UnknownRun
+from .errors import NotConnected, UnknownOutput, UnknownRun
 from .log.journal import RunInfo
 from .state import DagState
 
 _SECONDS = 30.0
+_MISSING = object()
 
 
 def runs(dag_id: str, *, url: str | None = None, token: local.Token | None = None) -> list[RunInfo]:
@@ -35,7 +37,7 @@ def runs(dag_id: str, *, url: str | None = None, token: local.Token | None = Non
         NotConnected: the server does not answer, or refuses.
     """
     p.check_dag_id(dag_id)
-    return msgspec.convert(_get(dag_id, "/runs", url, token) or [], list[RunInfo])
+    return msgspec.convert(_get(local.locator(url, token), dag_id, "/runs") or [], list[RunInfo])
 
 
 def run_state(
@@ -60,16 +62,64 @@ def run_state(
     if seq is not None and seq < 0:
         raise ValueError(f"seq is the number of an event, 0 or more: {seq!r}")
     path = f"/runs/{quote(run_id, safe='')}" + ("" if seq is None else f"?seq={seq}")
-    answer = _get(dag_id, path, url, token)
+    answer = _get(local.locator(url, token), dag_id, path)
     if answer is None:
         known = ", ".join(repr(run.run_id) for run in runs(dag_id, url=url, token=token)) or "none"
         raise UnknownRun(f"no run {run_id!r} of {dag_id!r} is kept; there are: {known}")
     return msgspec.convert(answer["state"], DagState)
 
 
-def _get(dag_id: str, path: str, url: str | None, token: local.Token | None) -> Any:
-    """What the server says; None where it knows of nothing."""
-    endpoint = local.locator(url, token)()
+def output(
+    dag_id: str,
+    node_id: str,
+    *,
+    instance: str | None = None,
+    run_id: str | None = None,
+    url: str | None = None,
+    token: local.Token | None = None,
+) -> Any:
+    """The whole output of a node, where what is shown is only a preview of it.
+
+    Args:
+        dag_id: The DAG.
+        node_id: The node.
+        instance: Which of many, where the node runs several times at once.
+        run_id: The run, as in `runs(dag_id)`; the current one when absent.
+        url: As for `runs`.
+        token: As for `runs`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it should be.
+        UnknownOutput: the server has not kept it: there is no such node, or the output was too large, more than 16 MiB.
+        NotConnected: the server does not answer, or refuses.
+    """
+    p.check_dag_id(dag_id)
+    if not isinstance(node_id, str):
+        raise TypeError(f"node_id must be a string, not {type(node_id).__name__}: {node_id!r}")
+    return output_at(local.locator(url, token), dag_id, node_id, instance=instance, run_id=run_id)
+
+
+def output_at(
+    locate: Callable[[], local.Endpoint],
+    dag_id: str,
+    node_id: str,
+    *,
+    instance: str | None = None,
+    run_id: str | None = None,
+) -> Any:
+    """`output`, from the server that `locate` finds."""
+    run = "" if run_id is None else f"/runs/{quote(run_id, safe='')}"
+    which = "" if instance is None else f"?{urlencode({'instance': instance})}"
+    path = f"{run}/nodes/{quote(node_id, safe='')}/output{which}"
+    answer = _get(locate, dag_id, path, missing=_MISSING)
+    if answer is _MISSING:
+        raise UnknownOutput(f"no whole output of {node_id!r} of {dag_id!r} is kept")
+    return answer
+
+
+def _get(locate: Callable[[], local.Endpoint], dag_id: str, path: str, missing: Any = None) -> Any:
+    """What the server says; `missing` where it knows of nothing."""
+    endpoint = locate()
     address = endpoint.url.replace("ws", "http", 1).rstrip("/")
     headers = {} if endpoint.token is None else {"Authorization": f"Bearer {endpoint.token}"}
     request = urllib.request.Request(f"{address}/api/dags/{quote(dag_id, safe='')}{path}", headers=headers)  # noqa: S310
@@ -82,7 +132,7 @@ def _get(dag_id: str, path: str, url: str | None, token: local.Token | None) -> 
     except urllib.error.HTTPError as error:
         said = error.read(200).decode("utf-8", "replace").strip()
         if error.code == http.HTTPStatus.NOT_FOUND:
-            return None
+            return missing
         raise NotConnected(f"{address} refuses: {said or error.reason}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NotConnected(f"{address} does not answer: {error}") from None

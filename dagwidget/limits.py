@@ -32,6 +32,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The most events in one frame."""
     log_events: int = 100_000
     """How many events of a run stay in the log; who needs older ones is given the compacted state."""
+    outputs_bytes: int = 64 * 1024 * 1024
+    """What a server without a durable log keeps of a run's whole outputs."""
     rooms: int = 1000
     """How many DAGs a server holds."""
     connections: int = 2000

@@ -7,9 +7,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
+
+from .protocol import encode_value
 
 Redact: TypeAlias = "Callable[[Any], Any]"
 
@@ -32,6 +34,17 @@ RESULTS: Final = Bounds(depth=12, items=1_000, text=20_000, total=5_000)
 """For the results of a run, and what a gate shows."""
 
 
+_WHOLE: Final = Bounds(depth=100, items=100_000, text=16 * 1024 * 1024, total=100_000)
+"""Up to where an output is kept whole beside its preview. Its text as JSON has the same bound as one string."""
+
+
+class Preview(NamedTuple):
+    """What is shown of a value, and whether something of it was left out."""
+
+    shown: Any
+    cut: bool
+
+
 def preview(value: Any, bounds: Bounds = OUTPUT, redact: Redact | None = None) -> Any:
     """`value` as bounded JSON: what was left out is named (`… 950 more`), what is not JSON is described.
 
@@ -40,12 +53,33 @@ def preview(value: Any, bounds: Bounds = OUTPUT, redact: Redact | None = None) -
         bounds: How much is shown.
         redact: Takes the value, and gives what may be shown of it. If it fails, nothing is shown.
     """
-    if redact is not None:
-        try:
-            value = redact(value)
-        except Exception as error:
-            return f"<not shown: redact() failed with {type(error).__name__}>"
-    return _Previewer(bounds).show(value, bounds.depth)
+    return previewed(redacted(value, redact), bounds).shown
+
+
+def previewed(value: Any, bounds: Bounds = OUTPUT) -> Preview:
+    """A preview of `value`, which says whether it is all of it."""
+    previewer = _Previewer(bounds)
+    shown = previewer.show(value, bounds.depth)
+    return Preview(shown, previewer.cut)
+
+
+def redacted(value: Any, redact: Redact | None) -> Any:
+    """What may be shown of `value`; a notice, if `redact` fails."""
+    if redact is None:
+        return value
+    try:
+        return redact(value)
+    except Exception as error:
+        return f"<not shown: redact() failed with {type(error).__name__}>"
+
+
+def whole(value: Any) -> str | None:
+    """All of `value` as JSON, what is not JSON described; None where that is more than 16 MiB or 100,000 values."""
+    shown, cut = previewed(value, _WHOLE)
+    if cut:
+        return None
+    text = encode_value(shown).decode()
+    return text if len(text) <= _WHOLE.text else None
 
 
 def exact(value: Any) -> Any:
@@ -60,6 +94,7 @@ def exact(value: Any) -> Any:
 class _Previewer:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
+        self.cut = False
         self._left = bounds.total
         self._inside: set[int] = set()
 
@@ -77,6 +112,7 @@ class _Previewer:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{len(value):,} bytes>"
         if depth <= 0 or id(value) in self._inside:
+            self.cut = self.cut or id(value) not in self._inside
             return self._describe(value)
         self._inside.add(id(value))
         try:
@@ -102,6 +138,7 @@ class _Previewer:
                 break
             shown[self._text(str(key))] = self.show(item, depth - 1)
         if len(shown) < len(value):
+            self.cut = True
             shown["…"] = f"{len(value) - len(shown):,} more"
         return shown
 
@@ -112,6 +149,7 @@ class _Previewer:
                 break
             shown.append(self.show(item, depth - 1))
         if len(shown) < length:
+            self.cut = True
             shown.append(f"… {length - len(shown):,} more")
         return shown
 
@@ -128,7 +166,10 @@ class _Previewer:
     def _text(self, text: str) -> str:
         most = self._bounds.text
         text = text.encode("utf-8", "replace").decode() if not text.isascii() else text
-        return text if len(text) <= most else f"{text[:most]}… {len(text) - most:,} more characters"
+        if len(text) <= most:
+            return text
+        self.cut = True
+        return f"{text[:most]}… {len(text) - most:,} more characters"
 
 
 def _fields(value: Any) -> Mapping[Any, Any] | None:

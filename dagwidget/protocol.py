@@ -134,6 +134,8 @@ class NodeState(Event, tag="node_state"):
     message: str | None = None
     started_at: Millis | None = None
     """When the attempt started, where that is not `ts` of its `running`."""
+    output_bytes: Annotated[int, Meta(ge=0)] | None = None
+    """The size of the whole, where `output` is a preview of it and the whole is kept: see `node_output`."""
 
 
 class EdgeActive(Event, tag="edge_active"):
@@ -409,6 +411,20 @@ class CostDelta(Event, tag="cost_delta"):
     tokens_out: Annotated[int, Meta(ge=0)] | None = None
 
 
+class NodeOutput(Event, tag="node_output"):
+    """A part of a node's whole output, ahead of the `node_state` with its preview.
+
+    The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+    """
+
+    node_id: Id
+    text: str
+    """A piece of the output's JSON; all of them, in order, are the whole."""
+    part: Annotated[int, Meta(ge=0)]
+    parts: Annotated[int, Meta(ge=1)]
+    instance: Id | None = None
+
+
 AnyEvent: TypeAlias = (
     NodeState
     | EdgeActive
@@ -424,7 +440,7 @@ AnyEvent: TypeAlias = (
 AnyCommand: TypeAlias = HumanDecision | PauseExecution | ResumeExecution | CancelExecution
 ServerMessage: TypeAlias = AnyEvent | Welcome | Sync | Synced | Ping | CommandAck | Bye
 ClientMessage: TypeAlias = AnyCommand | Hello | Pong | Ack
-PublisherMessage: TypeAlias = AnyEvent | CostDelta | Attach | Pong
+PublisherMessage: TypeAlias = AnyEvent | CostDelta | NodeOutput | Attach | Pong
 PublishReply: TypeAlias = Attached | Ack | Ping | Bye | HumanGateResolved | ExecutionState
 
 PLAIN_EVENTS: Final = (
@@ -622,7 +638,7 @@ def schema() -> dict[str, Any]:
         "ClientMessage": ClientMessage,
     }
     messages = dict.fromkeys(cls for union in unions.values() for cls in get_args(union))
-    publishing = (Attach, Attached, CostDelta)
+    publishing = (Attach, Attached, CostDelta, NodeOutput)
     _, definitions = msgspec.json.schema_components([*messages, *publishing], ref_template="#/$defs/{name}")
     for name, union in unions.items():
         definitions[name] = {"anyOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in get_args(union)]}

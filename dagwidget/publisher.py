@@ -17,7 +17,7 @@ from . import protocol as p
 from .asking import Checkpoint, OpenGate
 from .errors import RunCancelled
 from .node import NodeExecution, describe
-from .preview import RESULTS, Redact, exact, preview
+from .preview import RESULTS, Redact, exact, preview, previewed, redacted, whole
 from .pricing import Price, Usage
 from .pricing import price as list_price
 from .state import Decision
@@ -35,6 +35,8 @@ _CHUNK: Final = 500
 # What a gate may show, as JSON, in bytes: it can't be cut, since an answer starts from it.
 _GATE_BYTES: Final = 200 * 1024
 _LINE: Final = 2_000
+# Of a whole output, in characters: quoted again, a part still fits into an event.
+_OUTPUT_PART: Final = 32 * 1024
 # How long a worker that leaves its `with` block waits until everything is delivered.
 _WORKER_SECONDS: Final = 10.0
 
@@ -210,11 +212,13 @@ class Run:
         """Say what state a node is in; for engines whose hooks tell. The fields are those of `node_state`."""
         if status not in _STATUSES:
             raise ValueError(f"a node's status is one of {', '.join(sorted(_STATUSES))}; not {status!r}")
+        shown, size = (None, None) if output is None else self._show(_id(node_id, "node_id"), instance, output)
         self._uplink.publish(
             p.NodeState(
                 node_id=_id(node_id, "node_id"),
                 status=status,
-                output=None if output is None else preview(output, redact=self._redact),
+                output=shown,
+                output_bytes=size,
                 metrics=_metrics(metrics) if metrics else None,
                 error=error,
                 progress=progress,
@@ -546,6 +550,20 @@ class Run:
         shown = None if results is None else preview(results, RESULTS, self._redact)
         self._uplink.publish(p.ExecutionComplete(results=shown, status=status))
         self._uplink.close()
+
+    def _show(self, node_id: str, instance: str | None, output: Any) -> tuple[Any, int | None]:
+        """A preview of an output and, where that is not all of it, the size of the whole, which goes out before it."""
+        value = redacted(output, self._redact)
+        shown, cut = previewed(value)
+        # Whole outputs must not pile up while there is no server.
+        text = whole(value) if cut and not self._uplink.lags else None
+        if text is None:
+            return shown, None
+        parts = -(-len(text) // _OUTPUT_PART)
+        for part in range(parts):
+            piece = text[part * _OUTPUT_PART : (part + 1) * _OUTPUT_PART]
+            self._uplink.publish(p.NodeOutput(node_id=node_id, instance=instance, text=piece, part=part, parts=parts))
+        return shown, len(text.encode())
 
     def _mutate(self, mutation: p.Mutation) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from .errors import DagwidgetError
 from .gates import approvals, is_late, refusal, resolved, still_open, timed_out
 from .limits import Limits
 from .log import Entry, MemoryLog, Record
+from .outputs import Outputs
 from .spending import BUDGET_NODE, Spending
 from .state import FINAL, DagState, Decision, Execution, Node, compact
 
@@ -74,6 +75,8 @@ class Room:
         # How many publishers are connected right now; without one nobody could honour a command.
         self.engines = 0
         self._log = MemoryLog(self.limits.log_events)
+        # Whole outputs, where they are not kept with the rest.
+        self.outputs = Outputs(self.limits.outputs_bytes)
         self._spending = Spending()
         # The newest event of each publisher, by its own numbers.
         self._published: dict[str, int] = {}
@@ -214,6 +217,7 @@ class Room:
         self._kept = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
         self._published.clear()
+        self.outputs.clear()
         self._frames.clear()
         self._compacted = None
         self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
@@ -225,6 +229,11 @@ class Room:
             case p.Unknown():
                 # Its number is kept, so that its publisher finds its place again after a restart.
                 event = p.Unknown(type=event.type)
+            case p.NodeOutput():
+                if not self._journaled:
+                    self.outputs.add(event)
+                self._append(p.Unknown(type="node_output"), event.ts or now, output=event)
+                return
             case p.CostDelta():
                 self._append(self._spending.add(event), event.ts or now)
                 self._mind_budget(now)
@@ -242,7 +251,7 @@ class Room:
                     self._append(unfinished, event.ts or now)
         self._append(event, event.ts or now)
 
-    def _append(self, event: p.Event, ts: int) -> None:
+    def _append(self, event: p.Event, ts: int, *, output: p.NodeOutput | None = None) -> None:
         """Number an event, and add it to the log and the state, in this order: nobody is told before it is kept."""
         event.seq = self.head + 1
         event.ts = ts
@@ -253,7 +262,7 @@ class Room:
         self._log.append(_entry(data, event))
         self.state.apply(event)
         if self._journaled:
-            self._unkept.setdefault(self.epoch, []).append(Record(event.seq or 0, data, *self._cause))
+            self._unkept.setdefault(self.epoch, []).append(Record(event.seq or 0, data, *self._cause, output))
 
     # --- Commands
 

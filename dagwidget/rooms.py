@@ -11,7 +11,8 @@ from .audience import Audience
 from .errors import ProtocolError
 from .limits import Limits
 from .log import Journal, RunInfo
-from .protocol import decode_server
+from .outputs import OutputKey
+from .protocol import decode_server, encode_value
 from .room import Room
 from .state import DagState
 
@@ -74,6 +75,23 @@ class Rooms:
             (event,) = decode_server(record.data)
             state.apply(event)
         return state
+
+    async def output(self, dag_id: str, run_id: str | None, key: OutputKey) -> str | None:
+        """The whole output of a node, as JSON, by default of the current run; None where it is not here."""
+        audience = await (self.known(dag_id) if run_id is None else self.run(dag_id, run_id))
+        if audience is None:
+            return None
+        room = audience.room
+        whole = room.outputs.get(key)
+        if whole is None and self._journal is not None:
+            whole = await asyncio.to_thread(self._journal.output, dag_id, room.epoch, key)
+        node = room.state.nodes.get(key.node_id)
+        execution = node if key.instance is None or node is None else (node.instances or {}).get(key.instance)
+        self.left(audience)
+        if execution is None or (whole is None and execution.output_bytes is not None):
+            return None
+        # What was never cut is in the state as it is.
+        return whole if execution.output_bytes is not None else encode_value(execution.output).decode()
 
     async def runs(self, dag_id: str | None = None) -> list[RunInfo]:
         """The runs that are kept, the newest first."""

@@ -7,13 +7,12 @@ import functools
 import getpass
 import math
 import os
-import re
 import ssl
 import time
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from msgspec.structs import replace
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -28,16 +27,12 @@ from .grant import EXPIRED, WRONG, Authorize, Grant
 from .limits import Limits
 from .local import LOOPBACK
 from .log import Journal
+from .outputs import OutputKey
 from .rooms import Rooms
+from .routes import Route, route
 from .session import PlainSession, PublisherSession, Session, ViewerSession
 from .strangers import Strangers
 from .tokens import Tokens
-
-# Behind a proxy, the path may begin with anything.
-_DAG: Final = r"^(?:/.*?|)/api/dags/(?P<dag_id>[^/]+)"
-_DAG_PATH: Final = re.compile(_DAG)
-_SOCKET_PATH: Final = re.compile(_DAG + r"/(?:(?P<endpoint>stream|publish)|runs/(?P<run>[^/]+)/stream)$")
-_STATE_PATH: Final = re.compile(_DAG + r"(?:/(?P<runs>runs)(?:/(?P<run>[^/]+))?)?$")
 
 
 class StreamServer:
@@ -145,55 +140,58 @@ class StreamServer:
             return connection.respond(HTTPStatus.FORBIDDEN, problem + "\n")
         if path.endswith("/healthz"):
             return _json({"status": "ok", "protocol": p.PROTOCOL, "pid": os.getpid()})
-        dag = _DAG_PATH.match(path)
+        try:
+            to = route(path)
+        except ValueError as error:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         token = bearer(headers.get("Authorization"))
-        grant = self._access.authorize(token, dag and unquote(dag["dag_id"]))
+        grant = self._access.authorize(token, to and (to.dag_id or None))
         refusal = self._refuse_stranger(connection, token, grant)
         if refusal is not None:
             return refusal
-        if _SOCKET_PATH.match(path):
-            return self._refuse_socket(connection, headers, path)
+        if to is not None and to.is_socket:
+            return self._refuse_socket(connection, headers, to)
         if grant is None:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing: Authorization: Bearer …\n")
-        if path.endswith("/api/dags"):
+        if to is not None and to.what == "dags":
             dags = await self._rooms.summaries()
             return _json([dag for dag in dags if self._access.authorize(token, dag["dag_id"]) is not None])
-        found = await self._find(path, url.query)
-        return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if found is None else _json(found)
+        body = None if to is None else await self._find(to, dict(parse_qsl(url.query)))
+        return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if body is None else _body(body)
 
-    async def _find(self, path: str, query: str) -> object | None:
-        """What a GET asks for: a DAG, its runs, or one of these as of `?seq=`."""
-        found = _STATE_PATH.match(path)
-        if found is None:
-            return None
-        dag_id, run_id = unquote(found["dag_id"]), found["run"] and unquote(found["run"])
-        if found["runs"] and run_id is None:
-            return await self._rooms.runs(dag_id)
-        seq = dict(parse_qsl(query)).get("seq", "")
-        if run_id is not None and seq.isdecimal():
-            state = await self._rooms.state_at(dag_id, run_id, int(seq))
-            return None if state is None else {"dag_id": dag_id, "epoch": run_id, "state": state.to_dict()}
-        audience = await (self._rooms.run(dag_id, run_id) if run_id is not None else self._rooms.known(dag_id))
+    async def _find(self, to: Route, query: dict[str, str]) -> bytes | None:
+        """What a GET asks for, as JSON: a DAG, its runs, one of these as of `?seq=`, or a node's whole output."""
+        if to.what == "output":
+            whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
+            return None if whole is None else whole.encode()
+        if to.what == "runs":
+            return p.encode_value(await self._rooms.runs(to.dag_id))
+        seq = query.get("seq", "")
+        if to.run_id is not None and seq.isdecimal():
+            state = await self._rooms.state_at(to.dag_id, to.run_id, int(seq))
+            if state is None:
+                return None
+            return p.encode_value({"dag_id": to.dag_id, "epoch": to.run_id, "state": state.to_dict()})
+        rooms = self._rooms
+        audience = await (rooms.known(to.dag_id) if to.run_id is None else rooms.run(to.dag_id, to.run_id))
         if audience is None:
             return None
         answer = {**audience.summary(), "state": audience.room.state.to_dict()}
-        self._rooms.left(audience)
-        return answer
+        rooms.left(audience)
+        return p.encode_value(answer)
 
-    def _refuse_socket(self, connection: ServerConnection, headers: Headers, path: str) -> Response | None:
-        found = _SOCKET_PATH.match(path)
-        assert found is not None
+    def _refuse_socket(self, connection: ServerConnection, headers: Headers, to: Route) -> Response | None:
         if "websocket" not in headers.get("Upgrade", "").lower():
             return connection.respond(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint\n")
         try:
-            p.check_dag_id(unquote(found["dag_id"], errors="strict"))
+            p.check_dag_id(to.dag_id)
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         members = [session for audience in self._rooms for session in audience.members.values()]
         strangers = sum(not session.ready for session in members)
         if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later\n")
-        if not self._rooms.has_space_for(unquote(found["dag_id"])):
+        if not self._rooms.has_space_for(to.dag_id):
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         return None
 
@@ -217,9 +215,9 @@ class StreamServer:
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        found = _SOCKET_PATH.match(urlsplit(connection.request.path).path)
-        assert found is not None
-        dag_id, run_id = unquote(found["dag_id"]), found["run"] and unquote(found["run"])
+        to = route(urlsplit(connection.request.path).path)
+        assert to is not None
+        dag_id, run_id = to.dag_id, to.run_id
         authorize: Authorize = functools.partial(self._access.authorize, dag_id=dag_id)
         if run_id is None:
             audience = await self._rooms.live(dag_id)
@@ -232,7 +230,7 @@ class StreamServer:
         if run_id is not None and not audience.is_live:
             # What is over can be watched, not steered.
             authorize = _viewing(authorize)
-        if found["endpoint"] == "publish":
+        if to.what == "publish":
             kind: type[Session] = PublisherSession
         else:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
@@ -273,7 +271,10 @@ def _subprotocol(_connection: ServerConnection, offered: Any) -> Any:
 
 
 def _json(value: object) -> Response:
-    body = p.encode_value(value)
+    return _body(p.encode_value(value))
+
+
+def _body(body: bytes) -> Response:
     headers = Headers(
         {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"},
     )

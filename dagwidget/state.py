@@ -33,6 +33,8 @@ class Execution(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     status: p.NodeStatus
     output: Any = None
+    output_bytes: int | None = None
+    """The size of the whole, where `output` is a preview of it and the whole is kept."""
     metrics: p.Metrics | None = None
     error: str | None = None
     progress: float | None = None
@@ -213,6 +215,7 @@ def _advance(old: Execution | None, event: p.NodeState) -> dict[str, Any] | None
     return {
         "status": event.status,
         "output": event.output if event.output is not None else kept.output,
+        "output_bytes": event.output_bytes if event.output is not None else kept.output_bytes,
         "metrics": {**(kept.metrics or {}), **event.metrics} if event.metrics else kept.metrics,
         "error": None if event.status == "completed" and event.error is None else error,
         "progress": event.progress if event.progress is not None else kept.progress,

@@ -33,6 +33,8 @@ _log = logging.getLogger("dagwidget")
 
 # How many events may wait for the room, and in how many bytes they go at once.
 _BUFFERED: Final = 200_000
+# So many events wait that nothing large is added to them.
+_LAGS: Final = 2_000
 _FRAME_BYTES: Final = 512 * 1024
 _FRAME_EVENTS: Final = 1000
 # While an engine is busy, what it says in this time goes out together.
@@ -110,6 +112,11 @@ class Uplink:
             self._call(self._published.thin)
         if self._asleep:
             self._wake()
+
+    @property
+    def lags(self) -> bool:
+        """Whether much waits to be delivered."""
+        return len(self._published) + len(self._unacknowledged) > _LAGS
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the room has everything, or for `timeout` seconds; says whether it has."""

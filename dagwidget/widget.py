@@ -6,6 +6,7 @@ custom messages, never as synced traits, and reduced here once more; commands go
 
 from __future__ import annotations
 
+import json
 import logging
 import pathlib
 import threading
@@ -22,6 +23,7 @@ from . import begun, local
 from . import protocol as p
 from .command import SentCommand
 from .errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
+from .history import output_at
 from .state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .waiting import Waiters
 
@@ -98,7 +100,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._shown = False
         self.on_msg(self._receive)
         _answer_in_any_thread(self)
-        threading.Thread(target=self._announce, name="dagwidget-endpoint", daemon=True).start()
+        self._in_thread(self._announce)
 
     def __repr__(self) -> str:
         settled = sum(node.settled for node in self.nodes.values())
@@ -217,13 +219,22 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
+    def output(self, node_id: str, *, instance: str | None = None) -> Any:
+        """The whole output of a node, where what is shown is only a preview of it. Asks the server, and waits for it.
+
+        Raises:
+            UnknownOutput: the server has not kept it.
+            NotConnected: the server does not answer, or refuses.
+        """
+        return output_at(self._locate, self.dag_id, node_id, instance=instance, run_id=self._run)
+
     # --- The front end
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if not self._shown:
             self._shown = True
             # A kernel that answers no front end while a cell runs can still speak to it.
-            threading.Thread(target=self._introduce, name="dagwidget-introduce", daemon=True).start()
+            self._in_thread(self._introduce)
         return super()._repr_mimebundle_(**kwargs)
 
     def _announce(self) -> None:
@@ -246,6 +257,18 @@ class DAGStreamWidget(anywidget.AnyWidget):
         endpoint = self._endpoint
         if endpoint is not None:
             self.send({"type": "endpoint", "url": endpoint.stream_url(self.dag_id, self._run), "token": endpoint.token})
+
+    def _post_output(self, node_id: str) -> None:
+        try:
+            text = json.dumps(self.output(node_id), ensure_ascii=False)
+        except DagwidgetError as error:
+            self.send({"type": "output", "node_id": node_id, "fault": str(error)})
+        else:
+            self.send({"type": "output", "node_id": node_id, "text": text})
+
+    def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run what may have to wait for a server."""
+        threading.Thread(target=function, args=arguments, name=f"dagwidget{function.__name__}", daemon=True).start()
 
     def _rouse(self) -> None:
         """Let a front end that gave up, as nobody looked at it, try again."""
@@ -275,7 +298,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
             match kind:
                 case "endpoint?":
                     # It may have to ask somebody for a token.
-                    threading.Thread(target=self._renew_endpoint, name="dagwidget-renew", daemon=True).start()
+                    self._in_thread(self._renew_endpoint)
+                case "output?":
+                    self._in_thread(self._post_output, message["node_id"])
                 case "connection":
                     self._connected(message["connection"])
                 case "state":

@@ -47,6 +47,7 @@ events = st.one_of(
         reason=texts,
         message=texts,
         started_at=moments,
+        output_bytes=st.none() | st.integers(0, 9),
         ts=moments,
     ),
     st.builds(p.EdgeActive, from_=names, to=names, active=st.none() | st.booleans(), ts=moments),
@@ -171,6 +172,7 @@ server_messages = st.one_of(
         window=counts,
         limits=st.dictionaries(words, counts, max_size=2),
         now=moments,
+        expires_at=moments,
     ),
     st.builds(p.Sync, epoch=words, seq=counts, reset=st.booleans()),
     st.builds(p.Synced, seq=counts),
@@ -187,6 +189,9 @@ cost_deltas = st.builds(
     tokens_in=st.none() | counts,
     tokens_out=st.none() | counts,
 )
+output_parts = st.builds(
+    p.NodeOutput, node_id=ids, text=words, part=counts, parts=st.integers(1, 9), instance=st.none() | ids
+)
 attaches = st.builds(
     p.Attach,
     protocol=counts,
@@ -198,5 +203,5 @@ attaches = st.builds(
     acknowledged=st.none() | counts,
 )
 attacheds = st.builds(p.Attached, dag_id=words, epoch=words, seq=counts, heartbeat_ms=counts)
-publisher_messages = st.one_of(events, cost_deltas, attaches, pongs)
+publisher_messages = st.one_of(events, cost_deltas, output_parts, attaches, pongs)
 replies = st.one_of(attacheds, acks, pings, byes, resolved)

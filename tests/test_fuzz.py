@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dagwidget import protocol as p
 from dagwidget.errors import ProtocolError
+from dagwidget.grant import Grant
 from dagwidget.room import Room
 from dagwidget.session import PlainSession, PublisherSession, ViewerSession
 
@@ -108,7 +109,7 @@ def test_hostile_messages_cost_no_more_than_a_few_times_their_size(decode, frame
 @given(frames=st.lists(st.binary(max_size=50) | st.text(max_size=50) | mangled() | texts, max_size=4))
 @example(frames=HOSTILE)
 def test_a_session_survives_everything_and_says_why_it_ends(dialect, frames):
-    session = dialect(Room("dag"), lambda _token: "publish", "ana", NOW)
+    session = dialect(Room("dag"), lambda _token: Grant(role="publish", user="ana"), NOW)
     for frame in frames:
         session.receive(frame, NOW)
         session.tick(NOW)

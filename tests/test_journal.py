@@ -181,8 +181,9 @@ def test_a_page_that_can_not_be_read_is_said_and_the_server_goes_on(path, caplog
     journal.close()
     journal = SqliteJournal(path)
     with path.open("r+b") as file:
+        # The first pages hold what the tables are.
         file.seek(4096 * 10)
-        file.write(b"\xff" * 4096 * 30)
+        file.write(b"\xff" * (path.stat().st_size - 4096 * 10))
     found = [journal.load("d", str(run)) for run in range(30, 50)]
     assert None in found or any(not each[1] for each in found)
     assert "can't be read" in caplog.text

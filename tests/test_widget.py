@@ -1,6 +1,7 @@
 """The widget without a browser: a fake front end that speaks as js/src/kernel.ts does."""
 
 import asyncio
+import json
 import threading
 import time
 
@@ -19,6 +20,14 @@ from .strategies import numbered
 GATE = p.HumanGateWaiting(
     node_id="review", gate_id="review:1", presentation=p.Presentation(title="Ship it?", allowed=["approve", "reject"])
 )
+
+
+def until(ready) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 20
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class FrontEnd:
@@ -140,6 +149,7 @@ def test_a_new_epoch_replaces_the_state(live):
 
 def test_the_front_end_is_told_where_the_server_is(front_end):
     front_end.say(type="endpoint?")
+    until(lambda: front_end.told)
     assert front_end.told[-1]["type"] == "endpoint"
     assert front_end.told[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/stream"
 
@@ -325,7 +335,8 @@ async def test_waiting_rouses_a_front_end_that_gave_up(live):
     assert live.told[-1] == {"type": "state?"}
     live.events(p.ExecutionComplete(results=1, seq=3))
     assert await waiting == 1
-
+    past.say(type="endpoint?")
+    until(lambda: past.told)
 
 def test_a_past_run_has_its_own_stream(front_end):
     widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1", run="run/1")
@@ -396,3 +407,19 @@ async def test_start_run_notes_what_it_begins(server_url, no_runs_begun):
 def server_url():
     with serving(auth=False) as server:
         yield server.url
+
+
+def test_a_whole_output_is_fetched_for_the_front_end():
+    with serving() as server:
+        with start_run("dag", url=server.url, token=server.token) as run:
+            run.update("train", "completed", output="x" * 10_000)
+        assert run.flush(20)
+        front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
+        assert front_end.widget.output("train") == "x" * 10_000
+        for node_id in ("train", "elsewhere"):
+            front_end.say(type="output?", node_id=node_id)
+        until(lambda: len([told for told in front_end.told if told["type"] == "output"]) == 2)
+        answers = {told["node_id"]: told for told in front_end.told if told["type"] == "output"}
+        assert json.loads(answers["train"]["text"]) == "x" * 10_000
+        assert "no whole output" in answers["elsewhere"]["fault"]
+        front_end.widget.close()

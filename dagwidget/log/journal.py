@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from ..outputs import OutputKey
+from ..protocol import NodeOutput
+
 
 class Record(NamedTuple):
     """An event as a journal keeps it."""
@@ -19,6 +22,8 @@ class Record(NamedTuple):
     number: int | None = None
     command: str | None = None
     """The command that it answers: so that who asks again gets the same answer."""
+    output: NodeOutput | None = None
+    """What is kept beside the log: a part of a whole output."""
 
 
 class RunInfo(Struct, frozen=True):
@@ -47,6 +52,9 @@ class Journal(Protocol):
 
     def runs(self, dag_id: str | None = None) -> list[RunInfo]:
         """The runs that are kept, the newest first."""
+
+    def output(self, dag_id: str, run_id: str, key: OutputKey) -> str | None:
+        """A whole output, as JSON; None where it is not kept, or not all of it."""
 
     def close(self) -> None:
         """Write what is left, and let go of the file."""

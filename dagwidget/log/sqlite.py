@@ -15,13 +15,15 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct, msgpack
 
+from ..outputs import OutputKey, joined
+from ..protocol import NodeOutput
 from .journal import Record, RunInfo
 
 _log = logging.getLogger("dagwidget")
@@ -33,6 +35,10 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE TABLE IF NOT EXISTS batches (
   run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, records BLOB NOT NULL, PRIMARY KEY (run, first)
+);
+CREATE TABLE IF NOT EXISTS outputs (
+  run INTEGER NOT NULL, node_id TEXT NOT NULL, instance TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (run, node_id, instance, part)
 );
 """
 _VERSION: Final = 1
@@ -116,11 +122,22 @@ class SqliteJournal:
         """See `Journal.runs`."""
         rows = self._read(
             "SELECT dag_id, run_id, started_at, COALESCE(MAX(last) - MIN(first) + 1, 0),"
-            " COALESCE(SUM(LENGTH(records)), 0) FROM runs LEFT JOIN batches ON run = id"
+            " COALESCE(SUM(LENGTH(records)), 0)"
+            " + (SELECT COALESCE(SUM(LENGTH(data)), 0) FROM outputs WHERE outputs.run = id)"
+            " FROM runs LEFT JOIN batches ON batches.run = id"
             " WHERE ?1 IS NULL OR dag_id = ?1 GROUP BY id ORDER BY id DESC",
             (dag_id,),
         )
         return [RunInfo(*row) for row in rows]
+
+    def output(self, dag_id: str, run_id: str, key: OutputKey) -> str | None:
+        """See `Journal.output`."""
+        rows = self._read(
+            "SELECT data FROM outputs JOIN runs ON run = id"
+            " WHERE dag_id = ? AND run_id = ? AND node_id = ? AND instance = ? ORDER BY part",
+            (dag_id, run_id, key.node_id, key.instance or ""),
+        )
+        return joined([msgpack.decode(data, type=NodeOutput) for (data,) in rows])
 
     def close(self) -> None:
         """See `Journal.close`."""
@@ -238,7 +255,8 @@ class SqliteJournal:
     def _wait(self, jobs: list[_Job]) -> None:
         for job in jobs:
             if self._waiting_events + len(job.records) <= _WAITING:
-                self._waiting.append(job)
+                # Whole outputs may be of any size: memory is no place for them.
+                self._waiting.append(job._replace(records=_bare(job.records)))
                 self._waiting_events += len(job.records)
 
     def _write_waiting(self) -> None:
@@ -262,8 +280,11 @@ class SqliteJournal:
                 database.execute("BEGIN IMMEDIATE")
                 for (dag_id, run_id), records in _by_run(jobs).items():
                     run = self._run(database, dag_id, run_id)
-                    row = (run, records[0].seq, records[-1].seq, msgpack.encode(records))
+                    row = (run, records[0].seq, records[-1].seq, msgpack.encode(_bare(records)))
                     database.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
+                    for record in records:
+                        if record.output is not None:
+                            _keep_output(database, run, record.output)
                 database.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:
                 self._tried = time.monotonic()
@@ -304,20 +325,34 @@ class SqliteJournal:
         before = time.time_ns() // 1_000_000 - round(self._retention.days * 86_400_000)
         with contextlib.suppress(sqlite3.Error):
             _delete(database, f"SELECT id FROM runs WHERE started_at < ? AND id NOT IN ({newest})", (before,))  # noqa: S608
-            sizes = database.execute(
-                f"SELECT run, SUM(LENGTH(records)) FROM batches WHERE run NOT IN ({newest})"  # noqa: S608
-                " GROUP BY run ORDER BY run DESC"
-            ).fetchall()
+            sizes: Counter[int] = Counter()
+            # One by one: then SQLite reads how long they are, and not all that they hold.
+            for column, table in (("records", "batches"), ("data", "outputs")):
+                statement = f"SELECT run, SUM(LENGTH({column})) FROM {table} WHERE run NOT IN ({newest}) GROUP BY run"  # noqa: S608
+                sizes.update(dict(database.execute(statement).fetchall()))
             total = 0
-            for run, size in sizes:
-                total += size
+            for run in sorted(sizes, reverse=True):
+                total += sizes[run]
                 if total > self._retention.bytes:
                     _delete(database, "SELECT ?", (run,))
+
+
+def _bare(records: Sequence[Record]) -> list[Record]:
+    """Records without what is kept beside the log."""
+    return [record if record.output is None else record._replace(output=None) for record in records]
+
+
+def _keep_output(database: sqlite3.Connection, run: int, part: NodeOutput) -> None:
+    key = (run, part.node_id, part.instance or "")
+    if part.part == 0:
+        database.execute("DELETE FROM outputs WHERE run = ? AND node_id = ? AND instance = ?", key)
+    database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", (*key, part.part, msgpack.encode(part)))
 
 
 def _delete(database: sqlite3.Connection, runs: str, parameters: tuple[object, ...]) -> None:
     for (run,) in database.execute(runs, parameters).fetchall():
         database.execute("DELETE FROM batches WHERE run = ?", (run,))
+        database.execute("DELETE FROM outputs WHERE run = ?", (run,))
         database.execute("DELETE FROM runs WHERE id = ?", (run,))
 
 

@@ -11,14 +11,25 @@ import { uuid } from "./uuid";
 /** How long a kernel that runs a cell may take to say where the server is, before the last answer is used again. */
 const RENEWAL_MS = 1_500;
 
+/** How long a whole output may take: a kernel answers between two cells. */
+const OUTPUT_MS = 60_000;
+
 /** A plain server sends one event a frame, and a kernel should not get one message for each. */
 const GATHER_MS = 16;
+
+/** The whole output of a node as JSON text, or why there is none. */
+interface Whole {
+  node_id: string;
+  text?: string;
+  fault?: string;
+}
 
 /** What the kernel says. */
 type FromKernel =
   | ({ type: "endpoint" } & Endpoint)
   | { type: "command"; command: Command }
   | { type: "state?" }
+  | ({ type: "output" } & Whole)
   | { type: "fault"; reason: string };
 
 /** What it is told; `source` tells one page's messages from another's. */
@@ -27,6 +38,7 @@ type ToKernel =
   | { type: "connection"; connection: unknown }
   | { type: "state"; source: string; state: unknown }
   | ({ type: "events"; source: string } & Omit<Batch, "reset">)
+  | { type: "output?"; node_id: string }
   | { type: "ack"; ack: CommandAck };
 
 /** Shares a stream by its endpoint; `renew` asks where the server is now. */
@@ -42,6 +54,7 @@ export class KernelLink {
   #gathering: ReturnType<typeof setTimeout> | undefined;
   readonly #source = uuid();
   readonly #renewals = new Set<(endpoint: Endpoint) => void>();
+  readonly #outputs = new Set<(message: Whole) => void>();
   readonly #listeners = new Set<() => void>();
   readonly #subscriptions: (() => void)[] = [];
 
@@ -63,6 +76,23 @@ export class KernelLink {
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** The whole output of a node, as JSON text; rejects with a sentence. */
+  output(nodeId: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const fail = (reason: string) => reject(new Error(reason));
+      const timer = setTimeout(() => fail("the kernel is busy: it has not answered in a minute"), OUTPUT_MS);
+      const take = ({ node_id, text, fault }: Whole) => {
+        if (node_id !== nodeId) return;
+        clearTimeout(timer);
+        this.#outputs.delete(take);
+        if (text === undefined) fail(fault ?? "the kernel could not get it");
+        else resolve(text);
+      };
+      this.#outputs.add(take);
+      this.#send({ type: "output?", node_id: nodeId });
+    });
   }
 
   /** The model is gone, or its kernel: nobody is left to speak to. */
@@ -88,6 +118,9 @@ export class KernelLink {
         // Python waits for something, so also a stream that nobody looks at is wanted.
         this.#lease?.stream.start();
         this.#sendState();
+        break;
+      case "output":
+        for (const take of this.#outputs) take(message);
         break;
       case "fault":
         this.fault = message.reason;

@@ -53,6 +53,7 @@ export interface NodeState {
   reason?: string | null;
   message?: string | null;
   started_at?: number | null;
+  output_bytes?: number | null;
   seq?: number | null;
   ts?: number | null;
 }
@@ -399,6 +400,21 @@ export interface CostDelta {
   node_id?: string | null;
   tokens_in?: number | null;
   tokens_out?: number | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * A part of a node's whole output, ahead of the `node_state` with its preview.
+ *
+ *     The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+ */
+export interface NodeOutput {
+  type: "node_output";
+  node_id: string;
+  text: string;
+  part: number;
+  parts: number;
+  instance?: string | null;
   seq?: number | null;
   ts?: number | null;
 }

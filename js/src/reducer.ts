@@ -131,6 +131,7 @@ function advance(old: Execution | undefined, event: p.NodeState): Execution | un
   return {
     status: event.status,
     output: event.output ?? kept.output,
+    output_bytes: event.output == null ? kept.output_bytes : (event.output_bytes ?? undefined),
     metrics: isEmpty(event.metrics) ? kept.metrics : { ...kept.metrics, ...event.metrics },
     error: event.error ?? (event.status === "completed" ? undefined : kept.error),
     progress: event.progress ?? kept.progress,

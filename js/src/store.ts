@@ -11,6 +11,8 @@ export type RunStatus = "pending" | p.ExecutionState["status"] | "completed" | "
 export interface Execution {
   status: NodeStatus;
   output?: unknown;
+  /** The size of the whole, where `output` is a preview of it and the whole is kept. */
+  output_bytes?: number;
   metrics?: Record<string, number | string>;
   error?: string;
   progress?: number;

@@ -24,7 +24,11 @@ export default function createWidget(): Widget {
 function renderView(model: Model, el: HTMLElement, link: KernelLink | undefined): () => void {
   const dagId = String(model.get("dag_id"));
   const saved = model.get("snapshot") as Record<string, unknown> | undefined;
-  const options = { dagId, snapshot: saved && Object.keys(saved).length > 0 ? saved : undefined };
+  const options = {
+    dagId,
+    snapshot: saved && Object.keys(saved).length > 0 ? saved : undefined,
+    whole: link && ((nodeId: string) => link.output(nodeId)),
+  };
   let unmount = () => {};
   const mount = () => {
     unmount();

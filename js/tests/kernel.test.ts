@@ -287,3 +287,26 @@ describe("the end of a link", () => {
     expect(linked.model.sent).toEqual([]);
   });
 });
+
+describe("a whole output", () => {
+  test("is asked of the kernel, and given to whoever asked for it", async () => {
+    const { model, link } = await live();
+    const timers = vi.getTimerCount();
+    const [a, again, b] = [link.output("a"), link.output("a"), link.output("b")];
+    expect(model.sent).toEqual(["a", "a", "b"].map((node_id) => ({ type: "output?", node_id })));
+    model.tell({ type: "output", node_id: "b", text: "2" });
+    model.tell({ type: "output", node_id: "a", text: "1" });
+    expect(await Promise.all([a, again, b])).toEqual(["1", "1", "2"]);
+    expect(vi.getTimerCount()).toBe(timers);
+  });
+
+  test("that is not there, or does not come, is refused with a sentence", async () => {
+    const { model, link } = await live();
+    const missing = link.output("a");
+    model.tell({ type: "output", node_id: "a", fault: "it is not kept" });
+    await expect(missing).rejects.toThrow("it is not kept");
+    const late = expect(link.output("a")).rejects.toThrow("the kernel is busy");
+    await pass(60_000);
+    await late;
+  });
+});

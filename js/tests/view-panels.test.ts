@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Node } from "../src/store";
 import { Model } from "../src/view/model";
 import { Announcer } from "../src/view/panels/announcer";
@@ -236,6 +236,39 @@ test("the inspector shows what needs attention first, and only as many instances
   expect(items[0]!.textContent).toBe("i4999");
   expect(panel.el.textContent).toContain("4999/5000, 1 failed");
   expect(items.at(-1)!.textContent).toBe("and 4900 more");
+});
+
+function inspect(node: Node, whole?: (nodeId: string) => Promise<string>): InspectorPanel {
+  const model = new Model(new Fake(runningState([node]), { whole }).options, () => NOW);
+  model.select(node.id);
+  const panel = new InspectorPanel(model, () => {});
+  panel.update();
+  return panel;
+}
+
+const CUT: Node = { id: "a", status: "completed", output: ["… 9 more"], output_bytes: 5_200_000 };
+
+test("a preview says how large the whole is, and shows it when it is asked for", async () => {
+  const panel = inspect(CUT, async (nodeId) => JSON.stringify({ all_of: nodeId }));
+  expect(panel.el.textContent).toContain("a preview of 5.2 MB");
+  panel.el.querySelector<HTMLButtonElement>(".dw-section-output button")!.click();
+  expect(panel.el.textContent).toContain("getting 5.2 MB …");
+  await vi.waitFor(() => expect(panel.el.textContent).toContain("all of 5.2 MB"));
+  expect(panel.el.querySelector(".dw-section-output pre")!.textContent).toBe('{\n  "all_of": "a"\n}');
+});
+
+test("a whole that can't be had leaves the preview, and says why", async () => {
+  const panel = inspect(CUT, async () => {
+    throw new Error("no whole output of 'a' is kept");
+  });
+  panel.el.querySelector<HTMLButtonElement>(".dw-section-output button")!.click();
+  await vi.waitFor(() => expect(panel.el.textContent).toContain("no whole output of 'a' is kept"));
+  expect(panel.el.querySelector(".dw-section-output pre")!.textContent).toContain("… 9 more");
+});
+
+test("without a kernel a preview says how to get the whole, and an output that is whole says nothing", () => {
+  expect(inspect(CUT).el.querySelector("code")!.textContent).toBe('dagwidget.output("my-dag", "a")');
+  expect(inspect({ ...CUT, output_bytes: undefined }).el.textContent).not.toContain("preview");
 });
 
 test("a section that was folded stays folded when the node changes", () => {

@@ -31,6 +31,14 @@ export function count(value: number, locale?: string): string {
   return new Intl.NumberFormat(locale, short ? { notation: "compact", maximumFractionDigits: 1 } : {}).format(value);
 }
 
+/** `5.2 MB`. */
+export function bytes(size: number): string {
+  const units = ["bytes", "kB", "MB", "GB"];
+  const power = Math.min(Math.floor(Math.log10(Math.max(size, 1)) / 3), units.length - 1);
+  const value = size / 1000 ** power;
+  return `${power > 0 && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+}
+
 export function percent(fraction: number, locale?: string): string {
   return new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 }).format(fraction);
 }

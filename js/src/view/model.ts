@@ -15,6 +15,8 @@ export interface ViewOptions {
   store: StoreSource;
   stream: StreamSource;
   dagId: string;
+  /** Gets the whole output of a node, as JSON text, where what is known of it is a preview. */
+  whole?: (nodeId: string) => Promise<string>;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
   snapshot?: Record<string, unknown>;
 }
@@ -30,6 +32,7 @@ export interface Panel {
 
 export class Model {
   readonly dagId: string;
+  readonly whole: ViewOptions["whole"];
   readonly tally = new Tally();
   /** The node in the inspector. */
   selected: string | undefined;
@@ -42,6 +45,7 @@ export class Model {
 
   constructor(options: ViewOptions, now: () => number = Date.now) {
     this.dagId = options.dagId;
+    this.whole = options.whole;
     this.#store = options.store;
     this.#stream = options.stream;
     this.#saved = options.snapshot && restore(options.snapshot);

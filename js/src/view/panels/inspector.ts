@@ -2,7 +2,7 @@
 
 import type { Execution, Node } from "../../store";
 import { button, type Child, h } from "../dom";
-import { clock, metric, percent, timeOfDay, words } from "../format";
+import { bytes, clock, metric, percent, timeOfDay, words } from "../format";
 import { spent, took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
 import type { Model, Panel } from "../model";
@@ -11,6 +11,8 @@ import { pretty } from "./value";
 
 const INSTANCES = 100;
 const LOG_LINES = 200;
+/** Characters of a whole output: what a page can scroll through. */
+const WHOLE_LIMIT = 2_000_000;
 
 export class InspectorPanel implements Panel {
   readonly #model: Model;
@@ -90,11 +92,38 @@ export class InspectorPanel implements Panel {
       node.reason && node.reason !== node.message && h("p", { class: "dw-muted" }, node.reason),
       this.#facts(node),
       node.error && section("error", "Error", errorText(node.error)),
-      node.output !== undefined && section("output", "Output", block(pretty(node.output))),
+      node.output !== undefined && section("output", "Output", this.#output(node)),
       node.instances &&
         section("instances", `Instances ${node.counts ? countsText(node.counts) : ""}`, instanceList(node.instances)),
       node.logs && section("log", "Log", block(node.logs.slice(-LOG_LINES).join("\n"))),
     ];
+  }
+
+  #output(node: Node): HTMLElement {
+    const preview = block(pretty(node.output));
+    if (node.output_bytes === undefined) return preview;
+    const { whole, dagId } = this.#model;
+    const says = h("p", { class: "dw-muted", role: "status" }, `a preview of ${bytes(node.output_bytes)} `);
+    const all = h("div", {}, preview, says);
+    if (!whole) {
+      says.append(
+        "– in Python: ",
+        h("code", {}, `dagwidget.output(${JSON.stringify(dagId)}, ${JSON.stringify(node.id)})`),
+      );
+      return all;
+    }
+    const show = async () => {
+      says.textContent = `getting ${bytes(node.output_bytes ?? 0)} …`;
+      try {
+        const text = await whole(node.id);
+        preview.textContent = pretty(JSON.parse(text), WHOLE_LIMIT);
+        says.textContent = `all of ${bytes(node.output_bytes ?? 0)}`;
+      } catch (error) {
+        says.textContent = error instanceof Error ? error.message : String(error);
+      }
+    };
+    says.append(button("Show all", () => void show()));
+    return all;
   }
 
   #facts(node: Node): HTMLElement {
