@@ -38,6 +38,8 @@ def serving(
             url = server.url
             ready.set()
             await done.wait()
+        # What is closed is gone a few turns of the loop later.
+        await asyncio.sleep(0.01)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
