@@ -1,0 +1,163 @@
+"""What docs/protocol.md says is what the code does."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+import pytest
+
+from dagwidget import protocol as p
+from dagwidget.limits import Limits
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+DIRECTIONS: dict[str, tuple[Any, Any]] = {
+    "server → viewer": (p.decode_server, p.ServerMessage),
+    "viewer → server": (p.decode_client, p.ClientMessage),
+    "publisher → server": (p.decode_publisher, p.PublisherMessage),
+    "server → publisher": (p.decode_reply, p.PublishReply),
+}
+
+
+class Example(NamedTuple):
+    """A JSON block of the reference, under a heading such as "### `bye` (server → viewer, server → publisher)"."""
+
+    tag: str
+    directions: list[str]
+    text: str
+
+
+def tag_of(message: type) -> str:
+    return message.__struct_config__.tag
+
+
+def examples() -> Iterator[Example]:
+    for section in re.split(r"^#+ ", REFERENCE, flags=re.MULTILINE)[1:]:
+        heading, _, body = section.partition("\n")
+        found = re.fullmatch(r"`(\w+)` \((.+)\)", heading)
+        for text in re.findall(r"^```json\n(.*?)^```$", body, flags=re.DOTALL | re.MULTILINE):
+            assert found is not None, f"an example under {heading!r}, which names no message and no direction"
+            yield Example(found[1], found[2].split(", "), text)
+
+
+EXAMPLES = list(examples())
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table that begins with this row, without the row."""
+    lines = iter(REFERENCE.splitlines())
+    next(line for line in lines if line == heading)
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().strip("`") for cell in line.strip("|").split(" | ")])
+    return rows
+
+
+# --- Examples
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[f"{example.tag}-{example.directions[0]}" for example in EXAMPLES])
+def test_an_example_is_what_is_written_to_the_letter(example):
+    whole = json.dumps(json.loads(example.text), ensure_ascii=False, separators=(",", ":"))
+    for direction in example.directions:
+        decode, union = DIRECTIONS[direction]
+        [message] = decode(example.text)
+        assert type(message) in get_args(union)
+        assert tag_of(type(message)) == example.tag
+        assert p.encode(message).decode() == whole
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_message_has_one_example_for_each_way_it_goes(direction):
+    shown = [example.tag for example in EXAMPLES if direction in example.directions]
+    assert sorted(shown) == sorted(tag_of(message) for message in get_args(DIRECTIONS[direction][1]))
+
+
+def test_the_plain_events_come_first():
+    events = [tag_of(message) for message in get_args(p.AnyEvent)]
+    assert [example.tag for example in EXAMPLES if example.tag in events] == events
+    assert events[: len(p.PLAIN_EVENTS)] == [tag_of(message) for message in p.PLAIN_EVENTS]
+
+
+# --- Tables
+
+
+def test_the_close_codes_are_those_of_the_code():
+    assert table("| code | name | come back | meaning |") == [
+        [str(row.code), row.name, "yes" if row.retry else "no", row.meaning] for row in p.CLOSE_CODES
+    ]
+
+
+def test_the_codes_of_answers_are_those_of_the_code():
+    documented = [row[0] for row in table("| code | of | meaning |")]
+    assert sorted(documented) == sorted(answer_codes())
+
+
+def test_the_codes_of_the_rooms_errors_are_those_of_the_code():
+    documented = [row[0] for row in table("| code | from | meaning |")]
+    assert sorted(documented) == sorted(error_codes())
+
+
+def test_the_limits_are_those_of_the_code():
+    limits = msgspec.structs.asdict(Limits())
+    assert [row[:2] for row in table("| limit | default | what it bounds, and what happens |")] == [
+        [name, f"{value:,}" if isinstance(value, int) else f"{value:,g}"] for name, value in limits.items()
+    ]
+
+
+def calls(module: str) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(source(module)):
+        if isinstance(node, ast.Call):
+            yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
+
+
+def source(module: str) -> ast.Module:
+    return ast.parse((ROOT / "dagwidget" / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def constants(nodes: list[ast.expr]) -> set[str]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def codes_in(call: ast.Call) -> set[str]:
+    return constants([keyword.value for keyword in call.keywords if keyword.arg == "code"])
+
+
+def answer_codes() -> set[str]:
+    """What a server gives as the `code` of a `command_ack`."""
+    codes: set[str] = set()
+    for module in ("session", "room"):
+        for name, call in calls(module):
+            codes |= constants(call.args[1:2]) if name == "_refusal" else set()
+            codes |= codes_in(call) if name == "CommandAck" else set()
+    for function in source("gates").body:
+        if isinstance(function, ast.FunctionDef) and function.name == "refusal":
+            returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
+            codes |= constants([value.elts[0] for value in returned if isinstance(value, ast.Tuple)])
+    return codes
+
+
+def error_codes() -> set[str]:
+    """What rooms, and uplinks, give as the `code` of an `error`."""
+    codes: set[str] = set()
+    for module in ("room", "audience", "uplink"):
+        for name, call in calls(module):
+            codes |= codes_in(call) if name == "RunError" else set()
+            codes |= constants(call.args[:1]) if name == "warn" and len(call.args) == 3 else set()
+    return codes
+
+
+def test_every_link_within_the_page_leads_somewhere():
+    titles = re.findall(r"^#+ (.+)$", REFERENCE, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    assert set(re.findall(r"\]\(#([^)]+)\)", REFERENCE)) <= anchors
