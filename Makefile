@@ -54,8 +54,9 @@ format: setup ## Put both languages into their form
 	$(BIN)/ruff format .
 	cd js && npm run --silent format
 
-protocol: setup ## Write js/protocol.schema.json and js/src/protocol.ts from dagwidget/protocol.py
+protocol: setup ## Write the schema, docs/asyncapi.json and js/src/protocol.ts from dagwidget/protocol.py
 	$(BIN)/dagwidget schema > js/protocol.schema.json
+	$(BIN)/dagwidget schema --asyncapi > docs/asyncapi.json
 	cd js && npm run --silent protocol
 
 build: setup ## Build the wheel and the sdist into dist/

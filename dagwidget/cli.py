@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_tokens(action)
 
     schema = commands.add_parser("schema", help="print the protocol's JSON Schema")
+    schema.add_argument("--asyncapi", action="store_true", help="print its AsyncAPI 3.0 document instead")
     schema.set_defaults(run=_schema)
     return parser
 
@@ -148,10 +149,11 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _schema(_options: argparse.Namespace) -> int:
-    from .protocol import schema
+def _schema(options: argparse.Namespace) -> int:
+    from .asyncapi import asyncapi
 
-    print(msgspec.json.format(msgspec.json.encode(schema()), indent=1).decode())
+    document = asyncapi() if options.asyncapi else p.schema()
+    print(msgspec.json.format(msgspec.json.encode(document), indent=1).decode())
     return 0
 
 
