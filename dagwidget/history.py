@@ -130,7 +130,8 @@ def _get(locate: Callable[[], local.Endpoint], dag_id: str, path: str, missing: 
         with opener.open(request, timeout=_SECONDS) as answer:
             return msgspec.json.decode(answer.read())
     except urllib.error.HTTPError as error:
-        said = error.read(200).decode("utf-8", "replace").strip()
+        with error:
+            said = error.read(200).decode("utf-8", "replace").strip()
         if error.code == http.HTTPStatus.NOT_FOUND:
             return missing
         raise NotConnected(f"{address} refuses: {said or error.reason}") from None

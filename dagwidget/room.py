@@ -32,6 +32,9 @@ _CHUNK: Final = 64 * 1024
 # A tail below this is sent without looking whether the state would be smaller.
 _SMALL_TAIL: Final = 64 * 1024
 
+# What caused an event that neither a publisher nor a command did.
+_NOTHING: Final[tuple[str | None, int | None, str | None]] = (None, None, None)
+
 _FOR_ENGINES: Final = (p.HumanGateResolved, p.ExecutionState)
 
 
@@ -70,7 +73,7 @@ class Room:
         self._unkept: dict[str, list[Record]] = {}
         self._kept = 0
         # What the events that are being appended come from: a publisher and its number, or a command.
-        self._cause: tuple[str | None, int | None, str | None] = (None, None, None)
+        self._cause = _NOTHING
         self.state = DagState(epoch="")
         # How many publishers are connected right now; without one nobody could honour a command.
         self.engines = 0
@@ -158,8 +161,10 @@ class Room:
             if request.epoch in self._replaced:
                 raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
             self._begin(request, now)
+        elif request.epoch in self._replaced:
+            raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
         elif request.epoch is not None and request.epoch != self.epoch:
-            raise Refused(4006, f"the run {request.epoch!r} of {self.dag_id!r} is not the current one: {self.epoch!r}")
+            raise Refused(4404, f"the run {request.epoch!r} of {self.dag_id!r} has not been started yet")
         elif not self.epoch:
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
         return p.Attached(
@@ -193,7 +198,7 @@ class Room:
                 self._take(event, now)
                 last = number
         finally:
-            self._cause = (None, None, None)
+            self._cause = _NOTHING
             self._published[publisher] = last
         return last
 
@@ -239,13 +244,16 @@ class Room:
                 self._mind_budget(now)
                 return
             case p.CostUpdate():
-                self._spending.correct(event)
-                self._append(event, event.ts or now)
+                self._append(self._spending.correct(event), event.ts or now)
                 self._mind_budget(now)
                 return
             case p.HumanGateResolved() if event.gate_id not in self.state.gates:
                 # Somebody was first.
                 event = p.Unknown(type="late_decision")
+            case p.HumanGateResolved(node_id=node_id) if node_id == BUDGET_NODE:
+                self._append(event, event.ts or now)
+                self._settle_budget(event, now)
+                return
             case p.ExecutionComplete():
                 for unfinished in list(_unfinished(self.state.nodes.values())):
                     self._append(unfinished, event.ts or now)
@@ -277,7 +285,7 @@ class Room:
                 else:
                     answer = self._steer(command, now)
             finally:
-                self._cause = (None, None, None)
+                self._cause = _NOTHING
             self._answers[command.id] = answer
             if len(self._answers) > _ANSWERS:
                 self._answers.popitem(last=False)
@@ -296,6 +304,8 @@ class Room:
             return _refusal(asked, "ambiguous_gate", f"{asked.node_id!r} has several open gates; name one: {ids}")
         gate = gates[0]
         if is_late(gate, now):
+            # It is the clock that answers, not this command.
+            self._cause = _NOTHING
             self._append(timed_out(gate, now), now)
             return self._too_late(asked)
         refused = refusal(gate, asked, by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import getpass
 import math
@@ -224,7 +225,10 @@ class StreamServer:
         else:
             past = await self._rooms.run(dag_id, run_id)
             if past is None:
-                await connection.close(4404, f"the run {run_id!r} is not kept"[:100])
+                bye = p.Bye(code=4404, reason=f"the run {run_id!r} is not kept", retry=True)
+                with contextlib.suppress(ConnectionClosed):
+                    await connection.send(p.encode(bye), text=True)
+                await connection.close(bye.code)
                 return
             audience = past
         if run_id is not None and not audience.is_live:
@@ -235,7 +239,7 @@ class StreamServer:
         else:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
         token = bearer(connection.request.headers.get("Authorization"))
-        session = kind(audience.room, authorize, now_ms(), token)
+        session = kind(audience.room, authorize, now_ms(), token, run_id)
         audience.join(connection, session)
         if self._bye is not None:
             audience.stop(self._bye)

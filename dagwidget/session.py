@@ -23,9 +23,12 @@ _CLOCKS_AGREE = 2000
 class Session:
     """What the three dialects share: who the client is, how it is heard, and how it ends."""
 
-    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
-        """A client of `room`; `token` is what came with the handshake."""
+    def __init__(
+        self, room: Room, authorize: Authorize, now: int, token: str | None = None, run_id: str | None = None
+    ) -> None:
+        """A client of `room`; `token` is what came with the handshake. It is shown one run, where that is named."""
         self.room = room
+        self._run_id = run_id
         # Once it is known who the client is.
         self.grant: Grant | None = None
         # Set once the session is over; the shell sends what is left, and closes with its code.
@@ -66,6 +69,10 @@ class Session:
             frame: bytes | None = self._control.popleft()
         elif self._promised and self._is_kept(*self._promised[0][:2]):
             frame = self._promised.popleft()[2]
+        elif self._run_id not in (None, self.room.epoch) and self.ended is None:
+            # What it lacks of its run is in the log.
+            self._end(4003, f"a newer run of {self.room.dag_id!r} has begun")
+            frame = self._control.popleft()
         else:
             frame = self._next(now) if self.ended is None else None
         if frame is not None:
@@ -180,8 +187,10 @@ class Session:
 class ViewerSession(Session):
     """The whole protocol: `hello` first, then catching up, then batches as far as the client acknowledges them."""
 
-    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
-        super().__init__(room, authorize, now, token)
+    def __init__(
+        self, room: Room, authorize: Authorize, now: int, token: str | None = None, run_id: str | None = None
+    ) -> None:
+        super().__init__(room, authorize, now, token, run_id)
         self._greeted = False
         self._epoch = ""
         # Frames that bring the client to `_cursor`, and the `synced` after them.
@@ -285,8 +294,10 @@ class PlainSession(Session):
 
     _answers_pings = False
 
-    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
-        super().__init__(room, authorize, now, token)
+    def __init__(
+        self, room: Room, authorize: Authorize, now: int, token: str | None = None, run_id: str | None = None
+    ) -> None:
+        super().__init__(room, authorize, now, token, run_id)
         self._epoch: str | None = None
         self._first: deque[Entry] = deque()
         self.grant = authorize(token)
@@ -329,8 +340,10 @@ class PublisherSession(Session):
 
     _needed: p.Role = "publish"
 
-    def __init__(self, room: Room, authorize: Authorize, now: int, token: str | None = None) -> None:
-        super().__init__(room, authorize, now, token)
+    def __init__(
+        self, room: Room, authorize: Authorize, now: int, token: str | None = None, run_id: str | None = None
+    ) -> None:
+        super().__init__(room, authorize, now, token, run_id)
         self._publisher: str | None = None
         self._epoch = ""
         # How far our clock is ahead of the publisher's, in milliseconds, where that is no matter of the way here.

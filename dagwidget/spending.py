@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from . import protocol as p
 from .state import Cost
 
@@ -48,13 +50,15 @@ class Spending:
                 self.by_node[delta.node_id] = self.by_node.get(delta.node_id, 0.0) + delta.amount
         return self.total(delta.node_id)
 
-    def correct(self, total: p.CostUpdate) -> None:
-        """An engine that knows the totals itself is right."""
+    def correct(self, total: p.CostUpdate) -> p.CostUpdate:
+        """An engine that knows the totals itself is right; what it leaves out stays as it is."""
         self.spent, self.budget = total.spent, total.budget
         self.currency = total.currency or self.currency
         self.tokens = total.tokens if total.tokens is not None else self.tokens
         self.unpriced = total.unpriced if total.unpriced is not None else self.unpriced
         self.by_node.update(total.by_node or {})
+        self.on_budget = total.on_budget or self.on_budget
+        return replace(total, currency=self.currency, on_budget=self.on_budget)
 
     def total(self, node_id: str | None) -> p.CostUpdate:
         spent = _money(self.spent)
@@ -100,7 +104,8 @@ class Spending:
 
     def raise_budget(self, decision: p.HumanGateResolved) -> None:
         """Go on with what a person has granted."""
-        self.budget = float(decision.value) if decision.decision == "modify" else self.proposed
+        granted = decision.value if decision.decision == "modify" else None
+        self.budget = float(granted) if isinstance(granted, (int, float)) else self.proposed
 
 
 def _money(amount: float) -> float:

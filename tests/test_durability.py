@@ -1,5 +1,6 @@
 """What an engine published and a person decided, over the death of the server."""
 
+import asyncio
 import json
 import os
 import signal
@@ -153,7 +154,9 @@ def test_past_runs_are_asked_for_in_vain_where_no_server_is_or_it_refuses(server
 
 
 def test_a_run_that_was_replaced_does_not_come_back_after_a_restart(server):
-    with server.start_run(run_id="one") as one, server.start_run(run_id="two") as two:
+    with server.start_run(run_id="one") as one:
+        assert one.flush(SECONDS)
+        two = server.start_run(run_id="two")
         two.update("a", "running")
         assert two.flush(SECONDS)
         server.kill()
@@ -163,6 +166,31 @@ def test_a_run_that_was_replaced_does_not_come_back_after_a_restart(server):
         while not two.flush(0.1):
             assert time.monotonic() < deadline
         assert server.get("dag")["epoch"] == "two"
+        two.complete()
+        assert two.flush(SECONDS)
+
+
+def test_who_follows_one_run_sees_its_end_and_not_the_next_one(server):
+    one = server.start_run(run_id="one")
+    one.update("a", "running")
+    assert one.flush(SECONDS)
+
+    async def follow() -> None:
+        async with dagwidget.connect("dag", url=server.at.url, token=TOKEN, run="one") as client:
+            await client.synced(SECONDS)
+            one.complete("done")
+            assert await asyncio.to_thread(one.flush, SECONDS)
+            two = server.start_run(run_id="two")
+            two.update("b", "completed")
+            two.complete()
+            assert await asyncio.to_thread(two.flush, SECONDS)
+            deadline = time.monotonic() + SECONDS
+            while client.connection.attempt < 2 or client.state.results is None:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+            assert (client.state.epoch, client.state.results, list(client.state.nodes)) == ("one", "done", ["a"])
+
+    asyncio.run(follow())
 
 
 def test_a_full_disk_is_seen_by_who_watches_and_so_is_its_end(tmp_path, monkeypatch):

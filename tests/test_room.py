@@ -148,11 +148,14 @@ def test_a_worker_joins_the_current_run_and_has_its_own_numbers(room, engine):
     ("request_", "code"),
     [
         (attach(epoch=None, start=p.RunStart()), 4400),
-        (attach(epoch="run-7"), 4006),
+        (attach(epoch="run-0"), 4006),
+        (attach(epoch="run-7"), 4404),
         (attach(epoch="run-1"), None),
     ],
 )
-def test_a_publisher_is_let_into_no_other_run(room, engine, request_, code):
+def test_a_publisher_is_let_into_no_other_run(room, request_, code):
+    Engine(room, "engine-0", "run-0")
+    Engine(room)
     if code is None:
         assert room.attach(request_, NOW).epoch == "run-1"
         return
@@ -294,6 +297,14 @@ def test_an_engine_that_knows_the_totals_corrects_the_sum(room, engine):
     )
     last = told(room)[-1]
     assert (last.spent, last.remaining, last.tokens, last.by_node) == (3.5, 6.5, 51, {"a": 3.0})
+
+
+def test_an_engine_that_corrects_the_sum_changes_nothing_of_what_it_leaves_out(room):
+    engine = Engine(room, "e", "run-2", budget=9.0, currency="EUR", on_budget="warn")
+    engine.say(p.CostUpdate(spent=3.0, budget=4.0, remaining=1.0))
+    assert (room.state.cost.currency, room.state.cost.on_budget) == ("EUR", "warn")
+    spend(room, engine, 1.0)
+    assert codes(room) == ["budget_spent"]
 
 
 def test_spending_more_than_the_budget_is_shown(room):
@@ -844,6 +855,15 @@ def test_a_decision_after_the_deadline_is_too_late_even_before_anybody_looked(ro
     assert (late.ok, late.code, late.winner.source) == (False, "already_decided", "timeout")
 
 
+def test_what_was_too_late_is_too_late_after_a_restart_as_well():
+    room = Room("dag", journaled=True)
+    Engine(room).ask(deadline=NOW + 100)
+    late = decide(room, "c1", "approve", now=NOW + 101)
+    again = Room("dag", journaled=True)
+    again.restore("run-1", room.take_unkept()["run-1"])
+    assert decide(again, "c1", "approve", now=NOW + 200).code == late.code == "already_decided"
+
+
 # --- The budget
 
 
@@ -915,3 +935,18 @@ def test_a_budget_that_was_seen_to_is_not_asked_for_again_after_a_restart():
     assert waiting(again) == ["dagwidget:budget:1"]
     assert decide(again, "c1", node_id="dagwidget:budget").ok
     assert again.state.cost.budget == 2.6
+
+
+@pytest.mark.parametrize(
+    ("decision", "value", "budget", "status"),
+    [("approve", None, 2.5, "resuming"), ("modify", 7, 7, "resuming"), ("modify", "x", 2.5, "resuming"),
+     ("reject", None, 1.0, "cancelling")],
+)  # fmt: skip
+def test_an_engine_may_answer_for_its_budget_itself(room, decision, value, budget, status):
+    budget_gate(room).say(
+        p.HumanGateResolved(
+            node_id="dagwidget:budget", gate_id="dagwidget:budget:1", decision=decision, value=value, by="policy",
+            at=NOW, source="engine",
+        )
+    )  # fmt: skip
+    assert (waiting(room), room.state.cost.budget, room.state.status) == ([], budget, status)

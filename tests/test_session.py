@@ -906,3 +906,12 @@ def test_the_times_of_an_engine_whose_events_were_long_under_way_are_its_own(roo
     session = attached(room, now=NOW - 500)
     send(session, p.NodeState(node_id="b", status="running", ts=NOW - 60_000, seq=1))
     assert room.state.nodes["b"].started_at == NOW - 60_000
+
+
+@pytest.mark.parametrize("kind", [viewer, plain])
+def test_who_follows_one_run_is_not_shown_the_next(room, kind):
+    session = kind(room, token="may-view", run_id="run-1")
+    send(session, hello(token=None))
+    frames(session)
+    start_run(room, "run-2")
+    assert "a newer run" in ended(session, 4003).reason
