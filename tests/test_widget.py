@@ -401,6 +401,7 @@ async def test_start_run_notes_what_it_begins(server_url, no_runs_begun):
     with start_run("dag", url=server_url) as run:
         assert begun.latest(server_url, "dag").run_id == run.run_id
     assert begun.latest(None, "dag") is None
+    assert run.flush(20)
 
 
 @pytest.fixture
