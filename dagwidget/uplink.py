@@ -332,10 +332,16 @@ class Uplink:
         return len(self._unacknowledged) < 4 * _FRAME_EVENTS
 
     async def _listen(self, socket: ClientConnection, heartbeat: float) -> None:
+        stuck: int | None = None
         while True:
             frame = await asyncio.wait_for(socket.recv(), 2 * heartbeat + _ANSWER_SECONDS)
             for message in p.decode_reply(frame):
                 if isinstance(message, p.Ping):
+                    oldest = self._unacknowledged[0][0] if self._unacknowledged else None
+                    if oldest is not None and oldest == stuck:
+                        # It pings after a silence: what we sent has not come there.
+                        raise asyncio.TimeoutError(f"the server has not acknowledged event {oldest}")
+                    stuck = oldest
                     await socket.send(p.encode(p.Pong(seq=self._acknowledged)), text=True)
                 else:
                     self._take(message)

@@ -8,7 +8,13 @@ from typing import Any
 
 
 class CutProxy:
-    """Forwards 127.0.0.1:`port` to another port of this machine, from a thread of its own."""
+    """Forwards 127.0.0.1:`port` to another port of this machine, from a thread of its own.
+
+    Attributes:
+        chunk: How many bytes are forwarded at once.
+        swallows: Whether what is sent disappears, on connections that stay open: a half-open TCP connection.
+        left: How many bytes a connection may still carry towards the client before it breaks; None for any number.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -19,6 +25,9 @@ class CutProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.port = 0
+        self.chunk = 65536
+        self.swallows = False
+        self.left: int | None = None
         self.open()
 
     def open(self) -> None:
@@ -61,7 +70,7 @@ class CutProxy:
         writers = {writer, back}
         self._writers |= writers
         try:
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer, towards_client=True))
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -70,9 +79,17 @@ class CutProxy:
             self._writers -= writers
             self._tasks.discard(task)
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, towards_client: bool = False
+    ) -> None:
+        while data := await reader.read(self.chunk):
+            if self.swallows:
+                continue
+            if towards_client and self.left is not None:
+                data, self.left = data[: self.left], self.left - len(data)
+            writer.write(data)
+            await writer.drain()
+            if towards_client and self.left is not None and self.left < 0:
+                self.left = None
+                raise ConnectionAbortedError
+        writer.close()
