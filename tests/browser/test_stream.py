@@ -158,3 +158,30 @@ def test_a_plain_client_follows_a_whole_run_and_decides_its_gate(browser, tmp_pa
         states = [(event["node_id"], event["status"]) for event in events if event["type"] == "node_state"]
         assert ("a", "completed") in states
         assert json.dumps(events[-1]["results"]) == '{"ok": true}'
+
+
+def test_a_kernel_that_was_restarted_finds_the_run_where_it_is(lab, browser, tmp_path):
+    with serving() as server:
+        cell = WIDGET.format(dag_id="restart", url=server.url, token=server.token)
+        ending = (
+            "await w.wait_for('review', timeout=60)\nawait w.decide('review', 'approve')\nawait w.complete(timeout=60)"
+        )
+        book_path = notebook(tmp_path / "restart.ipynb", cell, ending)
+        with (
+            dagwidget.start_run("restart", nodes=["a", "review"], url=server.url, token=server.token) as run,
+            lab.open(browser, book_path) as book,
+        ):
+            book.run(0)
+            widget = book.page.locator(".dagwidget")
+            expect(widget.get_by_text("live", exact=True)).to_be_visible(timeout=SLOW)
+            book.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+            with run.node("a") as node:
+                node.output("while there was no kernel")
+            decision = run.gate("review", title="Ship it?")
+            book.run(0)
+            expect(widget.get_by_text("Ship it?").first).to_be_visible(timeout=SLOW)
+            book.start(1)
+            assert decision.result(60).decision == "approve"
+            run.complete({"shipped": True})
+            assert "shipped" in book.wait_for_text(1, "shipped")
+            assert book.problems == []
