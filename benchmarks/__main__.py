@@ -10,7 +10,10 @@ import sys
 from . import readme
 from .results import merge
 
-PARTS = ("bundle", "imports", "codec", "publish", "overhead", "layout", "latency")
+PARTS = (
+    *("bundle", "imports", "codec", "publish", "overhead", "layout", "latency"),
+    *("fanout", "client", "resync", "decision", "sqlite", "reconnect"),
+)
 
 
 def main(asked: list[str]) -> int:
