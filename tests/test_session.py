@@ -1,6 +1,7 @@
 """Sessions, without sockets or a clock: what each dialect is told, when, and how it ends."""
 
 import json
+import tracemalloc
 from typing import get_args
 
 import pytest
@@ -915,3 +916,12 @@ def test_who_follows_one_run_is_not_shown_the_next(room, kind):
     frames(session)
     start_run(room, "run-2")
     assert "a newer run" in ended(session, 4003).reason
+
+
+def test_a_viewer_that_is_in_step_costs_little_memory(room):
+    greeted(room)
+    tracemalloc.start()
+    sessions = [greeted(room) for _ in range(100)]
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(sessions) < 1500
