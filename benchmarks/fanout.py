@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
 
 from . import peers
 from .results import Row
@@ -35,8 +36,8 @@ class _SocketIO(LightSocket):
 
 
 @contextlib.asynccontextmanager
-async def meanwhile(coroutine: object) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(coroutine)  # type: ignore[arg-type]
+async def _meanwhile(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
     try:
         yield
         if task.done():
@@ -76,7 +77,7 @@ async def _ours(count: int, rate: int | None = None) -> tuple[float, float]:
         async with source(process.url, "fanout") as feed:
             viewers = await crowd(process.url, "fanout", count)
             publishing = _saturate(feed, viewers) if rate is None else feed.at_rate(rate, 3600)
-            async with meanwhile(_acknowledge(viewers)), meanwhile(publishing):
+            async with _meanwhile(_acknowledge(viewers)), _meanwhile(publishing):
                 rates = await _rates(process, lambda: sum(viewer.events for viewer in viewers))
         if any(viewer.resets > 1 for viewer in viewers):
             raise RuntimeError("a viewer was so far behind that it was given the state: nothing was measured")

@@ -30,6 +30,7 @@ class LightSocket(asyncio.BufferedProtocol):
     def __init__(self, path: str) -> None:
         loop = asyncio.get_running_loop()
         self.bytes = 0
+        self._transport: asyncio.Transport | None = None
         self.open: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
         self._path = path
@@ -37,7 +38,7 @@ class LightSocket(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self._transport = transport
         more = f"Sec-WebSocket-Protocol: {self.subprotocol}\r\n" if self.subprotocol else ""
         transport.write(_HANDSHAKE.format(path=self._path, more=more).encode())
 
@@ -70,6 +71,16 @@ class LightSocket(asyncio.BufferedProtocol):
         size = len(text)
         header = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
         self.transport.write(header + b"\0\0\0\0" + text)
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        assert self._transport is not None
+        return self._transport
+
+    def abandon(self) -> None:
+        """Let go of it, in whatever state it is."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def opened(self) -> None:
         """The handshake is over."""
