@@ -242,6 +242,7 @@ async def test_no_server_is_waited_for_and_closing_does_not_wait():
 
 def test_in_plain_code_it_has_a_thread_of_its_own(server, dag_id, run):
     waiting = run.gate("review")
+    assert run.flush(PATIENCE)
     with following(server, dag_id) as client:
         asyncio.run(client.synced(PATIENCE))
 
