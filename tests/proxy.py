@@ -66,10 +66,11 @@ class CutProxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        writers = {writer, back}
-        self._writers |= writers
+        writers = {writer}
         try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            writers.add(back)
+            self._writers |= writers
             await asyncio.gather(self._pump(reader, back), self._pump(there, writer, towards_client=True))
         except (OSError, asyncio.CancelledError):
             pass
