@@ -11,8 +11,8 @@ import asyncio
 import socket
 
 from .results import Row
-from .server import Process, server
-from .sockets import Viewer, connected, crowd
+from .server import Process, running, server
+from .sockets import LightSocket, Viewer, connected, crowd
 from .source import source
 
 IDLE = 500
@@ -23,20 +23,35 @@ _WARM_SECONDS = 3.0
 _SETTLE_SECONDS = 2.0
 
 
-async def _idle(process: Process) -> float:
+async def _idle() -> float:
     """KiB a client."""
-    async with source(process.url, "idle") as feed:
-        await feed.publish(100)
-        # What the first clients of all cost is not theirs.
-        warm = await crowd(process.url, "idle", _WARM)
+    with server() as process:
+        async with source(process.url, "idle") as feed:
+            await feed.publish(100)
+            # What the first clients of all cost is not theirs.
+            warm = await crowd(process.url, "idle", _WARM)
+            await asyncio.sleep(_SETTLE_SECONDS)
+            before = process.memory
+            idle = await crowd(process.url, "idle", IDLE)
+            await asyncio.sleep(_SETTLE_SECONDS)
+            grown = process.memory - before
+            for viewer in (*warm, *idle):
+                viewer.abandon()
+    return grown / IDLE / 1024
+
+
+async def _idle_peer() -> float:
+    """KiB a client of bare `websockets`."""
+    with running(Process("benchmarks.peers", "websockets", "--clients", str(IDLE * 2))) as process:
+        sockets = [LightSocket("/") for _ in range(_WARM + IDLE)]
+        for client in sockets[:_WARM]:
+            await connected(process.url, client)
         await asyncio.sleep(_SETTLE_SECONDS)
         before = process.memory
-        idle = await crowd(process.url, "idle", IDLE)
+        for client in sockets[_WARM:]:
+            await connected(process.url, client)
         await asyncio.sleep(_SETTLE_SECONDS)
-        grown = process.memory - before
-        for viewer in (*warm, *idle):
-            viewer.abandon()
-    return grown / IDLE / 1024
+        return (process.memory - before) / IDLE / 1024
 
 
 class _Stalled(Viewer):
@@ -88,11 +103,10 @@ async def _stalled() -> tuple[float, float, float]:
 
 
 def measure() -> list[Row]:
-    with server() as process:
-        idle = asyncio.run(_idle(process))
+    idle, idle_peer = asyncio.run(_idle()), asyncio.run(_idle_peer())
     direct, behind, kept = asyncio.run(_stalled())
     return [
-        Row("client/idle_kib", round(idle, 2), "KiB"),
+        Row("client/idle_kib", round(idle, 2), "KiB", "websockets", round(idle_peer, 2)),
         Row("client/stalled_mib", round(max(direct, behind), 2), "MiB"),
         Row("client/stalled_proxy_mib", round(kept, 2), "MiB"),
     ]
