@@ -4,12 +4,13 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 CHROMIUM ?= /usr/bin/chromium
+SECONDS ?= 600
 
 BUNDLE := dagwidget/static/widget.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-py test-js test-browser lint format protocol build bench screenshots clean
+.PHONY: help setup demo test test-py test-js test-browser lint format protocol build bench soak screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +66,9 @@ build: setup ## Build the wheel and the sdist into dist/
 
 bench: setup ## Run the benchmarks and rewrite benchmarks/results.json (ONLY=name for a part)
 	CHROMIUM=$(CHROMIUM) $(BIN)/python -m benchmarks $(ONLY)
+
+soak: setup ## Look for anything lost or doubled over cuts and kills (SECONDS=600)
+	$(BIN)/python -m benchmarks.soak $(SECONDS)
 
 screenshots: setup ## Take the README's pictures anew
 	CHROMIUM=$(CHROMIUM) $(BIN)/python docs/screenshots.py
