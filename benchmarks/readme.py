@@ -17,6 +17,15 @@ ROWS = {
     "latency/jupyterlab/1000/p99_ms": "… 99th percentile",
     "publish/us": "publishing an event, in the engine's thread",
     "overhead/langgraph/percent": "what watching adds to a LangGraph run of 20 ms nodes, over plain `astream`",
+    "fanout/100/events_per_s": "events delivered to 100 viewers (`websockets` broadcast, one a frame: {peer})",
+    "fanout/100/vs_socketio": "… (python-socketio: {peer})",
+    "fanout/1000/events_per_cpu_s": "events to 1,000 viewers, a CPU second of the server (`websockets`: {peer})",
+    "client/idle_kib": "what an idle viewer costs the server (bare `websockets`: {peer})",
+    "client/stalled_mib": "… one that reads nothing of 1,000 events/s",
+    "resync/10000/tail_ms": "back in step in a room of 10,000 nodes: 100 events were missed",
+    "resync/10000/ms": "… all of it",
+    "decision/ack_p99_ms": "from a decision to its acknowledgement, on disk, 99th percentile",
+    "reconnect/1000/p99_s": "1,000 viewers back after the server restarted, 99th percentile",
     "layout/1000/refined_ms": "layout of 1,000 nodes",
     "layout/10000/first_ms": "layout of 10,000 nodes: first picture",
     "layout/10000/refined_ms": "… refined",
@@ -34,9 +43,13 @@ def write() -> None:
     for name, what in ROWS.items():
         row = results.get(name)
         if row is not None:
-            peer = f"{row['peer_value']:.3g} {row['unit']}" if row["peer_value"] is not None else ""
-            lines.append(f"| {what.format(peer=peer)} | {row['value']:.3g} {row['unit']} |")
+            peer = _figure(row["peer_value"], row["unit"]) if row["peer_value"] is not None else ""
+            lines.append(f"| {what.format(peer=peer)} | {_figure(row['value'], row['unit'])} |")
     text = README.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     README.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after)
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
