@@ -349,10 +349,11 @@ class Conversation:
                 self._transmit(pending.command)
 
     def _lose(self, now: float, reason: str | None, code: int | None = None, after: float = 0.0) -> None:
-        """The connection is gone, and comes back; after `after` seconds or later, where the server asked for it."""
+        """It is gone, and comes back; `after` seconds later than otherwise, where the server asks for it."""
         self._drop()
         self._failures += 1
-        retry_at = now + max(after, self._wait(self._failures))
+        # Added, so that not everybody who was told the same comes back at the same moment.
+        retry_at = now + after + self._wait(self._failures)
         self._timers["retry"] = retry_at
         self._go("waiting", retry_at=retry_at, code=code, reason=reason)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 from .audience import Audience
 from .errors import ProtocolError
@@ -27,8 +28,8 @@ class Rooms:
         self._journal = journal
         self._live: dict[str, Audience] = {}
         self._past: dict[tuple[str, str], Audience] = {}
-        # Of two that come at once, the second must find the room that the first is loading.
-        self._loading = asyncio.Lock()
+        # Of two that come to a DAG at once, the second must find the room that the first is loading.
+        self._loading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[Audience]:
         yield from tuple(self._live.values())
@@ -36,7 +37,7 @@ class Rooms:
 
     async def live(self, dag_id: str) -> Audience:
         """The room of a DAG; where it is not in memory, as it was kept, or empty."""
-        async with self._loading:
+        async with self._loading.setdefault(dag_id, asyncio.Lock()):
             audience = self._live.get(dag_id)
             if audience is None:
                 room = Room(dag_id, self._limits, journaled=self._journal is not None)
@@ -55,7 +56,7 @@ class Rooms:
         live = await self.known(dag_id)
         if live is not None and live.room.epoch == run_id:
             return live
-        async with self._loading:
+        async with self._loading.setdefault(dag_id, asyncio.Lock()):
             audience = self._past.get((dag_id, run_id))
             if audience is None and self._journal is not None:
                 room = Room(dag_id, self._limits)

@@ -182,7 +182,7 @@ class Uplink:
                 reason = f"{type(error).__name__}: {error}"
             stood = self._attached_at is not None and time.monotonic() - self._attached_at > _STABLE_SECONDS
             failures = 1 if stood else failures + 1
-            delay = max(after, backoff(failures))
+            delay = after + backoff(failures)
             _log.info("not connected to the room %r (%s); again in %.1f s", self._dag_id, reason, delay)
             await self._sleep(delay)
 

@@ -507,10 +507,11 @@ export class Stream {
     else this.#lost({ code, reason: reason || undefined });
   }
 
-  /** The connection is gone, and comes back; after `after` ms or later, where the server asked for it. */
+  /** The connection is gone, and comes back; `after` ms later than otherwise, where the server asked for it. */
   #lost({ code, reason, after = 0 }: { code?: number; reason?: string; after?: number }): void {
     this.#drop();
-    const delay = Math.max(after, backoff(++this.#failures, this.#options.random ?? Math.random));
+    // Added, so that not everybody who was told the same comes back at the same moment.
+    const delay = after + backoff(++this.#failures, this.#options.random ?? Math.random);
     this.#set({ phase: "waiting", retryAt: Date.now() + delay, code, reason });
     this.#after("retry", delay, () => {
       const unattended = this.#viewers === 0 && Date.now() - this.#unattendedSince > UNATTENDED_FOR;

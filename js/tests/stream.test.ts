@@ -527,7 +527,7 @@ describe("coming back", () => {
     following.socket.say({ type: "bye", code: 4000, reason: "an update", retry: true, after_ms: 12_000 });
     expect(following.connection).toMatchObject({
       phase: "waiting",
-      retryAt: START + 12_000,
+      retryAt: START + 12_750,
       code: 4000,
       reason: "an update",
     });
@@ -535,7 +535,7 @@ describe("coming back", () => {
     await following.retry();
     following.socket.greet();
     following.socket.say({ type: "bye", code: 4000, reason: "an update", retry: true, after_ms: 10 });
-    expect(following.delay).toBe(1_500);
+    expect(following.delay).toBe(1_510);
   });
 
   test("applies what came with a goodbye", async () => {
