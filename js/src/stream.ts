@@ -30,9 +30,21 @@ export interface Endpoint {
   token?: string | null;
 }
 
+export type Phase = "idle" | "connecting" | "syncing" | "live" | "waiting" | "stopped";
+
+/** Which phase may follow which. A plain server is `live` at once. */
+export const TRANSITIONS: Readonly<Record<Phase, readonly Phase[]>> = {
+  idle: ["connecting", "stopped"],
+  connecting: ["syncing", "live", "waiting", "stopped"],
+  syncing: ["live", "waiting", "stopped"],
+  live: ["syncing", "waiting", "stopped"],
+  waiting: ["connecting", "idle", "stopped"],
+  stopped: [],
+};
+
 export interface Connection {
   /** `waiting`: until `retryAt`. `idle`: not asked for, or given up as nobody looks. `stopped`: for good. */
-  phase: "idle" | "connecting" | "syncing" | "live" | "waiting" | "stopped";
+  phase: Phase;
   /** False on a plain server: what happens during a cut is lost. Undefined until known. */
   resumable?: boolean;
   role?: Welcome["role"];
@@ -550,6 +562,9 @@ export class Stream {
   // --- Telling, and timers
 
   #set(change: Partial<Connection>): void {
+    const { phase } = this.#connection;
+    const next = change.phase ?? phase;
+    if (next !== phase && !TRANSITIONS[phase].includes(next)) throw new Error(`a stream went from ${phase} to ${next}`);
     this.#connection = { ...this.#connection, ...change };
     this.#notify();
   }

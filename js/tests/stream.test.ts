@@ -12,7 +12,7 @@ import {
   type ServerMessage,
 } from "../src/protocol";
 import { type Change, Store, toJSON } from "../src/store";
-import { type Batch, type Connection, type Endpoint, Stream, type StreamOptions } from "../src/stream";
+import { type Batch, type Connection, type Endpoint, Stream, type StreamOptions, TRANSITIONS } from "../src/stream";
 import { FakeServer, type FakeSocket } from "./fake-server";
 
 const START = Date.UTC(2026, 10, 23, 12);
@@ -1373,6 +1373,7 @@ describe("whatever happens on the way", () => {
 
   test("a stream ends in the state that the whole log gives", async () => {
     let resumed = 0;
+    const gone = new Set<string>();
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 80 }), async (steps) => {
         const server = new ModelServer();
@@ -1382,6 +1383,11 @@ describe("whatever happens on the way", () => {
           endpoint: async () => ({ url: ADDRESS }),
           WebSocket: server.fake.WebSocket,
           random: () => 0.5,
+        });
+        let phase = stream.connection.phase;
+        stream.subscribe(() => {
+          gone.add(`${phase} → ${stream.connection.phase}`);
+          phase = stream.connection.phase;
         });
         const leave = stream.attend();
         try {
@@ -1402,5 +1408,9 @@ describe("whatever happens on the way", () => {
       { numRuns: 150 },
     );
     expect(resumed).toBeGreaterThan(30);
+    const possible = Object.entries(TRANSITIONS).flatMap(([from, next]) => next.map((to) => `${from} → ${to}`));
+    // Only closing stops it here, only a plain server is live at once, and somebody looks all the time.
+    const others = /stopped|connecting → live|waiting → idle/;
+    expect([...gone]).toEqual(expect.arrayContaining(possible.filter((way) => !others.test(way))));
   }, 60_000);
 });
