@@ -5,6 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 
+def fault_of(schema: Any) -> str | None:
+    """Why `schema` is no JSON Schema; None where it is one."""
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import validator_for
+
+    if not isinstance(schema, (dict, bool)):
+        return f"it is {schema!r:.200}"
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        return str(error.message)[:200]
+    except RecursionError:
+        return "it is nested too deeply"
+    return None
+
+
 def mismatch_with(schema: Any, value: Any) -> str | None:
     """What is wrong with `value`, and where; None where nothing is, or where `schema` is not a schema."""
     if not isinstance(schema, dict):

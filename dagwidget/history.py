@@ -59,7 +59,7 @@ def run_state(
     """
     p.check_dag_id(dag_id)
     p.check_dag_id(run_id, "run_id")
-    if seq is not None and seq < 0:
+    if seq is not None and not (isinstance(seq, int) and seq >= 0):
         raise ValueError(f"seq is the number of an event, 0 or more: {seq!r}")
     path = f"/runs/{quote(run_id, safe='')}" + ("" if seq is None else f"?seq={seq}")
     answer = _get(local.locator(url, token), dag_id, path)

@@ -26,7 +26,8 @@ class NodeExecution:
     """One execution of a node: what `run.node("name")` gives.
 
     As a context manager, plain or `async`, the node is running inside of it; then it is completed, failed (with the
-    exception, which goes on), or cancelled. As a decorator, each call of the function is an execution of its own.
+    exception, which goes on), or cancelled. As a decorator, each call of the function is an execution of its own; that
+    of a generator lasts until it ends.
     """
 
     def __init__(self, run: Run, node_id: str, instance: str | None = None) -> None:
@@ -83,6 +84,25 @@ class NodeExecution:
 
             return cast(F, run_async)
 
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def run_generator(*args: Any, **kwargs: Any) -> Any:
+                with anew():
+                    return (yield from function(*args, **kwargs))
+
+            return cast(F, run_generator)
+
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def run_async_generator(*args: Any, **kwargs: Any) -> Any:
+                with anew():
+                    async for item in function(*args, **kwargs):
+                        yield item
+
+            return cast(F, run_async_generator)
+
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             with anew() as node:
@@ -102,9 +122,7 @@ class NodeExecution:
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """How far the node has come, 0 to 1, and what it is at."""
-        if not 0 <= fraction <= 1:
-            raise ValueError(f"progress goes from 0 to 1, not to {fraction!r}")
-        self._state("running", progress=float(fraction), message=message)
+        self._state("running", progress=fraction, message=message)
 
     def metrics(self, **values: float | str) -> None:
         """Measurements by name, shown with the node."""

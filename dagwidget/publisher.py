@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import threading
 import time
 import uuid
@@ -14,6 +16,7 @@ import msgspec
 
 from . import begun, local
 from . import protocol as p
+from .answers import fault_of
 from .asking import Checkpoint, OpenGate
 from .errors import RunCancelled
 from .node import NodeExecution, describe
@@ -95,7 +98,7 @@ def start_run(
         on_budget=on_budget,
         capabilities=capabilities or p.Capabilities(pause="cooperative", cancel="cooperative", gate="native"),
     )
-    mutation = p.Mutation(add_nodes=[*map(_node, nodes)], add_edges=[*map(_edge, edges)])
+    mutation = p.Mutation(add_nodes=_each(_node, nodes, "nodes"), add_edges=_each(_edge, edges, "edges"))
     if run_id is not None:
         p.check_dag_id(run_id, "run_id")
     epoch = run_id or uuid.uuid4().hex
@@ -209,9 +212,22 @@ class Run:
         reason: str | None = None,
         message: str | None = None,
     ) -> None:
-        """Say what state a node is in; for engines whose hooks tell. The fields are those of `node_state`."""
+        """Say what state a node is in; for engines whose hooks tell. The fields are those of `node_state`.
+
+        Raises:
+            TypeError, ValueError: an argument is not what it should be.
+        """
         if status not in _STATUSES:
             raise ValueError(f"a node's status is one of {', '.join(sorted(_STATUSES))}; not {status!r}")
+        if progress is not None:
+            progress = _number(progress, "progress goes from 0 to 1", 0, 1)
+        if instance is not None:
+            _id(instance, "instance")
+        if attempt is not None:
+            attempt = _count(attempt, "attempt")
+        for name, text in (("error", error), ("native", native), ("reason", reason), ("message", message)):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{name} must be a string, not {type(text).__name__}: {text!r:.200}")
         shown, size = (None, None) if output is None else self._show(_id(node_id, "node_id"), instance, output)
         self._uplink.publish(
             p.NodeState(
@@ -275,11 +291,11 @@ class Run:
         """
         self._mutate(
             p.Mutation(
-                add_nodes=[*map(_node, add_nodes)],
-                update_nodes=[*map(_node, update_nodes)],
-                remove_nodes=[_id(name, "remove_nodes") for name in remove_nodes],
-                add_edges=[*map(_edge, add_edges)],
-                remove_edges=[*map(_edge, remove_edges)],
+                add_nodes=_each(_node, add_nodes, "add_nodes"),
+                update_nodes=_each(_node, update_nodes, "update_nodes"),
+                remove_nodes=_each(lambda name: _id(name, "a node's id"), remove_nodes, "remove_nodes"),
+                add_edges=_each(_edge, add_edges, "add_edges"),
+                remove_edges=_each(_edge, remove_edges, "remove_edges"),
             )
         )
 
@@ -310,7 +326,15 @@ class Run:
 
         Returns:
             The amount; None where the price is not known.
+
+        Raises:
+            TypeError, ValueError: an argument is not what it should be.
         """
+        if amount is not None:
+            amount = _number(amount, "amount is a number")
+        if node_id is not None:
+            _id(node_id, "node_id")
+        tokens_in, tokens_out = _count(tokens_in, "tokens_in"), _count(tokens_out, "tokens_out")
         if amount is None and model is not None and (tokens_in or tokens_out):
             usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cache_read=cache_read, cache_write=cache_write)
             amount = self._price(model, usage)
@@ -382,6 +406,10 @@ class Run:
         Raises:
             TypeError, ValueError: an argument is not what it should be.
         """
+        if schema is not None:
+            fault = fault_of(schema)
+            if fault is not None:
+                raise ValueError(f"schema is no JSON Schema: {fault}")
         presentation = _presentation(
             {
                 "title": title,
@@ -646,6 +674,33 @@ def _id(value: Any, what: str) -> str:
     if not 1 <= len(value) <= 512:
         raise ValueError(f"{what} must have 1 to 512 characters, not {len(value)}: {value[:50]!r}")
     return value
+
+
+def _number(value: Any, what: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """A number as the wire takes it; numpy's numbers are numbers too."""
+    try:
+        number = math.nan if isinstance(value, (str, bytes)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and least <= number <= most):
+        raise ValueError(f"{what}, not {value!r:.200}")
+    return number
+
+
+def _count(value: Any, what: str) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise ValueError(f"{what} counts from 0, in whole numbers; not {value!r:.200}")
+    return count
+
+
+def _each(convert: Callable[[Any], T], items: Iterable[Any], what: str) -> list[T]:
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise TypeError(f"{what} must be a list, not {type(items).__name__}: {items!r:.200}")
+    return [*map(convert, items)]
 
 
 def _node(node: NodeLike) -> p.NodeSpec:

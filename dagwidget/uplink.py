@@ -17,8 +17,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from . import protocol as p
 from .backlog import Backlog
@@ -306,9 +308,11 @@ class Uplink:
                 event = self._published.first()
                 event.seq = self._numbered + 1
                 try:
-                    data = p.encode(event)
-                except (TypeError, ValueError) as error:
-                    _log.error("an event %s was left out, it is not JSON-safe: %s", type(event).__name__, error)
+                    data = _encoded(event)
+                    # The room would turn the whole publisher away for it.
+                    p.decode_publisher(data)
+                except (TypeError, ValueError, ProtocolError) as error:
+                    _log.error("%r: an event %s was left out: %s", self._dag_id, type(event).__name__, error)
                 else:
                     self._numbered += 1
                     self._unacknowledged.append((self._numbered, data))
@@ -369,6 +373,22 @@ class Uplink:
     def _tell_delivered(self) -> None:
         with self._delivered:
             self._delivered.notify_all()
+
+
+def _encoded(event: p.Event) -> bytes:
+    try:
+        return p.encode(event)
+    except UnicodeEncodeError:
+        # A file name or an error may hold half of a character.
+        return p.encode_value(_printable(msgspec.to_builtins(event)))
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_of_websockets(error: Exception) -> bool:

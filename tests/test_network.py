@@ -95,7 +95,7 @@ async def test_a_half_open_connection_is_noticed_by_both_ends(server, proxy, mon
         proxy.cut()
         proxy.swallows = False
         proxy.open()
-        await until(lambda: client.state.nodes["a"].message == "nobody hears this")
+        await until(lambda: "a" in client.state.nodes and client.state.nodes["a"].message == "nobody hears this")
 
 
 async def test_what_a_publisher_said_into_the_void_is_said_again(server, proxy):

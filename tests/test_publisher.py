@@ -507,6 +507,8 @@ def test_what_does_not_fit_into_the_buffer_is_counted_and_reported(server, monke
         (lambda: dagwidget.start_run("d", [{"label": "x"}]), ValueError, "missing required field `id`"),
         (lambda: dagwidget.start_run("d", [], ["ab", "c"]), ValueError, "an edge is"),
         (lambda: dagwidget.start_run("d", [], [("a", 7)]), TypeError, "an edge's target must be a string"),
+        (lambda: dagwidget.start_run("d", "abc"), TypeError, "nodes must be a list"),
+        (lambda: dagwidget.start_run("d", None), TypeError, "nodes must be a list"),
         (lambda: dagwidget.start_run("d", budget=-1), ValueError, "budget must be"),
         (lambda: dagwidget.start_run("d", url="localhost:1"), ValueError, "looks like ws://"),
         (lambda: dagwidget.attach("ftp://x", "d"), ValueError, "looks like ws://"),
@@ -523,7 +525,21 @@ def test_a_wrong_argument_is_refused_at_once(call, error, says):
         (lambda run: run.node(7), TypeError, "node_id must be a string"),
         (lambda run: run.node(""), ValueError, "1 to 512"),
         (lambda run: run.update("a", "done"), ValueError, "status is one of"),
-        (lambda run: run.mutate(remove_nodes=[7]), TypeError, "remove_nodes must be a string"),
+        (lambda run: run.update("a", "running", progress=1.1), ValueError, "from 0 to 1"),
+        (lambda run: run.update("a", "running", progress=float("nan")), ValueError, "from 0 to 1"),
+        (lambda run: run.update("a", "running", progress="0.5"), ValueError, "from 0 to 1"),
+        (lambda run: run.update("a", "running", attempt=-1), ValueError, "attempt counts from 0"),
+        (lambda run: run.update("a", "running", instance=3), TypeError, "instance must be a string"),
+        (lambda run: run.update("a", "failed", error=ValueError("x")), TypeError, "error must be a string"),
+        (lambda run: run.cost("5"), ValueError, "amount is a number"),
+        (lambda run: run.cost(float("inf")), ValueError, "amount is a number"),
+        (lambda run: run.cost(1, tokens_in=-1), ValueError, "tokens_in counts from 0"),
+        (lambda run: run.cost(1, tokens_out=1.5), ValueError, "tokens_out counts from 0"),
+        (lambda run: run.cost(1, node_id=""), ValueError, "1 to 512"),
+        (lambda run: run.mutate(add_nodes="abc"), TypeError, "add_nodes must be a list"),
+        (lambda run: run.mutate(remove_nodes=[7]), TypeError, "a node's id must be a string"),
+        (lambda run: run.gate("a", schema={"type": "nonsense"}), ValueError, "no JSON Schema"),
+        (lambda run: run.gate("a", schema="string"), ValueError, "no JSON Schema"),
         (lambda run: run.gate("a", data=object()), TypeError, "must be JSON"),
         (lambda run: run.gate("a", data="x" * 300_000), ValueError, "show less of it"),
         (lambda run: run.gate("a", allowed=["maybe"]), ValueError, "can't be asked like this"),
@@ -536,6 +552,53 @@ def test_a_wrong_argument_of_a_run_is_refused_at_once(start, call, error, says):
     run = start()
     with pytest.raises(error, match=says):
         call(run)
+
+
+def test_what_the_room_would_refuse_is_left_out_and_the_run_goes_on(start, person, caplog):
+    run = start()
+    run._uplink.publish(p.NodeState(node_id="a", status="running", progress=7))
+    run._uplink.publish(p.NodeLog(node_id="a", lines=[object()]))
+    run.update("a", "completed")
+    assert run.flush(10)
+    assert person.state()["nodes"]["a"]["status"] == "completed"
+    assert caplog.text.count("was left out") == 2
+    assert "Expected `float` <= 1.0" in caplog.text
+
+
+def test_half_a_character_loses_nothing(start, person):
+    run = start()
+    run.update("a", "failed", error="no file '\udcff.txt'")
+    run.log("a", "\ud800 x")
+    assert run.flush(10)
+    node = person.state()["nodes"]["a"]
+    assert (node["status"], node["error"], node["logs"]) == ("failed", "no file '?.txt'", ["? x"])
+
+
+def test_a_decorated_generator_is_a_node_until_it_ends(start, person):
+    run = start()
+
+    @run.node("plain")
+    def plain():
+        yield person.wait("node_state", node_id="plain")["status"]
+        return 3
+
+    @run.node("async")
+    async def asynchronous():
+        yield 1
+
+    def outer():
+        assert (yield from plain()) == 3
+
+    async def collect():
+        return [item async for item in asynchronous()]
+
+    assert list(outer()) == ["running"]
+    assert asyncio.run(collect()) == [1]
+    assert run.flush(10)
+    assert {name: node["status"] for name, node in person.state()["nodes"].items()} == {
+        "plain": "completed",
+        "async": "completed",
+    }
 
 
 def test_capabilities_are_shown_to_whoever_watches(start, person):

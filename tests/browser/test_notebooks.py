@@ -1,5 +1,6 @@
 """The example notebooks, run by a person: in JupyterLab, up to the gate, and on."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,23 @@ def test_the_langgraph_notebook_goes_on_when_its_gate_is_approved_in_a_cell(lab,
         assert book.problems == []
 
 
-def test_the_quickstart_runs_to_its_end(lab, browser):
+def test_the_quickstart_runs_to_its_end_and_leaves_no_token_behind(lab, browser):
     with lab.open(browser, NOTEBOOKS / "quickstart.ipynb") as book:
+        urls = []
+        book.page.on("websocket", lambda socket: urls.append(socket.url))
+        book.page.on("request", lambda request: urls.append(request.url))
         book.run(0, 8)
         assert "'deployed': True" in book.wait_for_text(7, "quickstart")
         expect(book.page.locator(".dagwidget").get_by_text("completed").first).to_be_visible(timeout=SLOW)
         assert book.problems == []
+        book.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    folder, runtime = lab.root.parent, lab.runtime / "dagwidget-server.json"
+    token = json.loads(runtime.read_text())["token"]
+    assert any("/stream" in url for url in urls)
+    assert [url for url in urls if token in url] == []
+    files = [path for path in folder.rglob("*") if path.is_file() and path != runtime]
+    assert any("deployed" in path.read_text() for path in lab.root.glob("quickstart-*.ipynb"))
+    assert [path for path in files if token.encode() in path.read_bytes()] == []
 
 
 @pytest.mark.parametrize("name", ["quickstart", "langgraph_agent"])
