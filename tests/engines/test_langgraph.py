@@ -17,7 +17,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
 import dagwidget
-from dagwidget import RunCancelled
+from dagwidget import DagwidgetError, RunCancelled
 from tests.person import Person
 from tests.serving import serving
 
@@ -235,6 +235,19 @@ async def test_an_interrupt_is_a_gate_and_its_decision_resumes_the_graph(run, pe
     assert [(each["decision"], each["value"]) for each in state["decisions"]] == [("modify", "please do")]
     assert state["gates"] == {}
     assert state["capabilities"]["pause"] == "native"
+
+
+async def test_a_graph_that_could_not_go_on_from_an_answer_asks_nobody(run, person):
+    with pytest.raises(DagwidgetError, match=r"'ask' asks with interrupt.*compile it with one"):
+        await run(graph_of(ask, b, edges=[(START, "ask"), ("ask", "b")]), {})
+    state = await ended(person)
+    assert (state["gates"], state["decisions"], state["status"]) == ({}, [], "failed")
+
+
+@pytest.mark.parametrize(("graph", "says"), [(None, "not NoneType"), (StateGraph(State), "StateGraph: call its comp")])
+async def test_what_is_no_compiled_graph_is_refused(run, graph, says):
+    with pytest.raises(TypeError, match=says):
+        await run(graph, {})
 
 
 async def test_several_gates_are_open_at_once_and_each_is_answered_by_its_own_decision(run, person):

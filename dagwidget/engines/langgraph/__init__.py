@@ -75,9 +75,14 @@ async def run(
         The graph's output.
 
     Raises:
+        TypeError: `graph` is no compiled graph.
+        DagwidgetError: it asks with `interrupt()`, and has no checkpointer.
         RunCancelled: a person cancelled the run.
         Exception: whatever the graph raises.
     """
+    if not hasattr(graph, "astream") or not hasattr(graph, "get_graph"):
+        hint = ": call its compile()" if hasattr(graph, "compile") else ""
+        raise TypeError(f"graph must be a compiled graph, not {type(graph).__name__}{hint}")
     has_checkpointer = bool(getattr(graph, "checkpointer", None))
     capabilities = p.Capabilities(
         pause="native" if has_checkpointer else "none", cancel="native", gate="native" if has_checkpointer else "none"

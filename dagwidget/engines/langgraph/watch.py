@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ... import protocol as p
 from ...asking import OpenGate
+from ...errors import DagwidgetError
 from ...node import describe
 from ...publisher import Run
 from ...state import Decision
@@ -60,6 +61,7 @@ class Watch:
         self.gates: dict[str, Asked] = {}
         """The interrupts of this pass, by their id."""
         self._run = run
+        self._resumable = bool(getattr(graph, "checkpointer", None))
         self._tasks: dict[str, Task] = {}
         # When each node was last begun and last completed, in the order of events.
         self._moment = 0
@@ -164,6 +166,11 @@ class Watch:
 
     def _interrupted(self, task: Task, interrupt: Mapping[str, Any]) -> None:
         # A subgraph's interrupt is told by each graph that it is in; the innermost is the first.
+        if not self._resumable:
+            raise DagwidgetError(
+                f"{task.node_id!r} asks with interrupt(), and the graph has no checkpointer to go on from an answer: "
+                "compile it with one, such as graph.compile(checkpointer=InMemorySaver())"
+            )
         if interrupt["id"] not in self.gates:
             shown, answer = hitl.question(interrupt["value"], interrupt.get("response_schema"))
             gate = self.ask(task, shown, gate_id=interrupt["id"])
