@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,29 +46,33 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     demo = commands.add_parser("demo", help="open JupyterLab on the quickstart, with a run in its cell")
-    demo.add_argument("--port", type=int, default=0, help="where JupyterLab listens (default: a free port)")
+    demo.add_argument("--port", type=_port, default=0, help="where JupyterLab listens (default: a free port)")
     demo.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
     demo.set_defaults(run=_demo)
 
     serve = commands.add_parser("serve", help="run the stream server")
     serve.add_argument("--host", default="127.0.0.1", help="interface to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=8899, help="port; 0 for a free one (default: %(default)s)")
-    serve.add_argument("--token", help="what clients must show (default: a random one, printed)")
+    serve.add_argument("--port", type=_port, default=8899, help="port; 0 for a free one (default: %(default)s)")
+    serve.add_argument("--token", type=_something, help="what clients must show (default: a random one, printed)")
     _add_tokens(serve)
     serve.add_argument("--no-auth", action="store_true", help="let in everybody on this machine; loopback only")
-    serve.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="a page that may connect")
+    serve.add_argument(
+        "--allow-origin", type=_origin, action="append", default=[], metavar="URL", help="a page that may connect"
+    )
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name the server goes by")
     serve.add_argument("--certificate", metavar="FILE", help="TLS certificate chain (PEM); needs --key")
     serve.add_argument("--key", metavar="FILE", help="TLS private key (PEM)")
     serve.add_argument("--log", metavar="FILE", help="where runs are kept, or 'memory' (default: a file for each port)")
-    serve.add_argument("--idle-seconds", type=float, help="stop after this long without a connection")
+    serve.add_argument("--idle-seconds", type=_seconds, help="stop after this long without a connection")
     serve.add_argument("--embedded", action="store_true", help="be this machine's server: found by everybody on it")
     serve.set_defaults(run=_serve)
 
     token = commands.add_parser("token", help="give out tokens, list them, and take them back")
     actions = token.add_subparsers(required=True, metavar="action")
     create = actions.add_parser("create", help="give out a token, and print it: nobody will know it again")
-    create.add_argument("name", help="whose it is: shown with each decision, and what a gate's assignees= means")
+    create.add_argument(
+        "name", type=_something, help="whose it is: shown with each decision, and what a gate's assignees= means"
+    )
     create.add_argument("--role", choices=get_args(p.Role), default="view", help="each includes those before it")
     create.add_argument("--dag", metavar="ID", help="the only DAG that it is for (default: every DAG)")
     create.add_argument("--expires", type=_lifetime, default="30d", metavar="12h", help="d, h, m or s, or 'never'")
@@ -92,6 +97,35 @@ def _add_tokens(parser: argparse.ArgumentParser) -> None:
 
 def _tokens(options: argparse.Namespace) -> Tokens:
     return Tokens(Path(options.tokens) if options.tokens else local.tokens_folder())
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535; not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"seconds are a number, 0 or more; not {text!r}")
+    return seconds
+
+
+def _something(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"it needs printable characters; not {text!r}")
+    return text
+
+
+def _origin(text: str) -> str:
+    origin = urlsplit(text)
+    if origin.scheme not in ("http", "https") or not origin.hostname or text != f"{origin.scheme}://{origin.netloc}":
+        raise argparse.ArgumentTypeError(f"an origin looks like https://hub.example.org; not {text!r}")
+    return text
 
 
 def _lifetime(text: str) -> int | None:

@@ -180,9 +180,29 @@ def test_a_token_is_good_for_as_long_as_was_asked(capsys, folder, lifetime, seco
     assert ("never expires" if seconds is None else "until") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [("--expires", "soon"), ("--expires", "0d"), ("--role", "king"), ()])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--port", "65536"),
+        ("--port", "-1"),
+        ("--token", ""),
+        ("--token", "a\n"),
+        ("--idle-seconds", "-1"),
+        ("--idle-seconds", "nan"),
+        ("--allow-origin", "hub.example.org"),
+        ("--allow-origin", "https://hub.example.org/path"),
+        ("--allow-origin", "ftp://hub"),
+    ],
+)
+def test_what_a_server_can_not_be_told_is_refused_with_the_usage(capsys, wrong):
+    with pytest.raises(SystemExit):
+        main(["serve", *wrong])
+    assert f"argument {wrong[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [("--expires", "soon"), ("--expires", "0d"), ("--role", "king"), ("",), ()])
 def test_what_no_token_can_have_is_refused(folder, capsys, wrong):
-    name = ["ana"] if wrong else []
+    name = ["ana"] if wrong and wrong[0] else []
     with pytest.raises(SystemExit):
         main(["token", "create", *name, *wrong, "--tokens", folder])
     assert "usage" in capsys.readouterr().err
