@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="open JupyterLab on the quickstart, with a run in its cell")
     demo.add_argument("--port", type=_port, default=0, help="where JupyterLab listens (default: a free port)")
     demo.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
+    demo.add_argument("--nodes", type=_nodes, metavar="N", help="play a made-up run of N nodes instead")
     demo.set_defaults(run=_demo)
 
     serve = commands.add_parser("serve", help="run the stream server")
@@ -102,6 +103,12 @@ def _tokens(options: argparse.Namespace) -> Tokens:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535; not {text!r}")
+    return int(text)
+
+
+def _nodes(text: str) -> int:
+    if not text.isdecimal() or not 5 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"a number from 5 to 100000; not {text!r}")
     return int(text)
 
 
@@ -179,7 +186,7 @@ def _demo(options: argparse.Namespace) -> int:
         from .demo import demo
     except ImportError as error:
         raise DagwidgetError(f'the demo needs JupyterLab: pip install "dagwidget[demo]" ({error})') from error
-    demo(port=options.port, browser=not options.no_browser)
+    demo(port=options.port, browser=not options.no_browser, nodes=options.nodes)
     return 0
 
 

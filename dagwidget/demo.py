@@ -31,7 +31,7 @@ _START_SECONDS = 60.0
 _CELL_SECONDS = 60.0
 
 
-def demo(*, port: int = 0, browser: bool = True) -> None:
+def demo(*, port: int = 0, browser: bool = True, nodes: int | None = None) -> None:
     """Start JupyterLab on a copy of the example notebooks, run the quickstart up to its gate, and open it.
 
     The notebook is run in its own kernel and saved before the browser opens, so the widget is live at first sight.
@@ -40,25 +40,43 @@ def demo(*, port: int = 0, browser: bool = True) -> None:
     Args:
         port: Where JupyterLab listens on 127.0.0.1; a free port when 0.
         browser: Whether to open a browser.
+        nodes: Play a made-up run of so many nodes instead.
 
     Raises:
         DagwidgetError: JupyterLab is not installed, or did not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="dagwidget-demo-"))
     shutil.copytree(_notebooks(), folder, dirs_exist_ok=True)
+    name = "quickstart" if nodes is None else "rehearsal"
+    if nodes is not None:
+        nbformat.write(_rehearsal(nodes), folder / f"{name}.ipynb")
     token = secrets.token_hex(16)
     with _lab(folder, port or _free_port(), token) as (process, base):
         server = _Server(base, token)
         server.wait(process)
-        _run(server, folder / "quickstart.ipynb")
-        url = f"{base}/lab/tree/quickstart.ipynb?token={token}"
-        print(
-            f"The quickstart is running in JupyterLab:\n\n    {url}\n\nCtrl+C ends it. Its files: {folder}", flush=True
-        )
+        _run(server, folder / f"{name}.ipynb")
+        url = f"{base}/lab/tree/{name}.ipynb?token={token}"
+        print(f"The {name} is running in JupyterLab:\n\n    {url}\n\nCtrl+C ends it. Its files: {folder}", flush=True)
         if browser:
             webbrowser.open(url)
         with contextlib.suppress(KeyboardInterrupt):
             process.wait()
+
+
+def _rehearsal(nodes: int) -> Any:
+    """A notebook that plays a made-up run."""
+    text = f"# A run of {nodes:,} nodes\n\nMade up, and played in a minute. It can be paused and cancelled."
+    imports = "from dagwidget import DAGStreamWidget\nfrom dagwidget.rehearsal import rehearse"
+    watch = f'{imports}\n\nDAGStreamWidget("rehearsal")'
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(text),
+            nbformat.v4.new_code_cell(watch),
+            nbformat.v4.new_code_cell(f'run = rehearse("rehearsal", nodes={nodes})'),
+        ]
+    )
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return notebook
 
 
 def _notebooks() -> Path:
