@@ -1,5 +1,6 @@
 // Groups of nodes: their tree, their blocks within a layer, and the frames around them.
 
+import type { Extents } from "./position";
 import type { Proper } from "./proper";
 import type { Frame, Graph, Settings } from "./types";
 
@@ -163,6 +164,33 @@ export class Blocks {
     const list: number[] = [];
     this.#children.set(g, list);
     return list;
+  }
+}
+
+/** Draw the borders of groups close around what is in them: they were straightened with all that each layer holds. */
+export function tighten(p: Proper, groups: Groups, cross: Float64Array, { before, after }: Extents): void {
+  const count = groups.paths.length;
+  const low = new Float64Array(count).fill(Infinity);
+  const high = new Float64Array(count).fill(-Infinity);
+  for (let v = 0; v < p.firstBorder; v++) {
+    const g = p.group[v]!;
+    if (g < 0) continue;
+    low[g] = Math.min(low[g]!, cross[v]! - before[v]!);
+    high[g] = Math.max(high[g]!, cross[v]! + after[v]!);
+  }
+  // Children come after their parents, so going backwards every group knows those within it.
+  for (let g = count - 1; g >= 0; g--) {
+    const border = p.border(g, p.groupFirst[g]!);
+    const first = low[g]! - after[border]!;
+    const last = high[g]! + before[border + 1]!;
+    for (let r = p.groupFirst[g]!; r <= p.groupLast[g]!; r++) {
+      cross[p.border(g, r)] = first;
+      cross[p.border(g, r) + 1] = last;
+    }
+    const above = groups.parent[g]!;
+    if (above < 0) continue;
+    low[above] = Math.min(low[above]!, first);
+    high[above] = Math.max(high[above]!, last);
   }
 }
 

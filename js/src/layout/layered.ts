@@ -3,13 +3,14 @@
 
 import { adjacency } from "./adjacency";
 import { backEdges } from "./cycles";
-import { Blocks, framePadding, frames, type Groups, groupTree, outermost } from "./groups";
+import { Blocks, framePadding, frames, type Groups, groupTree, outermost, tighten } from "./groups";
 import { layers } from "./layers";
 import { orderLayers } from "./order";
 import { pack, parts } from "./parts";
 import { type Extents, positions } from "./position";
 import { Kind, type Oriented, type Proper, proper } from "./proper";
 import { addRoom, type Canvas, routes, sidesOf } from "./route";
+import { squeeze } from "./squeeze";
 import { type Graph, type Layout, type Previous, REFINED, type Settings } from "./types";
 
 /** A slope adds this share of its height to the gap between its layers, up to this many gaps. */
@@ -43,6 +44,10 @@ export function layered(graph: Graph, options?: Partial<Settings>, previous?: Pr
   }
   addRoom(edges, sides, extents.before, extents.after, settings, breadth);
   const cross = positions(p, extents, settings);
+  if (groups) {
+    tighten(p, groups, cross, extents);
+    squeeze(p, cross, extents, settings.nodeGap);
+  }
   const canvas: Canvas = {
     length,
     breadth,
