@@ -12,6 +12,7 @@ import { ErrorsPanel } from "./panels/errors";
 import { GatesPanel } from "./panels/gates";
 import { HeaderPanel } from "./panels/header";
 import { InspectorPanel } from "./panels/inspector";
+import { OutlinePanel } from "./panels/outline";
 import { ResultsPanel } from "./panels/results";
 import styles from "./styles.css";
 
@@ -45,7 +46,20 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   });
   const results = new ResultsPanel(model);
   const errors = new ErrorsPanel(model, find);
-  const panels: Panel[] = [header, connection, controls, cost, gates, graph, inspector, results, errors, announcer];
+  const outline = new OutlinePanel(model, find);
+  const panels: Panel[] = [
+    header,
+    connection,
+    controls,
+    cost,
+    gates,
+    outline,
+    graph,
+    inspector,
+    results,
+    errors,
+    announcer,
+  ];
 
   // Written as text, so that the widget is one file and no host needs to know of it.
   const style = h("style");
@@ -58,6 +72,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
       h("div", { class: "dw-top" }, header.el, h("div", { class: "dw-bar" }, connection.el, controls.el)),
       cost.el,
       gates.el,
+      outline.el,
       h("div", { class: "dw-main" }, graph.el, inspector.el),
       results.el,
       errors.el,
