@@ -195,6 +195,12 @@ test("no Markdown, however broken, keeps the view busy for ever", () => {
   }
 });
 
+test("quotes within quotes end somewhere, and lose no word", () => {
+  const root = markdown(`${">".repeat(10_000)} deep`);
+  expect(root.querySelectorAll("blockquote").length).toBeLessThan(50);
+  expect(root.textContent).toContain("> deep");
+});
+
 test("a huge value costs no more than what is shown of it", () => {
   let read = 0;
   const huge = new Proxy(

@@ -5,6 +5,8 @@ import { h } from "../dom";
 
 /** Longer bodies are cut: a card is no place for a book. */
 const LIMIT = 20_000;
+/** Quotes within quotes beyond this stay text: thousands of them would exhaust the stack, and the page with it. */
+const DEPTH_LIMIT = 16;
 
 export function markdown(source: string): HTMLElement {
   const root = h("div", { class: "dw-markdown" });
@@ -15,7 +17,7 @@ export function markdown(source: string): HTMLElement {
 }
 
 /** Append the block that starts at line `at`; returns the line after it. */
-function block(lines: readonly string[], at: number, root: HTMLElement): number {
+function block(lines: readonly string[], at: number, root: HTMLElement, depth = 0): number {
   const line = lines[at]!;
   if (line.trim() === "") return at + 1;
   const fence = /^\s*(```|~~~)/.exec(line)?.[1];
@@ -36,11 +38,11 @@ function block(lines: readonly string[], at: number, root: HTMLElement): number 
     root.append(h("hr"));
     return at + 1;
   }
-  if (/^\s*>/.test(line)) {
+  if (depth < DEPTH_LIMIT && /^\s*>/.test(line)) {
     const end = run(lines, at, (text) => /^\s*>/.test(text));
     const quote = h("blockquote");
     const inner = lines.slice(at, end).map((text) => text.replace(/^\s*> ?/, ""));
-    for (let i = 0; i < inner.length; ) i = block(inner, i, quote);
+    for (let i = 0; i < inner.length; ) i = block(inner, i, quote, depth + 1);
     root.append(quote);
     return end;
   }
