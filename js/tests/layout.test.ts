@@ -403,3 +403,11 @@ describe("bounds", () => {
     expect(layout.layer[n - 1]).toBe(n - 1);
   });
 });
+
+it("has an end to groups within groups", () => {
+  for (const path of ["a/".repeat(50_000), "/".repeat(50_000)]) {
+    const layout = layered(graphOf(2, [[0, 1]], { groups: [path, `${path}/b`] }), REFINED);
+    expect(layout.groups.length).toBeLessThan(50);
+    expect(Math.max(layout.width, layout.height)).toBeLessThan(10_000);
+  }
+});

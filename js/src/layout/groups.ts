@@ -4,6 +4,9 @@ import type { Extents } from "./position";
 import type { Proper } from "./proper";
 import type { Frame, Graph, Settings } from "./types";
 
+/** What lies in deeper groups lies in the one of this depth: nobody reads more frames, and a path may have thousands. */
+const DEPTH_LIMIT = 32;
+
 /** The groups that have members, and those around them; parents come before their children. */
 export interface Groups {
   paths: string[];
@@ -34,7 +37,7 @@ export function groupTree(n: number, group: NonNullable<Graph["group"]>): Groups
   const of = new Int32Array(n).fill(-1);
   for (let v = 0; v < n; v++) {
     const path = group.paths[group.of[v]!];
-    if (path) of[v] = add(path);
+    if (path) of[v] = add(path.split("/", DEPTH_LIMIT).join("/"));
   }
   return { paths, parent: Int32Array.from(parent), depth: Int32Array.from(depth), of };
 }
