@@ -263,7 +263,8 @@ function costUpdate(state: DagState, event: p.CostUpdate): void {
     remaining: event.remaining ?? undefined,
     currency: event.currency ?? undefined,
     tokens: event.tokens ?? undefined,
-    by_node: isEmpty(event.by_node) ? before : { ...before, ...event.by_node },
+    // Without a prototype, a node may have any name.
+    by_node: isEmpty(event.by_node) ? before : Object.assign(Object.create(null), before, event.by_node),
     unpriced: event.unpriced ?? undefined,
     on_budget: event.on_budget ?? undefined,
   };

@@ -123,3 +123,10 @@ describe("a store", () => {
     expect(store.state.nodes.get("b")).toBe(b);
   });
 });
+
+test("a node may be named like what every object has", () => {
+  const store = new Store();
+  store.apply([{ type: "cost_update", spent: 1, budget: null, remaining: null, by_node: { a: 1 } }]);
+  expect(store.state.cost?.by_node?.constructor).toBeUndefined();
+  expect(store.state.cost?.by_node?.a).toBe(1);
+});

@@ -277,6 +277,19 @@ test("without a kernel a preview says how to get the whole, and an output that i
   expect(inspect({ ...CUT, output_bytes: undefined }).el.textContent).not.toContain("preview");
 });
 
+test("what a node says of itself is cut where it is endless", () => {
+  const endless = "x".repeat(80_000);
+  const node: Node = {
+    id: "a",
+    status: "running",
+    message: endless,
+    description: endless,
+    kind: endless,
+    group: endless,
+  };
+  expect(inspect({ ...node, metrics: { [endless]: endless } }).el.textContent!.length).toBeLessThan(20_000);
+});
+
 test("a section that was folded stays folded when the node changes", () => {
   const fake = new Fake(runningState([{ id: "a", status: "running", output: 1 }]));
   const model = new Model(fake.options, () => NOW);

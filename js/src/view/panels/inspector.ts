@@ -11,6 +11,7 @@ import { pretty } from "./value";
 
 const INSTANCES = 100;
 const LOG_LINES = 200;
+const TEXT_LIMIT = 2_000;
 /** Characters of a whole output: what a page can scroll through. */
 const WHOLE_LIMIT = 2_000_000;
 
@@ -84,12 +85,12 @@ export class InspectorPanel implements Panel {
         { class: "dw-state" },
         iconElement(node.status, node.reason),
         h("b", { "data-status": node.status }, node.status),
-        node.native && h("span", { class: "dw-badge", title: "The engine's own word" }, node.native),
+        node.native && h("span", { class: "dw-badge", title: "The engine's own word" }, cut(node.native)),
         (node.attempt ?? 1) > 1 && h("span", { class: "dw-badge" }, `attempt ${node.attempt}`),
       ),
-      node.description && h("p", {}, node.description),
-      node.message && h("p", {}, node.message),
-      node.reason && node.reason !== node.message && h("p", { class: "dw-muted" }, node.reason),
+      node.description && h("p", {}, cut(node.description)),
+      node.message && h("p", {}, cut(node.message)),
+      node.reason && node.reason !== node.message && h("p", { class: "dw-muted" }, cut(node.reason)),
       this.#facts(node),
       node.error && section("error", "Error", errorText(node.error)),
       node.output !== undefined && section("output", "Output", this.#output(node)),
@@ -131,7 +132,7 @@ export class InspectorPanel implements Panel {
     const list = h("dl", { class: "dw-facts" });
     const fact = (name: string, value: string | HTMLElement | undefined) => {
       if (value === undefined) return;
-      list.append(h("dt", {}, name), typeof value === "string" ? h("dd", {}, value) : value);
+      list.append(h("dt", {}, cut(name)), typeof value === "string" ? h("dd", {}, cut(value)) : value);
     };
     if (node.progress !== undefined && node.status === "running") fact("progress", percent(node.progress));
     if (settled(node.status)) fact("duration", took(node));
@@ -146,6 +147,11 @@ export class InspectorPanel implements Panel {
     if (label(node) !== node.id) fact("id", node.id);
     return list;
   }
+}
+
+/** A text without a break costs seconds to lay out where it is long enough. */
+function cut(text: string): string {
+  return pretty(text, TEXT_LIMIT);
 }
 
 function section(name: string, title: string, content: HTMLElement): HTMLElement {
