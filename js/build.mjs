@@ -1,4 +1,5 @@
 // Bundles the widget into ../dagwidget/static/widget.js: one ES module, nothing fetched at run time.
+// `node build.mjs page.ts page.js` does the same with a page of the tests.
 import { build } from "esbuild";
 
 const options = {
@@ -25,10 +26,13 @@ const inline = {
   },
 };
 
+const here = (path) => new URL(path, import.meta.url).pathname;
+const [entry = here("src/widget.ts"), outfile = here("../dagwidget/static/widget.js")] = process.argv.slice(2);
+
 await build({
   ...options,
-  entryPoints: [new URL("src/widget.ts", import.meta.url).pathname],
-  outfile: new URL("../dagwidget/static/widget.js", import.meta.url).pathname,
+  entryPoints: [entry],
+  outfile,
   loader: { ".css": "text" },
   plugins: [inline],
 });

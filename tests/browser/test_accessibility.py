@@ -1,0 +1,74 @@
+"""What axe-core finds in the view, in each of its states and themes: nothing."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "tests" / "pages"
+ORIGIN = "http://page.test"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# The page around the view is none of ours.
+LEFT_OUT = ["region", "page-has-heading-one", "landmark-one-main", "landmark-complementary-is-top-level"]
+
+RUN = """
+async ([rules, leftOut]) => {
+  const off = Object.fromEntries(leftOut.map((rule) => [rule, { enabled: false }]));
+  const { violations, passes } = await axe.run("#view", { runOnly: rules, rules: off });
+  const found = violations.map(({ id, help, nodes }) => [id, help, nodes.slice(0, 3).map(({ html }) => html)]);
+  return [found, passes.length];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    bundle = tmp_path_factory.mktemp("page") / "view.js"
+    subprocess.run(["node", str(ROOT / "js" / "build.mjs"), str(PAGES / "view.ts"), str(bundle)], check=True)
+    return {"/": PAGES / "view.html", "/view.js": bundle}
+
+
+@pytest.fixture(scope="module")
+def page(browser, files):
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.route(
+        f"{ORIGIN}/**", lambda route: route.fulfill(path=files[route.request.url.split("?")[0].removeprefix(ORIGIN)])
+    )
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "state",
+    ["empty", "running", "instances", "gate", "gates", "failed", "complete", "stale", "refused", "viewer", "over"],
+)
+def test_axe_finds_nothing(page, state, theme):
+    page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
+    page.locator(".dagwidget .dw-surface").wait_for()
+    page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+    found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
+    assert found == []
+    assert passed > 5
+
+
+def test_axe_would_find_something(page):
+    page.goto(f"{ORIGIN}/?state=running")
+    page.evaluate("() => document.querySelector('#view').insertAdjacentHTML('beforeend', '<button></button>')")
+    page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+    found, _ = page.evaluate(RUN, [RULES, LEFT_OUT])
+    assert [rule for rule, _, _ in found] == ["button-name"]
+
+
+def test_a_reader_of_the_list_hears_the_graph(page):
+    page.goto(f"{ORIGIN}/?state=failed")
+    opening = page.get_by_role("button", name="List the")
+    opening.focus()
+    page.keyboard.press("Enter")
+    tree = page.get_by_role("tree", name="Nodes of the graph")
+    tree.get_by_role("treeitem", name="write the draft, failed, RateLimitError").focus()
+    page.keyboard.press("Enter")
+    page.locator(".dw-inspector h3", has_text="write the draft").wait_for()
+    page.keyboard.press("Escape")
+    assert page.evaluate("() => document.activeElement.textContent").startswith("List the")
