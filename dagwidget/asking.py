@@ -84,6 +84,7 @@ class OpenGate(Awaitable[Decision]):
         Raises:
             TimeoutError: no decision in `timeout` seconds.
             GateTimeout: the gate's deadline has passed, and it was to fail then.
+            NotConnected: nobody can answer any more: the run is over, or was replaced.
             RunCancelled: a person has cancelled the run.
         """
         try:

@@ -111,6 +111,9 @@ class _Previewer:
             return float(value) if math.isfinite(value) else str(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{len(value):,} bytes>"
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):
+            # A scalar of numpy's, or of what is like it.
+            return self._scalar(value)
         if depth <= 0 or id(value) in self._inside:
             self.cut = self.cut or id(value) not in self._inside
             return self._describe(value)
@@ -152,6 +155,13 @@ class _Previewer:
             self.cut = True
             shown.append(f"… {length - len(shown):,} more")
         return shown
+
+    def _scalar(self, value: Any) -> Any:
+        try:
+            plain = value.item()
+        except Exception:
+            return self._describe(value)
+        return self.show(plain, 1) if isinstance(plain, (bool, int, float, str)) else self._describe(plain)
 
     def _describe(self, value: Any) -> str:
         kind = type(value).__name__

@@ -18,7 +18,7 @@ from . import begun, local
 from . import protocol as p
 from .answers import fault_of
 from .asking import Checkpoint, OpenGate
-from .errors import RunCancelled
+from .errors import NotConnected, RunCancelled
 from .node import NodeExecution, describe
 from .preview import RESULTS, Redact, exact, preview, previewed, redacted, whole
 from .pricing import Price, Usage
@@ -38,6 +38,9 @@ _CHUNK: Final = 500
 # What a gate may show, as JSON, in bytes: it can't be cut, since an answer starts from it.
 _GATE_BYTES: Final = 200 * 1024
 _LINE: Final = 2_000
+# Of a log or a mutation, in bytes of one event.
+_EVENT: Final = 128 * 1024
+_OVER: Final = "the run is over"
 # Of a whole output, in characters: quoted again, a part still fits into an event.
 _OUTPUT_PART: Final = 32 * 1024
 # How long a worker that leaves its `with` block waits until everything is delivered.
@@ -179,9 +182,10 @@ class Run:
         self._spent = 0.0
         # A little more than the budget: the room adds up in another order, and must have come to it too.
         self._stop_at: float | None = None
-        if start is not None and start.budget is not None and start.on_budget in ("pause", "gate"):
+        can_pause = start is not None and (start.capabilities is None or start.capabilities.pause != "none")
+        if can_pause and start is not None and start.budget is not None and start.on_budget in ("pause", "gate"):
             self._stop_at = start.budget * (1 + 1e-9)
-        self._uplink = Uplink(dag_id, locate, start=start, epoch=epoch, hear=self._hear)
+        self._uplink = Uplink(dag_id, locate, start=start, epoch=epoch, hear=self._hear, lost=self._lose)
 
     def __repr__(self) -> str:
         return f"<run {self.run_id or 'current'} of {self.dag_id!r}{': over' if self._over else ''}>"
@@ -248,13 +252,15 @@ class Run:
 
     def edge(self, source: str, target: str, *, active: bool = True) -> None:
         """Say that something flows along an edge (or no longer does)."""
+        if not isinstance(active, bool):
+            raise TypeError(f"active is True or False, not {active!r:.200}")
         self._uplink.publish(p.EdgeActive(from_=_id(source, "source"), to=_id(target, "target"), active=active))
 
     def log(self, node_id: str, *lines: object) -> None:
         """Lines for a node's log."""
         texts = [line[:_LINE] for text in lines for line in str(text).splitlines() or [""]]
-        for start in range(0, len(texts), 100):
-            self._uplink.publish(p.NodeLog(node_id=_id(node_id, "node_id"), lines=texts[start : start + 100]))
+        for chunk in _chunks(texts, 100):
+            self._uplink.publish(p.NodeLog(node_id=_id(node_id, "node_id"), lines=chunk))
 
     def error(
         self, message: object, *, node_id: str | None = None, code: str | None = None, detail: Any = None
@@ -266,6 +272,10 @@ class Run:
                 return
             self._reported = message
             code = code or type(message).__name__
+        if code is not None and not isinstance(code, str):
+            raise TypeError(f"code must be a string, not {type(code).__name__}: {code!r:.200}")
+        if node_id is not None:
+            _id(node_id, "node_id")
         self._uplink.publish(
             p.RunError(
                 message=str(message) or type(message).__name__,
@@ -440,6 +450,8 @@ class Run:
     ) -> OpenGate:
         """Open a gate, and leave the node's states to the engine; `gate` does more."""
         _id(node_id, "node_id")
+        if gate_id is not None:
+            _id(gate_id, "gate_id")
         _check_size(presentation)
         with self._lock:
             if gate_id is None:
@@ -452,6 +464,8 @@ class Run:
             gate.decided(decided)
         elif self.cancelling:
             gate.give_up(self._cancellation())
+        elif self._over or self._uplink.refused is not None:
+            gate.give_up(NotConnected(f"nobody can answer at the gate {gate_id!r}: {self._uplink.refused or _OVER}"))
         else:
             self._uplink.publish(
                 p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
@@ -483,6 +497,8 @@ class Run:
 
     def status(self, status: p.LiveStatus) -> None:
         """Say that the run as a whole is now `paused`, or `running` again."""
+        if status not in get_args(p.LiveStatus):
+            raise ValueError(f"a run's status is one of {', '.join(get_args(p.LiveStatus))}; not {status!r}")
         with self._lock:
             self._asked = status
         self._uplink.publish(p.ExecutionState(status=status))
@@ -570,11 +586,23 @@ class Run:
 
     # --- Helpers
 
+    def _lose(self, reason: str) -> None:
+        """In the uplink's thread: whoever waits would wait for ever."""
+        with self._lock:
+            gates, pause = tuple(self._gates.values()), self._pause
+        for gate in gates:
+            gate.give_up(NotConnected(f"nobody can answer at the gate {gate.gate_id!r}: {reason}"))
+        if pause is not None and not pause.done():
+            pause.set_result(None)
+
     def _end(self, status: p.FinalStatus, results: Any) -> None:
         with self._lock:
             if self._over:
                 return
             self._over = True
+            gates = tuple(self._gates.values())
+        for gate in gates:
+            gate.give_up(NotConnected(f"nobody can answer at the gate {gate.gate_id!r}: {_OVER}"))
         shown = None if results is None else preview(results, RESULTS, self._redact)
         self._uplink.publish(p.ExecutionComplete(results=shown, status=status))
         self._uplink.close()
@@ -606,6 +634,7 @@ class Run:
         )
         if decision is None:
             self.update(gate.node_id, "cancelled", reason="nobody waits for the decision any more")
+            gate.give_up(NotConnected(f"the gate {gate.gate_id!r} was closed: who waited for it was cancelled"))
         elif gate.node_id in self._open:
             self.update(gate.node_id, "running")
         elif failed:
@@ -716,10 +745,8 @@ def _edge(edge: EdgeLike) -> p.EdgeSpec:
 
 
 def _convert(value: Any, kind: type[T], expected: str) -> T:
-    if isinstance(value, kind):
-        return value
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(msgspec.to_builtins(value) if isinstance(value, kind) else value, kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"{expected}; not {value!r} ({error})") from None
 
@@ -760,6 +787,21 @@ def _metrics(values: Mapping[str, Any]) -> dict[str, int | float | str]:
 def _parts(mutation: p.Mutation) -> Iterator[p.Mutation]:
     """A mutation as events of a size that a room takes, in the same order."""
     for name in mutation.__struct_fields__:
-        items = getattr(mutation, name) or []
-        for start in range(0, len(items), _CHUNK):
-            yield p.Mutation(**{name: items[start : start + _CHUNK]})
+        for chunk in _chunks(getattr(mutation, name) or [], _CHUNK):
+            yield p.Mutation(**{name: chunk})
+
+
+def _chunks(items: Sequence[T], most: int) -> Iterator[list[T]]:
+    """Items in their order, as many at once as fit into an event, and at most `most`."""
+    chunk: list[T] = []
+    left = _EVENT
+    for item in items:
+        # Escaped, a character may have six bytes.
+        size = len(item) * 6 if isinstance(item, str) else len(repr(item)) * 2
+        if chunk and (len(chunk) == most or size > left):
+            yield chunk
+            chunk, left = [], _EVENT
+        chunk.append(item)
+        left -= size
+    if chunk:
+        yield chunk

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from . import protocol as p
+from .cut import cut
 from .errors import DagwidgetError
 from .gates import approvals, is_late, refusal, resolved, still_open, timed_out
 from .limits import Limits
@@ -19,8 +20,6 @@ from .outputs import Outputs
 from .spending import BUDGET_NODE, Spending
 from .state import FINAL, DagState, Decision, Execution, Node, compact
 
-# What an output that is too large is cut to, in characters.
-_PREVIEW: Final = 4096
 # How many answers to commands are remembered, for clients that ask again.
 _ANSWERS: Final = 10_000
 # How many earlier runs are remembered.
@@ -161,6 +160,10 @@ class Room:
             if request.epoch in self._replaced:
                 raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
             self._begin(request, now)
+        elif starts and self.state.status in FINAL and request.publisher not in self._published:
+            # An engine goes on with a run that had ended.
+            capabilities = request.start.capabilities if request.start is not None else None
+            self._append(p.ExecutionState(status="running", capabilities=capabilities), now)
         elif request.epoch in self._replaced:
             raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
         elif request.epoch is not None and request.epoch != self.epoch:
@@ -247,6 +250,9 @@ class Room:
                 self._append(self._spending.correct(event), event.ts or now)
                 self._mind_budget(now)
                 return
+            case p.HumanGateWaiting() if self._is_decided(event.gate_id or event.node_id):
+                # An engine that began anew asks again, before it has heard of the answer.
+                event = p.Unknown(type="decided_gate")
             case p.HumanGateResolved() if event.gate_id not in self.state.gates:
                 # Somebody was first.
                 event = p.Unknown(type="late_decision")
@@ -259,13 +265,16 @@ class Room:
                     self._append(unfinished, event.ts or now)
         self._append(event, event.ts or now)
 
+    def _is_decided(self, gate_id: str) -> bool:
+        return gate_id not in self.state.gates and any(made.gate_id == gate_id for made in self.state.decisions)
+
     def _append(self, event: p.Event, ts: int, *, output: p.NodeOutput | None = None) -> None:
         """Number an event, and add it to the log and the state, in this order: nobody is told before it is kept."""
         event.seq = self.head + 1
         event.ts = ts
         data = p.encode(event)
         if len(data) > self.limits.event_bytes:
-            event = _cut(event, len(data), self.limits.event_bytes)
+            event = cut(event, len(data), self.limits.event_bytes)
             data = p.encode(event)
         self._log.append(_entry(data, event))
         self.state.apply(event)
@@ -448,27 +457,6 @@ def _end(node_id: str, execution: Execution, instance: str | None) -> Iterator[p
     if execution.status not in p.TERMINAL:
         status: p.NodeStatus = "skipped" if execution.status == "pending" else "cancelled"
         yield p.NodeState(node_id=node_id, instance=instance, status=status, reason="the run ended")
-
-
-def _cut(event: p.Event, size: int, most: int) -> p.Event:
-    """An event that is too large, with a preview in place of what makes it so; or, failing that, an error about it."""
-    fields = {p.NodeState: "output", p.ExecutionComplete: "results", p.RunError: "detail"}
-    name = fields.get(type(event))
-    if name is not None:
-        whole = p.encode_value(getattr(event, name))
-        # Quoted once more it may double in size.
-        preview = whole[: min(_PREVIEW, most // 4)].decode("utf-8", "ignore")
-        setattr(event, name, {"preview": preview, "bytes": len(whole), "truncated": True})
-        if len(p.encode(event)) <= most:
-            return event
-    kind = type(event).__struct_config__.tag
-    return p.RunError(
-        message=f"an event {kind} of {size:,} bytes was left out: an event may have {most:,}",
-        node_id=getattr(event, "node_id", None),
-        code="too_large",
-        seq=event.seq,
-        ts=event.ts,
-    )
 
 
 def _entry(data: bytes, event: p.Event) -> Entry:

@@ -25,7 +25,9 @@ import msgspec
 from . import protocol as p
 from .backlog import Backlog
 from .backoff import backoff
+from .cut import cut
 from .errors import DagwidgetError, ProtocolError
+from .limits import Limits
 from .local import LOOPBACK, Endpoint
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _log = logging.getLogger("dagwidget")
 _BUFFERED: Final = 200_000
 # So many events wait that nothing large is added to them.
 _LAGS: Final = 2_000
+# What a room takes of one event; cut by us, it fits into a frame.
+_EVENT_BYTES: Final = Limits().event_bytes
 _FRAME_BYTES: Final = 512 * 1024
 _FRAME_EVENTS: Final = 1000
 # While an engine is busy, what it says in this time goes out together.
@@ -67,6 +71,7 @@ class Uplink:
         start: How to open the run, where this publisher does; `epoch` is its id.
         epoch: The run; None joins whichever is the current one.
         hear: Called in the thread with each decision and each change of what is asked of the engine.
+        lost: Called in the thread with the reason, once the room will take nothing more.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Uplink:
         start: p.RunStart | None,
         epoch: str | None,
         hear: Callable[[p.HumanGateResolved | p.ExecutionState], None],
+        lost: Callable[[str], None],
     ) -> None:
         self.name = uuid.uuid4().hex
         self.refused: str | None = None
@@ -86,6 +92,7 @@ class Uplink:
         self._start = start
         self._epoch = epoch
         self._hear = hear
+        self._lost = lost
         self._published = Backlog(_BUFFERED)
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._numbered = 0
@@ -150,6 +157,7 @@ class Uplink:
             if left and self.refused is None:
                 _log.warning("%d events of %r were not delivered", left, self._dag_id)
             self.refused = self.refused or "closed"
+            self._lost(self.refused)
             self._loop.close()
             self._tell_delivered()
 
@@ -309,6 +317,8 @@ class Uplink:
                 event.seq = self._numbered + 1
                 try:
                     data = _encoded(event)
+                    if len(data) > _EVENT_BYTES and not isinstance(event, p.NodeOutput):
+                        data = _encoded(cut(event, len(data), _EVENT_BYTES))
                     # The room would turn the whole publisher away for it.
                     p.decode_publisher(data)
                 except (TypeError, ValueError, ProtocolError) as error:

@@ -359,7 +359,10 @@ class DAGStreamWidget(anywidget.AnyWidget):
             self._publish()
             for event in fresh:
                 for listener in tuple(self._listeners):
-                    listener(event)
+                    try:
+                        listener(event)
+                    except Exception:
+                        _log.exception("a callback of %r failed", self)
 
     def _acknowledged(self, ack: dict[str, Any]) -> None:
         sent = self._commands.pop(ack["id"], None)

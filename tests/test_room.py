@@ -1,5 +1,6 @@
 """A room, without sockets or a clock: what it numbers, keeps, adds up and decides."""
 
+import re
 from unittest import mock
 
 import pytest
@@ -746,9 +747,27 @@ def test_an_output_within_the_limit_is_left_whole():
     "event",
     [
         p.NodeLog(node_id="a", lines=["x" * 5_000]),
-        p.NodeState(node_id="a", status="running", message="x" * 5_000, output="y" * 5_000),
+        p.NodeState(node_id="a", status="failed", error="x" * 5_000, output="y" * 5_000),
         p.DagMutated(mutation=p.Mutation(add_nodes=[p.NodeSpec(id="a", description="x" * 5_000)])),
         p.RunError(message="x" * 5_000, node_id="a"),
+    ],
+)
+def test_texts_that_are_too_large_are_shortened_and_nothing_else_is_lost(event):
+    room = Room("dag", Limits(event_bytes=1_000))
+    Engine(room).say(event, running("b"))
+    shorter, after = told(room, 1)
+    assert (type(shorter), shorter.seq, after.seq) == (type(event), 2, 3)
+    assert len(p.encode(shorter)) <= 1_000
+    assert re.search(r"x… 4,\d\d\d more characters", p.encode(shorter).decode())
+    assert getattr(shorter, "status", None) == getattr(event, "status", None)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        p.NodeLog(node_id="a", lines=["x"] * 500),
+        p.NodeState(node_id="a", status="running", metrics={f"m{i}": i for i in range(200)}),
+        p.DagMutated(mutation=p.Mutation(remove_nodes=[f"n{i}" for i in range(200)])),
     ],
 )
 def test_what_can_not_be_cut_is_left_out_with_an_error_in_its_place(event):
@@ -783,6 +802,29 @@ def test_an_empty_log_holds_its_beginning():
     assert log.holds(0)
     assert not log.holds(1)
     assert log.size(0) == 0
+
+
+# --- Beginning anew
+
+
+def test_a_run_that_had_ended_is_running_again_when_an_engine_goes_on_with_it(room, engine):
+    engine.say(p.ExecutionComplete(results=None, status="failed"))
+    # Who only reconnects changes nothing.
+    room.attach(attach("engine", "run-1", p.RunStart()), NOW)
+    assert room.state.status == "failed"
+    again = Engine(room, "engine-2", "run-1")
+    assert room.state.status == "running"
+    again.ask()
+    assert waiting(room) == ["review:1"]
+
+
+def test_a_gate_that_was_decided_is_not_opened_again_by_an_engine_that_begins_anew(room, engine):
+    engine.ask()
+    assert decide(room, "c1").ok
+    Engine(room, "engine-2", "run-1").ask()
+    assert waiting(room) == []
+    assert decide(room, "c2", "reject").code == "already_decided"
+    assert [made.decision for made in room.state.decisions] == ["approve"]
 
 
 # --- Who may decide, how many must, and until when
