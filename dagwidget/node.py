@@ -139,7 +139,7 @@ class NodeExecution:
     ) -> None:
         """What the node has spent just now. See `Run.cost`."""
         amount = self._run.cost(amount, node_id=self.node_id, tokens_in=tokens_in, tokens_out=tokens_out, model=model)
-        for name, value in (("cost", amount), ("tokens_in", tokens_in), ("tokens_out", tokens_out)):
+        for name, value in (("cost", amount), ("tokens_in", int(tokens_in)), ("tokens_out", int(tokens_out))):
             if value:
                 self._metrics[name] = cast(float, self._metrics.get(name, 0)) + value
         if model is not None:

@@ -147,7 +147,7 @@ class StreamServer:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         token = bearer(headers.get("Authorization"))
         grant = self._access.authorize(token, to and (to.dag_id or None))
-        refusal = self._refuse_stranger(connection, token, grant)
+        refusal = await self._refuse_stranger(connection, token, grant)
         if refusal is not None:
             return refusal
         if to is not None and to.is_socket:
@@ -196,14 +196,15 @@ class StreamServer:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         return None
 
-    def _refuse_stranger(self, connection: ServerConnection, token: str | None, grant: Grant | None) -> Response | None:
-        """Turn away who shows a token that is not good, and, after many of these, whoever has the same address."""
-        wait = self._strangers.wait(_address(connection))
-        if wait > 0:
+    async def _refuse_stranger(
+        self, connection: ServerConnection, token: str | None, grant: Grant | None
+    ) -> Response | None:
+        """Turn away who shows a token that is not good; after many of these, all of the same address wait a while."""
+        if not await self._strangers.turn(_address(connection)):
             response = connection.respond(
                 HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens came from this address\n"
             )
-            response.headers["Retry-After"] = str(math.ceil(wait))
+            response.headers["Retry-After"] = str(math.ceil(self._strangers.wait(_address(connection))))
             return response
         if token is not None and grant is None:
             self._strangers.failed(_address(connection))

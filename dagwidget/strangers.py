@@ -1,14 +1,19 @@
-"""`Strangers`: the addresses that wrong tokens came from. Who goes on guessing has to wait."""
+"""`Strangers`: the addresses that wrong tokens came from. Who goes on guessing is slowed, and with it who shares it."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import Counter
 from typing import Final
 
 from .limits import Limits
 from .throttle import Throttle
 
 _MOST: Final = 10_000
+# How many of one address may wait for their turn, and how long for at most.
+_WAITING: Final = 5
+_SECONDS: Final = 2.0
 
 
 class Strangers:
@@ -17,6 +22,7 @@ class Strangers:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._failures: dict[str, Throttle] = {}
+        self._waiting: Counter[str] = Counter()
 
     def failed(self, address: str) -> None:
         """A wrong token came from there."""
@@ -31,6 +37,22 @@ class Strangers:
         """The seconds until an address may try again; 0 where it may now."""
         throttle = self._failures.get(address)
         return 0.0 if throttle is None else throttle.wait(time.monotonic())
+
+    async def turn(self, address: str) -> bool:
+        """Let an address go on, after a while where many wrong tokens came from there; False where too many wait."""
+        wait = self.wait(address)
+        if wait == 0:
+            return True
+        if self._waiting[address] >= _WAITING:
+            return False
+        self._waiting[address] += 1
+        try:
+            await asyncio.sleep(min(wait, _SECONDS))
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+        return True
 
     def _forget(self, now: float) -> None:
         """Make room for one more: first those whose time is over, then those that have been here for longest."""

@@ -150,7 +150,7 @@ def answer_codes() -> set[str]:
 def error_codes() -> set[str]:
     """What rooms, and uplinks, give as the `code` of an `error`."""
     codes: set[str] = set()
-    for module in ("room", "audience", "uplink"):
+    for module in ("room", "cut", "audience", "uplink"):
         for name, call in calls(module):
             codes |= codes_in(call) if name == "RunError" else set()
             codes |= constants(call.args[:1]) if name == "warn" and len(call.args) == 3 else set()

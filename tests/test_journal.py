@@ -1,5 +1,6 @@
 """The durable log: what survives its process, and what happens when the disk does not play along."""
 
+import contextlib
 import json
 import os
 import signal
@@ -86,11 +87,27 @@ def test_what_follows_a_gap_is_cut_off_and_that_is_said(journal, caplog):
 def test_a_file_that_is_no_database_is_put_aside_and_that_is_said(path, caplog):
     path.parent.mkdir()
     path.write_bytes(b"not a database" * 1000)
-    journal = SqliteJournal(path)
+    journal = SqliteJournal(path, lazy=True)
     assert keep(journal, "d", "r", records(1, 1)) is None
     journal.close()
     assert "is damaged" in caplog.text
     assert [each.name for each in path.parent.iterdir() if "damaged" in each.name]
+
+
+@pytest.mark.parametrize("kind", ["text", "database"])
+def test_a_file_of_another_program_is_left_alone(path, kind):
+    path.parent.mkdir()
+    if kind == "text":
+        path.write_text("root:x:0:0\n")
+    else:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE runs (id)")
+            database.commit()
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="left alone"):
+        SqliteJournal(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_a_file_of_a_newer_version_is_left_alone(path):

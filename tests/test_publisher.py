@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import dagwidget
-from dagwidget import GateTimeout, RunCancelled
+from dagwidget import GateTimeout, NotConnected, RunCancelled
 from dagwidget import protocol as p
 
 from .person import Person
@@ -531,6 +531,11 @@ def test_a_wrong_argument_is_refused_at_once(call, error, says):
         (lambda run: run.update("a", "running", attempt=-1), ValueError, "attempt counts from 0"),
         (lambda run: run.update("a", "running", instance=3), TypeError, "instance must be a string"),
         (lambda run: run.update("a", "failed", error=ValueError("x")), TypeError, "error must be a string"),
+        (lambda run: run.edge("a", "b", active="yes"), TypeError, "active is True or False"),
+        (lambda run: run.error("x", code=5), TypeError, "code must be a string"),
+        (lambda run: run.status("bogus"), ValueError, "a run's status is one of"),
+        (lambda run: run.gate("a", gate_id=5), TypeError, "gate_id must be a string"),
+        (lambda run: run.mutate(add_nodes=[p.NodeSpec(id="z", label=5)]), ValueError, "a node is an id"),
         (lambda run: run.cost("5"), ValueError, "amount is a number"),
         (lambda run: run.cost(float("inf")), ValueError, "amount is a number"),
         (lambda run: run.cost(1, tokens_in=-1), ValueError, "tokens_in counts from 0"),
@@ -563,6 +568,88 @@ def test_what_the_room_would_refuse_is_left_out_and_the_run_goes_on(start, perso
     assert person.state()["nodes"]["a"]["status"] == "completed"
     assert caplog.text.count("was left out") == 2
     assert "Expected `float` <= 1.0" in caplog.text
+
+
+def test_what_is_far_too_large_is_shortened_and_the_run_goes_on(start, person):
+    run = start()
+    with pytest.raises(ValueError, match="xxx"), run.node("a"):
+        raise ValueError("x" * 6_000_000)
+    run.log("a", *["é" * 2000] * 300)
+    run.mutate(add_nodes=[{"id": f"n{i}", "description": "d" * 1000} for i in range(600)])
+    run.update("b", "running", output=[["y" * 4000] * 90 for _ in range(20)])
+    run.complete({"docs": ["x" * 20_000] * 300})
+    assert run.flush(20)
+    state = person.state()
+    assert (state["status"], state["nodes"]["a"]["status"]) == ("completed", "failed")
+    assert "more characters" in state["nodes"]["a"]["error"]
+    assert len(state["nodes"]) == 602
+    assert state["nodes"]["n599"]["description"] == "d" * 1000
+    assert state["nodes"]["a"]["logs"] == ["é" * 2000] * 200
+    assert state["results"]["truncated"]
+
+
+def test_numbers_of_numpy_are_numbers(start, person):
+    class Scalar:
+        shape = ()
+
+        def __init__(self, value):
+            self.value = value
+
+        def item(self):
+            return self.value
+
+        def __index__(self):
+            return self.value
+
+    run = start()
+    with run.node("a") as node:
+        node.output(i=Scalar(5), x=Scalar(0.5), yes=Scalar(True))
+        node.metrics(loss=Scalar(0.25))
+        node.cost(1.0, tokens_in=Scalar(3))
+    assert run.flush(10)
+    state = person.state()
+    assert state["nodes"]["a"]["output"] == {"i": 5, "x": 0.5, "yes": True}
+    assert state["nodes"]["a"]["metrics"]["loss"] == 0.25
+    assert (state["cost"]["spent"], state["cost"]["tokens"]) == (1.0, 3)
+
+
+def test_who_waits_at_a_gate_that_nobody_can_answer_any_more_is_told(server, dag_id, apart):
+    def start():
+        return dagwidget.start_run(dag_id, url=server.url, token=server.token)
+
+    over = start()
+    over.complete()
+    assert over.flush(10)
+    with pytest.raises(NotConnected, match="the run is over"):
+        over.gate("a").result(10)
+    open_ = start()
+    waiting = apart(open_.gate("a").result, 20)
+    assert open_.flush(10)
+    newer = start()
+    assert newer.flush(10)
+    with pytest.raises(NotConnected, match="a newer run"):
+        waiting.result(20)
+    waiting = apart(newer.gate("a").result, 20)
+    newer.complete()
+    with pytest.raises(NotConnected, match="the run is over"):
+        waiting.result(20)
+    assert newer.flush(10)
+
+
+async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):
+    gate = start().gate("a")
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(gate, 0.05)
+    with pytest.raises(NotConnected, match="who waited for it was cancelled"):
+        await asyncio.wait_for(gate, 5)
+
+
+def test_an_engine_that_can_not_pause_is_not_paused_at_its_budget(start, person):
+    run = start(budget=1.0, on_budget="pause", capabilities=p.Capabilities(pause="none"))
+    run.cost(2.0)
+    run.checkpoint().result(5)
+    assert run.flush(10)
+    assert person.state()["status"] == "running"
 
 
 def test_half_a_character_loses_nothing(start, person):

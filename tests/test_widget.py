@@ -154,6 +154,16 @@ def test_the_front_end_is_told_where_the_server_is(front_end):
     assert front_end.told[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/stream"
 
 
+async def test_a_callback_that_fails_keeps_nothing_from_the_others(live, caplog):
+    seen = []
+    live.widget.on_event(lambda _event: 1 / 0)
+    live.widget.on_event(seen.append)
+    live.events(p.ExecutionComplete(results=1, seq=3))
+    assert await live.widget.complete(timeout=5) == 1
+    assert len(seen) == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_the_token_is_in_no_synced_trait():
     widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1", token="s3cret")
     assert "s3cret" not in repr(widget.get_state())

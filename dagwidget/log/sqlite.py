@@ -42,6 +42,8 @@ CREATE TABLE IF NOT EXISTS outputs (
 );
 """
 _VERSION: Final = 1
+# Written into the file's header: "dagw".
+_APPLICATION: Final = 0x64616777
 _BATCH: Final = 5_000
 # What may wait in memory while the disk is full or away, in events; what comes after is not kept.
 _WAITING: Final = 200_000
@@ -71,9 +73,10 @@ class SqliteJournal:
     """A journal in the file `path`, which only its user may read.
 
     Args:
-        path: The file; made where it is missing. One that is not a database is put aside, and said in the log.
+        path: The file; made where it is missing. One that is not ours is left alone.
         retention: What is kept.
-        lazy: Open the file when it is first needed; where it can't be, keep what comes in memory until it can.
+        lazy: The file is where ours always is: open it when it is first needed; where it can't be, keep what comes in
+            memory until it can. One that is no database is damaged, is put aside, and that is said in the log.
 
     Raises:
         OSError: it can't be opened, or another server has it; not where `lazy`.
@@ -82,6 +85,7 @@ class SqliteJournal:
     def __init__(self, path: Path, retention: Retention | None = None, *, lazy: bool = False) -> None:
         self.path = path
         self._retention = retention or Retention()
+        self._ours = lazy
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting: deque[_Job] = deque()
         self._waiting_events = 0
@@ -185,6 +189,8 @@ class SqliteJournal:
         except sqlite3.OperationalError as error:
             raise OSError(f"{self.path} can't be opened: {error}") from error
         except sqlite3.DatabaseError as error:
+            if not self._ours:
+                raise OSError(f"{self.path} is no log of dagwidget, and is left alone: {error}") from error
             aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
             _log.warning("%s is damaged (%s): it is put aside as %s, and a new one is begun", self.path, error, aside)
             self.path.rename(aside)
@@ -196,6 +202,10 @@ class SqliteJournal:
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=1.0)
         try:
+            owner = database.execute("PRAGMA application_id").fetchone()[0]
+            tables = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+            if tables and owner != _APPLICATION and not self._ours:
+                raise OSError(f"{self.path} is the database of another program, and is left alone")
             # Two servers with one file would number the same run twice.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")
@@ -203,6 +213,7 @@ class SqliteJournal:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
                 raise OSError(f"{self.path} was written by a newer dagwidget (version {version} of the file)")
+            database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.executescript(_SCHEMA)
             database.execute(f"PRAGMA user_version = {_VERSION}")
         except BaseException:
