@@ -1,6 +1,7 @@
 // Bundles the widget into ../dagwidget/static/widget.js: one ES module, nothing fetched at run time.
 // `node build.mjs page.ts page.js` does the same with a page of the tests.
-import { build } from "esbuild";
+import { readFile } from "node:fs/promises";
+import { build, transform } from "esbuild";
 
 const options = {
   bundle: true,
@@ -26,13 +27,18 @@ const inline = {
   },
 };
 
+/** `import text from "./x.css"` is the style sheet as text, without what only its authors read. */
+const css = {
+  name: "css",
+  setup(build_) {
+    build_.onLoad({ filter: /\.css$/ }, async ({ path }) => {
+      const { code } = await transform(await readFile(path, "utf8"), { loader: "css", minify: true });
+      return { contents: code.trim(), loader: "text" };
+    });
+  },
+};
+
 const here = (path) => new URL(path, import.meta.url).pathname;
 const [entry = here("src/widget.ts"), outfile = here("../dagwidget/static/widget.js")] = process.argv.slice(2);
 
-await build({
-  ...options,
-  entryPoints: [entry],
-  outfile,
-  loader: { ".css": "text" },
-  plugins: [inline],
-});
+await build({ ...options, entryPoints: [entry], outfile, plugins: [css, inline] });
