@@ -15,6 +15,8 @@ import { InspectorPanel } from "./panels/inspector";
 import { OutlinePanel } from "./panels/outline";
 import { ResultsPanel } from "./panels/results";
 import styles from "./styles.css";
+import { Tabs } from "./tabs";
+import { Timeline } from "./timeline/timeline";
 
 export type { ViewOptions } from "./model";
 
@@ -31,6 +33,13 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
 
   const announcer = new Announcer(model);
   const graph = new Graph(model, theme, (text) => announcer.say(text));
+  const timeline = new Timeline(
+    model,
+    theme,
+    () => graph.ranks(),
+    (text) => announcer.say(text),
+  );
+  const tabs = new Tabs(root, graph, timeline);
   const find = (id: string) => {
     model.select(id);
     graph.reveal(id);
@@ -42,7 +51,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   const gates = new GatesPanel(model, find);
   const inspector = new InspectorPanel(model, () => {
     model.select(undefined);
-    graph.el.querySelector<HTMLElement>(".dw-surface")?.focus();
+    tabs.focus();
   });
   const results = new ResultsPanel(model);
   const errors = new ErrorsPanel(model, find);
@@ -55,6 +64,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     gates,
     outline,
     graph,
+    timeline,
     inspector,
     results,
     errors,
@@ -73,7 +83,8 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
       cost.el,
       gates.el,
       outline.el,
-      h("div", { class: "dw-main" }, graph.el, inspector.el),
+      tabs.el,
+      h("div", { class: "dw-main" }, graph.el, timeline.el, inspector.el),
       results.el,
       errors.el,
       announcer.el,
@@ -94,10 +105,13 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     theme = next;
     applyTheme(root, theme);
     graph.setTheme(theme);
+    timeline.setTheme(theme);
   };
   const stops = [
     options.store.subscribe((change) => {
-      graph.changed(model.changed(change));
+      const changed = model.changed(change);
+      graph.changed(changed);
+      timeline.changed(changed);
       refresh();
     }),
     options.stream.subscribe(refresh),
@@ -110,6 +124,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   for (const panel of panels) panel.update();
 
   return () => {
+    tabs.close();
     clearInterval(timer);
     cancelAnimationFrame(frame);
     for (const stop of stops) stop();

@@ -18,11 +18,18 @@ const LABEL_MAX = 22;
 export const RADIUS = 8;
 export const PAD = 12;
 
-export interface Frame {
-  ctx: CanvasRenderingContext2D;
+/** What is drawn, wherever that is. */
+export interface Drawing {
   scene: Scene;
   theme: Theme;
   text: TextMeasure;
+  /** The moment that the picture shows (Unix ms). */
+  asOf: number;
+  cost: Cost | undefined;
+}
+
+export interface Frame extends Drawing {
+  ctx: CanvasRenderingContext2D;
   view: View;
   /** What of the world is on screen. */
   visible: Box;
@@ -30,12 +37,9 @@ export interface Frame {
   width: number;
   height: number;
   ratio: number;
-  /** The moment that the picture shows (Unix ms). */
-  asOf: number;
   /** Of the animation, ms. */
   time: number;
   still: boolean;
-  cost: Cost | undefined;
 }
 
 /** How a node's face is laid out at a zoom: from its left edge, in world px. */

@@ -9,7 +9,7 @@ import { Camera } from "./camera";
 import { caption } from "./caption";
 import { chooseDirection } from "./direction";
 import { drawEdges } from "./edges";
-import { DETAILS_FROM, type Frame } from "./frame";
+import { DETAILS_FROM, type Drawing, type Frame } from "./frame";
 import { listen } from "./input";
 import { drawMoving, type Marks } from "./moving";
 import { drawNodes } from "./nodes";
@@ -24,6 +24,8 @@ const ZOOM_STEP = 1.3;
 const TRANSITION_NODES = 3000;
 const HINT_MS = 1400;
 const RESHAPED = 1.2;
+/** Of a graph that has not been on screen yet, px. */
+const UNSEEN_HEIGHT = 360;
 
 type Layer = "edges" | "nodes" | "moving";
 const LAYERS: readonly Layer[] = ["edges", "nodes", "moving"];
@@ -60,6 +62,9 @@ export class Graph implements Panel {
   #edgesChanged = false;
   #structureChanged = true;
   #version = 0;
+  /** The version of the layout that is shown. */
+  #arranged = 0;
+  #ranks: ReadonlyMap<string, number> | undefined;
   #direction: "LR" | "TB" | undefined;
   /** The picture keeps fitting the window until the viewer moves it. */
   #follow = true;
@@ -143,6 +148,37 @@ export class Graph implements Panel {
     if (target.k < DETAILS_FROM) Object.assign(target, { x: this.#scene.x[i]!, y: this.#scene.y[i]!, k: 0.8 });
     this.#follow = false;
     this.#fly(target);
+  }
+
+  focus(): void {
+    this.#surface.focus();
+  }
+
+  /** The place of each node in the layout; another map after each. */
+  ranks(): ReadonlyMap<string, number> {
+    this.#ranks ??= this.#scene.ranks();
+    return this.#ranks;
+  }
+
+  /** What a file of the whole graph is drawn from: as it is now, also where it is out of sight. */
+  async drawing(): Promise<Drawing> {
+    if (this.#structureChanged || this.#arranged < this.#version) {
+      const arranged = new Promise<void>((resolve) => {
+        const stop = this.#layouter.onLayout(({ version, stage }) => {
+          if (version < this.#version || stage !== "refined") return;
+          stop();
+          resolve();
+        });
+      });
+      this.#requestLayout();
+      await arranged;
+    }
+    this.#scene.refreshAll(this.#model.state);
+    this.#scene.move(1);
+    this.#transition = undefined;
+    this.#redraw(...LAYERS);
+    const { asOf, state } = this.#model;
+    return { scene: this.#scene, theme: this.#theme, text: this.#text, asOf, cost: state.cost };
   }
 
   close(): void {
@@ -232,7 +268,8 @@ export class Graph implements Panel {
 
   /** The room that there is with the inspector closed: opening it must not turn the graph round. */
   get #window(): { width: number; height: number } {
-    return { width: this.el.parentElement?.clientWidth || this.#camera.width, height: this.#camera.height };
+    const { width, height } = this.#camera;
+    return { width: this.el.parentElement?.clientWidth || width, height: height > 1 ? height : UNSEEN_HEIGHT };
   }
 
   #arrange(result: NamedLayout): void {
@@ -240,6 +277,8 @@ export class Graph implements Panel {
     const animate = !this.#still && result.ids.length <= TRANSITION_NODES;
     const first = this.#scene.n === 0;
     this.#scene.arrange(result, this.#model.state, animate);
+    this.#arranged = result.version;
+    this.#ranks = undefined;
     this.#transition = this.#scene.progress < 1 ? performance.now() : undefined;
     this.#marks.selected = this.#indexOf(this.#model.selected);
     if (this.#follow) {

@@ -10,13 +10,22 @@ export interface Gestures {
   /** Whether the key meant something here. */
   key(event: KeyboardEvent): boolean;
   /** The wheel was turned over a graph that does not have the focus. */
-  passed(): void;
+  passed?(): void;
+  /** What scrolls by itself takes the wheel as it likes: whether it did. */
+  wheel?(x: number, event: WheelEvent): boolean;
 }
 
 /** A press that moves less than this is a click. */
 const CLICK_PX = 4;
 const WHEEL_SPEED = 0.0016;
 const LINE_PX = 16;
+
+/** By how much a turn of the wheel zooms. */
+export function zoomOf(event: WheelEvent): number {
+  const turned = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE_PX : 1);
+  const speed = event.ctrlKey ? WHEEL_SPEED * 5 : WHEEL_SPEED;
+  return Math.exp(-Math.max(-120, Math.min(120, turned)) * speed);
+}
 
 /** Listen on `el`; returns how to stop. */
 export function listen(el: HTMLElement, gestures: Gestures): () => void {
@@ -33,7 +42,8 @@ export function listen(el: HTMLElement, gestures: Gestures): () => void {
   el.addEventListener(
     "pointerdown",
     (event) => {
-      if (event.button !== 0) return;
+      // A press beside the content is meant for its scroll bar.
+      if (event.button !== 0 || (el.clientWidth < el.offsetWidth && at(event).x > el.clientWidth)) return;
       if (pointers.size === 0) moved = 0;
       pointers.set(event.pointerId, at(event));
       if (event.pointerType !== "touch") el.setPointerCapture(event.pointerId);
@@ -81,16 +91,18 @@ export function listen(el: HTMLElement, gestures: Gestures): () => void {
   el.addEventListener(
     "wheel",
     (event) => {
+      if (gestures.wheel) {
+        if (gestures.wheel(at(event).x, event)) event.preventDefault();
+        return;
+      }
       // A pinch on a trackpad arrives as a wheel with ctrl.
       if (!event.ctrlKey && !event.metaKey && document.activeElement !== el && !el.matches(":focus")) {
-        gestures.passed();
+        gestures.passed?.();
         return;
       }
       event.preventDefault();
       const { x, y } = at(event);
-      const turned = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE_PX : 1);
-      const speed = event.ctrlKey ? WHEEL_SPEED * 5 : WHEEL_SPEED;
-      gestures.zoom(x, y, Math.exp(-Math.max(-120, Math.min(120, turned)) * speed));
+      gestures.zoom(x, y, zoomOf(event));
     },
     { ...options, passive: false },
   );

@@ -1,7 +1,10 @@
 // Drawing an edge's route: chains of cubic Béziers, as flat lists of coordinates.
 
+/** What a route is drawn into: a canvas's path, or one that is written down. */
+export type Path = Pick<Path2D, "moveTo" | "lineTo" | "bezierCurveTo" | "closePath">;
+
 /** A route is a start and then two controls and an end for each curve. */
-export function trace(path: Path2D, points: readonly number[], length: number): void {
+export function trace(path: Path, points: readonly number[], length: number): void {
   path.moveTo(points[0]!, points[1]!);
   for (let i = 2; i + 5 < length; i += 6) {
     path.bezierCurveTo(points[i]!, points[i + 1]!, points[i + 2]!, points[i + 3]!, points[i + 4]!, points[i + 5]!);
@@ -9,14 +12,14 @@ export function trace(path: Path2D, points: readonly number[], length: number): 
 }
 
 /** The ends of its curves joined by straight lines: all that can be seen from far away. */
-export function polyline(path: Path2D, points: readonly number[], length: number): void {
+export function polyline(path: Path, points: readonly number[], length: number): void {
   path.moveTo(points[0]!, points[1]!);
   for (let i = 6; i < length; i += 6) path.lineTo(points[i]!, points[i + 1]!);
 }
 
 const HEAD = 7;
 
-export function arrow(path: Path2D, points: readonly number[], length: number): void {
+export function arrow(path: Path, points: readonly number[], length: number): void {
   const [x, y] = [points[length - 2]!, points[length - 1]!];
   // The last control tells where the curve comes from, but for one that lies on its end.
   let from = length - 4;

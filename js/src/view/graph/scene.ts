@@ -164,6 +164,13 @@ export class Scene {
     else this.#grid.query(box, visit);
   }
 
+  /** The place of each node as laid out: along the flow, and then across it. */
+  ranks(): Map<string, number> {
+    const [along, across] = this.direction === "LR" ? [this.#toX, this.#toY] : [this.#toY, this.#toX];
+    const order = Array.from(this.ids, (_, i) => i).sort((a, b) => along[a]! - along[b]! || across[a]! - across[b]!);
+    return new Map(order.map((i, place) => [this.ids[i]!, place]));
+  }
+
   /** The node at a world point, within `slack` world px of its box. */
   hit(x: number, y: number, slack: number): number | undefined {
     let found: number | undefined;

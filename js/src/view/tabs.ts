@@ -1,0 +1,59 @@
+// The line above the picture: the graph or the same run over time, whichever the viewer wants to look at.
+
+import { button, h } from "./dom";
+import type { Graph } from "./graph/graph";
+import type { Timeline } from "./timeline/timeline";
+
+export class Tabs {
+  readonly el: HTMLElement;
+  readonly #graph: Graph;
+  readonly #timeline: Timeline;
+  readonly #buttons: readonly [graph: HTMLElement, timeline: HTMLElement];
+  readonly #stop = new AbortController();
+
+  constructor(root: HTMLElement, graph: Graph, timeline: Timeline) {
+    this.#graph = graph;
+    this.#timeline = timeline;
+    const tab = (name: string, over: boolean) =>
+      button(name, () => this.show(over), { class: "dw-tab", "aria-pressed": String(!over), title: `${name} (T)` });
+    this.#buttons = [tab("Graph", false), tab("Timeline", true)];
+    this.el = h(
+      "div",
+      { class: "dw-tabs" },
+      h("div", { role: "group", "aria-label": "View", class: "dw-tab-group" }, ...this.#buttons),
+      timeline.words,
+    );
+    root.addEventListener("keydown", (event) => this.#key(event), { signal: this.#stop.signal });
+  }
+
+  /** Show the timeline, or else the graph. */
+  show(timeline: boolean): void {
+    const { el } = this.#graph;
+    // Who has made one of them larger wants the other as large.
+    const [from, to] = timeline ? [el, this.#timeline.el] : [this.#timeline.el, el];
+    if (from.style.height) to.style.height = from.style.height;
+    el.hidden = timeline;
+    this.#timeline.show(timeline);
+    for (const [i, one] of this.#buttons.entries()) one.setAttribute("aria-pressed", String(timeline === (i === 1)));
+  }
+
+  /** Give the keyboard to what is shown. */
+  focus(): void {
+    (this.#graph.el.hidden ? this.#timeline : this.#graph).focus();
+  }
+
+  close(): void {
+    this.#stop.abort();
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.key !== "t" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const target = event.target as HTMLElement;
+    if (target.closest("input, textarea, select, [contenteditable]")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const inside = this.#graph.el.contains(target) || this.#timeline.el.contains(target);
+    this.show(!this.#graph.el.hidden);
+    if (inside) this.focus();
+  }
+}
