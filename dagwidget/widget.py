@@ -24,6 +24,7 @@ from . import protocol as p
 from .command import SentCommand
 from .errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
 from .history import output_at
+from .pictures import Pictures
 from .state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .waiting import Waiters
 
@@ -33,6 +34,8 @@ _log = logging.getLogger("dagwidget")
 
 # The largest graph that is saved with the notebook, in nodes.
 _SNAPSHOT_NODES: Final = 500
+# How long a picture may take: a page that shows the graph draws it at once, but it may have to connect first.
+_PICTURE_SECONDS: Final = 30.0
 _SNAPSHOT_NODE_FIELDS: Final = ("id", "label", "kind", "group", "status", "counts", "started_at", "ended_at")
 
 
@@ -97,6 +100,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._waiters = Waiters()
         self._commands: dict[str, SentCommand] = {}
         self._listeners: list[Callable[[p.Event], None]] = []
+        self._pictures = Pictures(self._post)
         self._shown = False
         self.on_msg(self._receive)
         _answer_in_any_thread(self)
@@ -228,6 +232,37 @@ class DAGStreamWidget(anywidget.AnyWidget):
         """
         return output_at(self._locate, self.dag_id, node_id, instance=instance, run_id=self._run)
 
+    # --- Files
+
+    async def to_svg(self, *, timeout: float | None = _PICTURE_SECONDS) -> str:
+        """The whole graph as an SVG file, drawn by a front end that shows it.
+
+        Args:
+            timeout: Seconds to wait; for ever when absent.
+
+        Raises:
+            NotConnected: the time is over, and no front end has drawn it.
+            DagwidgetError: the front end could not, and says why.
+        """
+        return (await self._pictures.ask("svg", timeout)).decode()
+
+    async def to_png(self, *, timeout: float | None = _PICTURE_SECONDS) -> bytes:
+        """The whole graph as a PNG file at twice its size, or at less where that would be too large.
+
+        Args:
+            timeout: Seconds to wait; for ever when absent.
+
+        Raises:
+            NotConnected: the time is over, and no front end has drawn it.
+            DagwidgetError: the front end could not, and says why.
+        """
+        return await self._pictures.ask("png", timeout)
+
+    def to_json(self) -> str:
+        """The whole state as JSON, in the form that the server has it in too. It needs no front end."""
+        with self._lock:
+            return p.encode_value(self._state.to_dict()).decode()
+
     # --- The front end
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -252,6 +287,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
             if self.connection["phase"] != "unseen" or self.comm is None:
                 return
             self._post_endpoint()
+
+    def _post(self, message: dict[str, Any]) -> None:
+        self.send(message)
 
     def _post_endpoint(self) -> None:
         endpoint = self._endpoint
@@ -292,15 +330,18 @@ class DAGStreamWidget(anywidget.AnyWidget):
         sent.state = "sent"
         self.send({"type": "command", "command": msgspec.to_builtins(sent.command)})
 
-    def _receive(self, _widget: Any, message: Any, _buffers: Any) -> None:
+    def _receive(self, _widget: Any, message: Any, buffers: Any) -> None:
         kind = message.get("type") if isinstance(message, dict) else None
         with self._lock:
             match kind:
                 case "endpoint?":
                     # It may have to ask somebody for a token.
                     self._in_thread(self._renew_endpoint)
+                    self._pictures.repeat()
                 case "output?":
                     self._in_thread(self._post_output, message["node_id"])
+                case "picture":
+                    self._pictures.answer(message, buffers)
                 case "connection":
                     self._connected(message["connection"])
                 case "state":

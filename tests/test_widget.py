@@ -10,7 +10,7 @@ import pytest
 
 from dagwidget import begun, start_run
 from dagwidget import protocol as p
-from dagwidget.errors import InvalidDecision, NotConnected, RunFailed, UnknownGate
+from dagwidget.errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
 from dagwidget.state import DagState, reduce
 from dagwidget.widget import DAGStreamWidget
 
@@ -53,6 +53,13 @@ class FrontEnd:
 
     def commands(self) -> list[dict]:
         return [message["command"] for message in self.told if message["type"] == "command"]
+
+    def asked(self) -> list[dict]:
+        return [message for message in self.told if message["type"] == "picture?"]
+
+    def draw(self, asked: dict, drawn: bytes | None, **more) -> None:
+        message = {"type": "picture", "id": asked["id"], **more}
+        self.widget._handle_custom_msg(message, [] if drawn is None else [memoryview(drawn)])
 
     def acknowledge(self, ok: bool = True, **more) -> None:
         self.say(type="ack", ack={"type": "command_ack", "id": self.commands()[-1]["id"], "ok": ok, **more})
@@ -434,3 +441,52 @@ def test_a_whole_output_is_fetched_for_the_front_end():
         assert json.loads(answers["train"]["text"]) == "x" * 10_000
         assert "no whole output" in answers["elsewhere"]["fault"]
         front_end.widget.close()
+
+
+async def test_the_graph_is_drawn_by_the_front_end(live):
+    svg, png = (asyncio.create_task(picture) for picture in (live.widget.to_svg(), live.widget.to_png()))
+    await asyncio.sleep(0)
+    assert [asked["format"] for asked in live.asked()] == ["svg", "png"]
+    live.draw(live.asked()[1], b"\x89PNG")
+    live.draw(live.asked()[0], "<svg>é</svg>".encode())
+    live.draw(live.asked()[0], b"of a second page")
+    assert (await svg, await png) == ("<svg>é</svg>", b"\x89PNG")
+
+
+async def test_what_could_not_be_drawn_says_why(live):
+    png = asyncio.create_task(live.widget.to_png())
+    await asyncio.sleep(0)
+    live.draw(live.asked()[0], None, fault="this browser draws no canvas")
+    with pytest.raises(DagwidgetError, match="could not draw the graph: this browser draws no canvas"):
+        await png
+
+
+@pytest.mark.parametrize("phase", [None, "live"])
+async def test_a_picture_that_no_front_end_draws_says_what_it_needs(front_end, phase):
+    if phase is not None:
+        front_end.connect(phase)
+    with pytest.raises(NotConnected, match=r"no front end has drawn the graph in 0.01 s: show the widget"):
+        await front_end.widget.to_svg(timeout=0.01)
+    front_end.draw(front_end.asked()[0], b"too late")
+
+
+async def test_a_picture_is_asked_again_of_a_front_end_that_comes_later(front_end):
+    svg = asyncio.create_task(front_end.widget.to_svg(timeout=20))
+    await asyncio.sleep(0)
+    front_end.say(type="endpoint?")
+    first, again = front_end.asked()
+    assert first == again
+    thread = threading.Thread(target=front_end.draw, args=(again, b"<svg/>"))
+    thread.start()
+    assert await svg == "<svg/>"
+    thread.join()
+
+
+def test_the_state_is_json_without_any_front_end(live):
+    state = json.loads(live.widget.to_json())
+    assert state["status"] == "running"
+    assert state["nodes"]["train"] == {"id": "train", "status": "running"}
+    assert list(state["gates"]) == ["review:1"]
+    empty = DAGStreamWidget("other", url="ws://127.0.0.1:1")
+    assert json.loads(empty.to_json())["nodes"] == {}
+    empty.close()

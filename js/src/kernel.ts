@@ -7,12 +7,16 @@ import type { Lease } from "./registry";
 import { toJSON } from "./store";
 import type { Batch, Command, Endpoint } from "./stream";
 import { uuid } from "./uuid";
+import type { Draw, PictureFormat } from "./view/model";
 
 /** How long a kernel that runs a cell may take to say where the server is, before the last answer is used again. */
 const RENEWAL_MS = 1_500;
 
 /** How long a whole output may take: a kernel answers between two cells. */
 const OUTPUT_MS = 60_000;
+
+/** A larger message would end the page's connection to the kernel: 10 MiB is what Jupyter takes. */
+const PICTURE_BYTES = 9_000_000;
 
 /** A plain server sends one event a frame, and a kernel should not get one message for each. */
 const GATHER_MS = 16;
@@ -30,6 +34,7 @@ type FromKernel =
   | { type: "command"; command: Command }
   | { type: "state?" }
   | ({ type: "output" } & Whole)
+  | { type: "picture?"; id: string; format: PictureFormat }
   | { type: "fault"; reason: string };
 
 /** What it is told; `source` tells one page's messages from another's. */
@@ -39,6 +44,7 @@ type ToKernel =
   | { type: "state"; source: string; state: unknown }
   | ({ type: "events"; source: string } & Omit<Batch, "reset">)
   | { type: "output?"; node_id: string }
+  | { type: "picture"; id: string; fault?: string }
   | { type: "ack"; ack: CommandAck };
 
 /** Shares a stream by its endpoint; `renew` asks where the server is now. */
@@ -55,6 +61,9 @@ export class KernelLink {
   readonly #source = uuid();
   readonly #renewals = new Set<(endpoint: Endpoint) => void>();
   readonly #outputs = new Set<(message: Whole) => void>();
+  /** Pictures that were asked for and are not drawn yet, and who can draw them. */
+  readonly #pictures = new Map<string, PictureFormat>();
+  readonly #offers = new Set<Draw>();
   readonly #listeners = new Set<() => void>();
   readonly #subscriptions: (() => void)[] = [];
 
@@ -95,6 +104,13 @@ export class KernelLink {
     });
   }
 
+  /** Take an offer to draw the graph, whenever the kernel asks for a picture; returns how to take it back. */
+  offer(draw: Draw): () => void {
+    this.#offers.add(draw);
+    this.#draw();
+    return () => this.#offers.delete(draw);
+  }
+
   /** The model is gone, or its kernel: nobody is left to speak to. */
   readonly close = (): void => {
     if (this.#closed) return;
@@ -121,6 +137,11 @@ export class KernelLink {
         break;
       case "output":
         for (const take of this.#outputs) take(message);
+        break;
+      case "picture?":
+        this.#pictures.set(message.id, message.format);
+        this.#lease?.stream.start();
+        this.#draw();
         break;
       case "fault":
         this.fault = message.reason;
@@ -161,6 +182,7 @@ export class KernelLink {
   };
 
   readonly #forward = (batch: Batch): void => {
+    if (this.#pictures.size > 0) this.#draw();
     if (batch.reset) {
       this.#sendState();
       return;
@@ -194,8 +216,27 @@ export class KernelLink {
     void this.#lease?.stream.send(command).then((ack) => this.#send({ type: "ack", ack }));
   }
 
-  #send(message: ToKernel): void {
-    if (!this.#closed) this.model.send(message);
+  /** Have somebody draw what was asked for. Who can't answers nothing: another page may show the graph. */
+  #draw(): void {
+    const [draw] = this.#offers;
+    const started = this.#lease?.store.state.nodes.size;
+    if (!draw || !started) return;
+    for (const [id, format] of this.#pictures) void this.#answer(id, draw(format));
+    this.#pictures.clear();
+  }
+
+  async #answer(id: string, picture: Promise<Blob>): Promise<void> {
+    try {
+      const bytes = await (await picture).arrayBuffer();
+      if (bytes.byteLength > PICTURE_BYTES) throw new Error("it is too large to be sent; the widget's menu has it");
+      this.#send({ type: "picture", id }, [bytes]);
+    } catch (error) {
+      this.#send({ type: "picture", id, fault: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  #send(message: ToKernel, buffers: ArrayBuffer[] = []): void {
+    if (!this.#closed) this.model.send(message, undefined, buffers);
   }
 
   #notify(): void {

@@ -5,6 +5,7 @@ import { KernelLink } from "./kernel";
 import { acquire } from "./registry";
 import { Store } from "./store";
 import type { Connection } from "./stream";
+import type { Draw } from "./view/model";
 import { mountView, type ViewOptions } from "./view/view";
 
 /** Called once for each model; what its `initialize` made is there for all of its views. */
@@ -34,7 +35,8 @@ function renderView(model: Model, el: HTMLElement, link: KernelLink | undefined)
     unmount();
     const lease = link?.lease;
     const leave = lease?.stream.attend();
-    const close = mountView(el, { ...options, ...(lease ?? unconnected(link?.fault)) });
+    const offer = lease && ((draw: Draw) => (link as KernelLink).offer(draw));
+    const close = mountView(el, { ...options, offer, ...(lease ?? unconnected(link?.fault)) });
     unmount = () => {
       close();
       leave?.();

@@ -150,6 +150,8 @@ export class FakeServer {
 export class FakeModel implements Model {
   /** What the kernel was told. */
   readonly sent: Record<string, unknown>[] = [];
+  /** The bytes that went with each. */
+  readonly buffers: ArrayBuffer[][] = [];
   readonly #listeners = new Map<string, Set<(...values: never[]) => void>>();
 
   constructor(private readonly traits: Readonly<Record<string, unknown>> = {}) {}
@@ -158,7 +160,8 @@ export class FakeModel implements Model {
     return this.traits[name];
   }
 
-  send(content: unknown): void {
+  send(content: unknown, _callbacks?: unknown, buffers: ArrayBuffer[] = []): void {
+    this.buffers.push(buffers);
     this.sent.push(structuredClone(content) as Record<string, unknown>);
   }
 

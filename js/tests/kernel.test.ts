@@ -310,3 +310,50 @@ describe("a whole output", () => {
     await late;
   });
 });
+
+describe("a picture", () => {
+  const svg = async () => new Blob(["<svg/>"]);
+
+  test("is drawn by a view that offers it, and sent with its bytes", async () => {
+    const linked = await live([running("a", 1)]);
+    linked.link.offer(svg);
+    linked.model.tell({ type: "picture?", id: "p", format: "svg" });
+    await pass(0);
+    await vi.waitFor(() => expect(linked.told("picture")).toEqual([{ type: "picture", id: "p" }]));
+    expect(new TextDecoder().decode(linked.model.buffers.at(-1)?.[0])).toBe("<svg/>");
+  });
+
+  test("waits for a view, and for something to draw, and is drawn once", async () => {
+    const linked = await live();
+    linked.model.tell({ type: "picture?", id: "p", format: "png" });
+    const draw = vi.fn(svg);
+    linked.link.offer(draw);
+    await pass(0);
+    expect(linked.told("picture")).toEqual([]);
+    linked.server.last.say(running("a", 1));
+    await pass(100);
+    await vi.waitFor(() => expect(linked.told("picture")).toHaveLength(1));
+    linked.server.last.say(running("b", 2));
+    await pass(100);
+    expect(draw.mock.calls).toEqual([["png"]]);
+  });
+
+  test("is left to other pages by one whose views are gone", async () => {
+    const linked = await live([running("a", 1)]);
+    linked.link.offer(svg)();
+    linked.model.tell({ type: "picture?", id: "p", format: "svg" });
+    await pass(100);
+    expect(linked.told("picture")).toEqual([]);
+  });
+
+  test("that can't be drawn or sent is refused with a sentence", async () => {
+    const linked = await live([running("a", 1)]);
+    const withdraw = linked.link.offer(() => Promise.reject(new Error("no canvas")));
+    linked.model.tell({ type: "picture?", id: "p", format: "png" });
+    await vi.waitFor(() => expect(linked.told("picture").at(-1)).toMatchObject({ id: "p", fault: "no canvas" }));
+    withdraw();
+    linked.link.offer(async () => new Blob([new Uint8Array(10_000_000)]));
+    linked.model.tell({ type: "picture?", id: "q", format: "png" });
+    await vi.waitFor(() => expect(linked.told("picture").at(-1)?.fault).toContain("too large to be sent"));
+  });
+});

@@ -11,12 +11,18 @@ import { Tally } from "./status";
 export type StoreSource = Pick<Store, "state" | "subscribe">;
 export type StreamSource = Pick<Stream, "connection" | "pending" | "send" | "subscribe">;
 
+export type PictureFormat = "svg" | "png";
+/** Draws the whole graph, as soon as there is one. */
+export type Draw = (format: PictureFormat) => Promise<Blob>;
+
 export interface ViewOptions {
   store: StoreSource;
   stream: StreamSource;
   dagId: string;
   /** Gets the whole output of a node, as JSON text, where what is known of it is a preview. */
   whole?: (nodeId: string) => Promise<string>;
+  /** Takes offers to draw the graph for others; returns how to take this one back. */
+  offer?: (draw: Draw) => () => void;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
   snapshot?: Record<string, unknown>;
 }

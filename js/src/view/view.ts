@@ -1,6 +1,7 @@
 // The view: a shell with a graph and panels around it, all of one store and stream. Nothing here opens a socket.
 
 import { h } from "./dom";
+import { Export } from "./export/export";
 import { Graph } from "./graph/graph";
 import { applyTheme, makeTheme, readHost, watchHost } from "./graph/theme";
 import { Model, type Panel, type ViewOptions } from "./model";
@@ -39,7 +40,8 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     () => graph.ranks(),
     (text) => announcer.say(text),
   );
-  const tabs = new Tabs(root, graph, timeline);
+  const files = new Export(model, graph, (text) => announcer.say(text));
+  const tabs = new Tabs(root, graph, timeline, files.el);
   const find = (id: string) => {
     model.select(id);
     graph.reveal(id);
@@ -122,8 +124,10 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     if (!document.hidden) for (const panel of panels) panel.tick?.();
   }, TICK_MS);
   for (const panel of panels) panel.update();
+  const withdraw = options.offer?.((format) => files.draw(format));
 
   return () => {
+    withdraw?.();
     tabs.close();
     clearInterval(timer);
     cancelAnimationFrame(frame);
