@@ -99,7 +99,7 @@ test("a modification that is not JSON is not sent, and the reason is shown", () 
   expect(alert.hidden).toBe(false);
   expect(alert.textContent).toContain("must be JSON");
   expect(editor().getAttribute("aria-invalid")).toBe("true");
-  editor().dispatchEvent(new Event("input"));
+  editor().dispatchEvent(new Event("input", { bubbles: true }));
   expect(alert.hidden).toBe(true);
 });
 

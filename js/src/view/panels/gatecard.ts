@@ -5,6 +5,10 @@ import type { HumanDecision } from "../../protocol";
 import type { Gate } from "../../store";
 import { uuid } from "../../uuid";
 import { button, enable, h, setHidden, setText } from "../dom";
+import { changes } from "../form/diff";
+import { Draft } from "../form/draft";
+import { Form } from "../form/form";
+import { fits, type Schema } from "../form/schema";
 import { clock } from "../format";
 import { iconElement } from "../graph/icons";
 import type { Model } from "../model";
@@ -37,7 +41,18 @@ export class GateCard {
     "aria-label": "The modified value",
   });
   readonly #invalid = h("p", { class: "dw-invalid", role: "alert", hidden: true });
-  readonly #edit = h("div", { class: "dw-edit", hidden: true }, this.#editor, this.#invalid);
+  readonly #fields = h("div", { class: "dw-form-box" });
+  readonly #changes = h("ul", { class: "dw-changes", "aria-label": "Changes", hidden: true });
+  readonly #swap = button("Edit as JSON", () => this.#swapEditor(), { class: "dw-link" });
+  readonly #edit = h(
+    "div",
+    { class: "dw-edit", hidden: true },
+    this.#fields,
+    this.#editor,
+    this.#swap,
+    this.#changes,
+    this.#invalid,
+  );
   readonly #feedback = h("textarea", {
     class: "dw-field",
     rows: 1,
@@ -56,6 +71,10 @@ export class GateCard {
   /** The value is text, edited as text; else it is edited as JSON. */
   #plain = false;
   #editing = false;
+  /** Where the gate's schema makes one; the editor is the other way to say the same. */
+  #form: Form | undefined;
+  #asJson = false;
+  readonly #draft: Draft;
   #accepted = "";
 
   constructor(model: Model, gate: Gate, find: (nodeId: string) => void) {
@@ -73,10 +92,16 @@ export class GateCard {
       this.#feedback,
       h("footer", {}, this.#approve, this.#submit, this.#modify, this.#back, this.#reject, this.#status),
     );
-    this.#editor.addEventListener("input", () => this.#complain(""));
-    this.#editor.addEventListener("keydown", (event) => event.stopPropagation());
-    this.#feedback.addEventListener("keydown", (event) => event.stopPropagation());
+    this.#draft = new Draft(model.dagId, model.state.epoch, gate.gate_id);
+    for (const field of [this.#edit, this.#feedback] as HTMLElement[]) {
+      field.addEventListener("input", () => this.#typed());
+      field.addEventListener("keydown", (event) => {
+        event.stopPropagation();
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && this.#editing) this.#submit.click();
+      });
+    }
     this.update(gate);
+    this.#restore();
   }
 
   /** Whether something was typed or chosen that would be lost with the card. */
@@ -143,6 +168,7 @@ export class GateCard {
     if (assignees?.length) this.#content.append(h("p", { class: "dw-muted" }, `For ${assignees.join(", ")}.`));
     this.#choices(options ?? []);
     if (!this.#editing) {
+      this.#makeForm([data, standard]);
       const seed = data ?? standard;
       this.#plain = typeof seed === "string";
       this.#editor.value = seed === undefined || seed === null ? "" : pretty(seed, Number.POSITIVE_INFINITY);
@@ -195,6 +221,11 @@ export class GateCard {
     const unchosen = !this.#options.hidden && this.#chosen() === undefined ? "Choose an option first." : undefined;
     enable(this.#approve, blocked ?? unchosen);
     for (const each of [this.#modify, this.#reject, this.#submit]) enable(each, blocked);
+    this.#fields.inert = blocked !== undefined;
+    setHidden(this.#fields, !this.#form || this.#asJson);
+    setHidden(this.#editor, this.#form !== undefined && !this.#asJson);
+    setHidden(this.#swap, this.#form === undefined);
+    setText(this.#swap, this.#asJson ? "Edit as a form" : "Edit as JSON");
     for (const field of [this.#editor, this.#feedback]) field.readOnly = blocked !== undefined;
     this.el.dataset.standing = state;
     setText(this.#status, text || (this.#blocked() ?? ""));
@@ -232,8 +263,77 @@ export class GateCard {
     this.#editing = editing;
     this.#complain("");
     this.#refresh();
-    if (editing) this.#editor.focus();
-    else this.#modify.focus();
+    if (!editing) this.#modify.focus();
+    else if (this.#form && !this.#asJson) this.#form.focus();
+    else this.#editor.focus();
+  }
+
+  #makeForm(starts: readonly unknown[]): void {
+    this.#form = Form.of(this.gate.presentation.schema, starts);
+    this.#fields.replaceChildren(...(this.#form ? [this.#form.el] : []));
+  }
+
+  /** The other way to edit, with the same value in it. */
+  #swapEditor(): void {
+    if (!this.#asJson) {
+      this.#plain = false;
+      this.#editor.value = pretty(this.#form?.read() ?? null, Number.POSITIVE_INFINITY);
+    } else {
+      const value = this.#edited();
+      const { schema } = this.gate.presentation;
+      if (!fits(value, schema, schema as Schema)) {
+        this.#complain("This does not have the shape that the form is for.");
+        return;
+      }
+      this.#makeForm([value]);
+    }
+    this.#asJson = !this.#asJson;
+    this.#complain("");
+    this.#refresh();
+    this.#showChanges();
+  }
+
+  /** What was typed, also where it is not yet good; undefined where it is no JSON. */
+  #edited(): unknown {
+    if (this.#form && !this.#asJson) return this.#form.read();
+    if (this.#plain) return this.#editor.value;
+    try {
+      return JSON.parse(this.#editor.value);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #typed(): void {
+    this.#complain("");
+    this.#showChanges();
+    this.#draft.save({ feedback: this.#feedback.value, ...(this.#editing && { value: this.#edited() }) });
+  }
+
+  #restore(): void {
+    const draft = this.#draft.load();
+    if (!draft) return;
+    if (typeof draft.feedback === "string") this.#feedback.value = draft.feedback;
+    if (draft.value === undefined) return;
+    this.#editing = true;
+    if (this.#form) this.#makeForm([draft.value]);
+    this.#editor.value =
+      typeof draft.value === "string" && this.#plain ? draft.value : pretty(draft.value, Number.POSITIVE_INFINITY);
+    this.#refresh();
+    this.#showChanges();
+  }
+
+  #showChanges(): void {
+    const { data } = this.gate.presentation;
+    const value = this.#editing ? this.#edited() : undefined;
+    const lines = data === undefined || data === null || value === undefined ? [] : changes(data, value);
+    this.#changes.replaceChildren(...lines.map((line) => h("li", {}, line)));
+    setHidden(this.#changes, lines.length === 0);
+  }
+
+  /** The gate is decided: what was typed is of no more use. */
+  forget(): void {
+    this.#draft.forget();
   }
 
   #complain(text: string): void {
@@ -253,7 +353,10 @@ export class GateCard {
     };
     const feedback = this.#feedback.value.trim();
     if (feedback) command.feedback = feedback;
-    if (decision === "modify") {
+    if (decision === "modify" && this.#form && !this.#asJson) {
+      if (this.#form.complain()) return;
+      command.value = this.#form.read();
+    } else if (decision === "modify") {
       try {
         command.value = this.#plain ? this.#editor.value : JSON.parse(this.#editor.value);
       } catch (error) {

@@ -34,6 +34,7 @@ export class GatesPanel implements Panel {
       if (gates.has(id)) continue;
       this.#cards.delete(id);
       card.el.remove();
+      card.forget();
       this.#farewell(id, card);
     }
     for (const gate of gates.values()) {
