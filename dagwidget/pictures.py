@@ -68,10 +68,10 @@ class Pictures:
             self._post(name, asked)
 
     def answer(self, message: dict[str, Any], buffers: Sequence[Any] | None) -> None:
-        """Take what a front end has drawn; the first answer counts, but for a fault where another page can."""
+        """Take what a front end has drawn, or why it could not; of several pages, the first counts."""
         with self._lock:
             asked = self._asked.get(message["id"])
-            if asked is None or asked.drawn is not None:
+            if asked is None or asked.answered:
                 return
             if buffers:
                 asked.drawn = bytes(buffers[0])

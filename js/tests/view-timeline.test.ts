@@ -355,6 +355,23 @@ describe("in the view", () => {
     expect(height()).toBe(`${28 + (6 + 2) * 24}px`);
   });
 
+  test("time stands still when the connection does, and when the run is over", () => {
+    const { one, fake } = timeline(steps(1));
+    const words = () => {
+      one.tick();
+      return one.words.textContent;
+    };
+    expect(words()).toBe("1:00 elapsed");
+    fake.connect({ phase: "waiting", seenAt: NOW - 20_000 });
+    expect(words()).toBe("0:40 elapsed");
+    fake.state = { ...fake.state, status: "failed", ended_at: NOW - 30_000 };
+    fake.connect({ phase: "live" });
+    one.changed({ reset: false, structure: true, nodes: new Set(), edges: false });
+    fake.state.nodes.set("n0", { id: "n0", status: "failed", started_at: NOW - 50_000, ended_at: NOW - 30_000 });
+    one.show(true);
+    expect(words()).toBe("0:30 elapsed");
+  });
+
   test("T shows it in place of the graph and back, but not where somebody types", () => {
     const fake = new Fake(runningState(steps(2)));
     const el = document.createElement("div");

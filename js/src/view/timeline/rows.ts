@@ -56,7 +56,8 @@ export function rowsOf(
     const order = rank.get(node.id) ?? rank.size + added;
     added++;
     let at = root;
-    if (node.group) {
+    // A saved picture may say anything.
+    if (node.group && typeof node.group === "string") {
       for (const name of node.group.split("/", DEEPEST)) {
         let next = at.branches.get(name);
         if (!next) {

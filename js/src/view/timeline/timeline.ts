@@ -22,6 +22,8 @@ const GUTTER_MAX = 220;
 const GUTTER_SHARE = 0.32;
 /** Kept free for words at the right of what runs. */
 const WORDS_PX = 150;
+/** What is seen of a run in which nothing has started. */
+const UNSTARTED_MS = 10_000;
 /** Many rows are put in order again no more often than this. */
 const ORDER_MS = 250;
 const MANY_ROWS = 2000;
@@ -42,6 +44,7 @@ export class Timeline implements Panel {
   readonly #text = new TextMeasure();
   readonly #canvas = h("canvas", { "aria-hidden": "true" });
   readonly #tall = h("div", { class: "dw-tall" }, this.#canvas);
+  readonly #empty = h("div", { class: "dw-empty" }, "No nodes yet.");
   readonly #tooltip = h("div", { class: "dw-tooltip", hidden: true });
   readonly #told = h("p", { class: "dw-offscreen", id: `dw-${uuid()}` });
   readonly #list: HTMLElement;
@@ -88,6 +91,7 @@ export class Timeline implements Panel {
       "div",
       { class: "dw-graph dw-timeline", hidden: true },
       this.#list,
+      this.#empty,
       this.#tooltip,
       this.#told,
       h(
@@ -116,10 +120,10 @@ export class Timeline implements Panel {
       if (selected !== undefined && this.#row(this.#cursor)?.id !== selected) this.#cursor = keyOf("node", selected);
       this.#reveal();
     }
-    this.#describe();
     this.#wake();
   }
 
+  /** Words that change many times a second can't be read. */
   tick(): void {
     this.#describe();
   }
@@ -165,8 +169,9 @@ export class Timeline implements Panel {
       { rootMargin: "300px" },
     );
     shown.observe(this.#list);
-    const wake = () => this.#wake();
-    for (const type of ["scroll", "focus", "blur"]) this.#list.addEventListener(type, wake);
+    for (const type of ["focus", "blur"]) this.#list.addEventListener(type, () => this.#wake());
+    // Another row is under the pointer now.
+    this.#list.addEventListener("scroll", () => this.#hover(undefined, 0));
     this.#stops.push(
       () => resized.disconnect(),
       () => shown.disconnect(),
@@ -238,7 +243,8 @@ export class Timeline implements Panel {
     const asOf = this.#asOf;
     const origin = state.started_at ?? this.#rows.from ?? asOf;
     if (this.#follow) {
-      this.#window.fit(Math.min(origin, this.#rows.from ?? origin), Math.max(asOf, this.#rows.to ?? asOf), WORDS_PX);
+      const { from = origin, to = origin + UNSTARTED_MS } = this.#rows;
+      this.#window.fit(Math.min(origin, from), Math.max(asOf, to), WORDS_PX);
     }
     drawTimeline({
       ctx,
@@ -285,6 +291,7 @@ export class Timeline implements Panel {
     this.#rows = rowsOf(state, rank, this.#folds);
     this.#starts = new Map();
     for (const node of state.nodes.values()) this.#starts.set(node.id, startOf(node));
+    setHidden(this.#empty, this.#rows.rows.length > 0);
     // Room below the last row, so that no button covers it.
     this.#tall.style.height = `${AXIS + this.#rows.rows.length * ROW + 2 * ROW}px`;
     return undefined;
@@ -351,8 +358,8 @@ export class Timeline implements Panel {
 
   #hover(x: number | undefined, y: number): void {
     const row = x === undefined ? undefined : this.#at(y);
-    if (row?.key !== this.#hovered) this.#wake();
     this.#hovered = row?.key;
+    this.#wake();
     const execution = row && executionOf(row, this.#model.state);
     setHidden(this.#tooltip, !execution);
     if (!row || !execution || x === undefined) return;
