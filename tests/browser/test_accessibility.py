@@ -53,6 +53,18 @@ def test_axe_finds_nothing(page, state, theme):
     assert passed > 5
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["empty", "instances", "gate", "failed", "stale"])
+def test_axe_finds_nothing_in_the_timeline(page, state, theme):
+    page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
+    page.get_by_role("button", name="Timeline").click()
+    page.locator(".dw-menu summary").click()
+    page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+    found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
+    assert found == []
+    assert passed > 5
+
+
 def test_axe_would_find_something(page):
     page.goto(f"{ORIGIN}/?state=running")
     page.evaluate("() => document.querySelector('#view').insertAdjacentHTML('beforeend', '<button></button>')")

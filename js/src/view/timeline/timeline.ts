@@ -2,7 +2,6 @@
 // in it. It draws what is in sight, when something has changed or time has moved on by a pixel.
 
 import type { Change } from "../../store";
-import { uuid } from "../../uuid";
 import { button, h, setHidden, setText } from "../dom";
 import { listen, zoomOf } from "../graph/input";
 import { TextMeasure } from "../graph/text";
@@ -46,7 +45,7 @@ export class Timeline implements Panel {
   readonly #tall = h("div", { class: "dw-tall" }, this.#canvas);
   readonly #empty = h("div", { class: "dw-empty" }, "No nodes yet.");
   readonly #tooltip = h("div", { class: "dw-tooltip", hidden: true });
-  readonly #told = h("p", { class: "dw-offscreen", id: `dw-${uuid()}` });
+  readonly #told = h("p", { class: "dw-offscreen" });
   readonly #list: HTMLElement;
   readonly #stops: (() => void)[] = [];
   #theme: Theme;
@@ -83,10 +82,11 @@ export class Timeline implements Panel {
         "aria-label":
           "Timeline. Up and down walk the rows, Enter inspects, Space unfolds, left and right move in time, plus and " +
           "minus zoom, F fits, T shows the graph.",
-        "aria-describedby": this.#told.id,
       },
       this.#tall,
     );
+    // Without an id: there may be any number of these in a page.
+    this.#list.ariaDescribedByElements = [this.#told];
     this.el = h(
       "div",
       { class: "dw-graph dw-timeline", hidden: true },
