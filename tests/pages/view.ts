@@ -290,7 +290,13 @@ const STATES: Record<string, () => { state: DagState; connection?: Connection; s
     state.cost = { spent: 0.5312, budget: 0.5, remaining: -0.0312, currency: "USD", tokens: 212_000 };
     return { state };
   },
+  n30: () => ({ state: large(30) }),
   n300: () => ({ state: large(300) }),
+  n2000: () => {
+    const state = large(2000);
+    node(state, "task-1100", "waiting", { label: "task 1100", started_at: NOW - 20_000 });
+    return { state };
+  },
   n10000: () => ({ state: large(10_000) }),
 };
 

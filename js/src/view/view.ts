@@ -13,8 +13,10 @@ import { ErrorsPanel } from "./panels/errors";
 import { GatesPanel } from "./panels/gates";
 import { HeaderPanel } from "./panels/header";
 import { InspectorPanel } from "./panels/inspector";
+import { KeysPanel } from "./panels/keys";
 import { OutlinePanel } from "./panels/outline";
 import { ResultsPanel } from "./panels/results";
+import { SearchBar } from "./panels/searchbar";
 import styles from "./styles.css";
 import { Tabs } from "./tabs";
 import { Timeline } from "./timeline/timeline";
@@ -46,7 +48,11 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     model.select(id);
     graph.reveal(id);
   };
-  const header = new HeaderPanel(model);
+  const header = new HeaderPanel(model, (stop) => graph.jump(stop));
+  const keys = new KeysPanel();
+  const search = new SearchBar(model, graph, () => keys.toggle());
+  graph.onNavigate(() => search.update());
+  graph.el.append(keys.el);
   const connection = new ConnectionPanel(model, root);
   const controls = new ControlsPanel(model);
   const cost = new CostPanel(model);
@@ -65,6 +71,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     cost,
     gates,
     outline,
+    search,
     graph,
     timeline,
     inspector,
@@ -86,6 +93,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
       gates.el,
       outline.el,
       tabs.el,
+      search.el,
       h("div", { class: "dw-main" }, graph.el, timeline.el, inspector.el),
       results.el,
       errors.el,
@@ -120,6 +128,15 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     watchHost(retheme),
   ];
   model.onSelect(refresh);
+  root.addEventListener("keydown", (event) => {
+    const typing = (event.target as Element).matches("input, textarea, select, [contenteditable]");
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "/") search.focus();
+    else if (event.key === "?") keys.toggle();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
   const timer = setInterval(() => {
     if (!document.hidden) for (const panel of panels) panel.tick?.();
   }, TICK_MS);

@@ -26,7 +26,7 @@ export class Camera {
   width = 1;
   height = 1;
   #view: View = { x: 0, y: 0, k: 1 };
-  #flight: { from: View; to: View; start: number } | undefined;
+  #flight: { from: View; to: View; start: number; ms: number } | undefined;
 
   getState(): View {
     return { ...this.#view };
@@ -99,15 +99,15 @@ export class Camera {
   }
 
   /** Fly to `view`, starting at `now` (ms of any clock that `step` is given too). */
-  animate(view: View, now: number): void {
-    this.#flight = { from: this.getState(), to: { ...view, k: clamp(view.k) }, start: now };
+  animate(view: View, now: number, ms = FLIGHT_MS): void {
+    this.#flight = { from: this.getState(), to: { ...view, k: clamp(view.k) }, start: now, ms };
   }
 
   /** Advance an animation; whether one is still under way. */
   step(now: number): boolean {
     if (!this.#flight) return false;
-    const { from, to, start } = this.#flight;
-    const t = Math.min(1, Math.max(0, (now - start) / FLIGHT_MS));
+    const { from, to, start, ms } = this.#flight;
+    const t = Math.min(1, Math.max(0, (now - start) / ms));
     const eased = ease(t);
     // Zoom is felt as a ratio, so it goes by the logarithm.
     const k = from.k * (to.k / from.k) ** eased;

@@ -5,6 +5,8 @@ import { arrow, middle, polyline, trace } from "./route";
 import { ACTIVE, BACK, CONDITIONAL, TAKEN } from "./scene";
 import { DETAIL_SIZE } from "./text";
 
+/** A bit beside an edge's flags: it is dimmed. */
+const DIMMED = 16;
 const EDGE_LABELS_FROM = 0.5;
 const EDGE_LABEL_SIZE = 10;
 /** What the layout leaves free at the top of a frame has room for this. */
@@ -20,7 +22,8 @@ export function drawEdges(frame: Frame): void {
   const points: number[] = [];
   for (let e = 0; e < scene.flags.length; e++) {
     if (!edgeSeen(frame, e)) continue;
-    const flags = simple ? scene.flags[e]! & TAKEN : scene.flags[e]! & ~ACTIVE;
+    const dimmed = scene.litEdges && !scene.litEdges[e] ? DIMMED : 0;
+    const flags = dimmed | (simple ? scene.flags[e]! & TAKEN : scene.flags[e]! & ~ACTIVE);
     let look = looks.get(flags);
     if (!look) {
       look = { lines: new Path2D(), heads: new Path2D() };
@@ -35,17 +38,25 @@ export function drawEdges(frame: Frame): void {
     }
   }
   const thin = simple ? Math.max(0.5 / view.k, 1) : Math.max(1.4, 0.8 / view.k);
-  for (const [flags, { lines, heads }] of [...looks].sort(([a], [b]) => (a & TAKEN) - (b & TAKEN))) {
+  for (const [flags, { lines, heads }] of [...looks].sort(([a], [b]) => rank(a) - rank(b))) {
     ctx.strokeStyle = ctx.fillStyle = flags & TAKEN ? theme.edgeTaken : theme.edge;
+    ctx.globalAlpha = flags & DIMMED ? scene.dim : 1;
     ctx.lineWidth = thin;
     ctx.setLineDash(flags & CONDITIONAL ? [5, 5] : flags & BACK ? [1, 4] : []);
     ctx.lineCap = flags & BACK && !(flags & CONDITIONAL) ? "round" : "butt";
     ctx.stroke(lines);
     if (!simple) ctx.fill(heads);
   }
+  ctx.globalAlpha = 1;
   ctx.setLineDash([]);
   if (view.k >= EDGE_LABELS_FROM) drawEdgeLabels(frame, points);
 }
+
+/** What is drawn first: dimmed, then not taken, then taken. */
+function rank(flags: number): number {
+  return (flags & DIMMED ? 0 : DIMMED) + (flags & TAKEN);
+}
+
 function drawEdgeLabels(frame: Frame, points: number[]): void {
   const { ctx, scene, theme, text } = frame;
   const font = `${EDGE_LABEL_SIZE}px ${theme.font}`;
@@ -54,7 +65,7 @@ function drawEdgeLabels(frame: Frame, points: number[]): void {
   ctx.textBaseline = "middle";
   for (let e = 0; e < scene.flags.length; e++) {
     const name = scene.labels[e];
-    if (!name || !edgeSeen(frame, e)) continue;
+    if (!name || (scene.litEdges && !scene.litEdges[e]) || !edgeSeen(frame, e)) continue;
     const length = scene.routeOf(e, points);
     const [x, y] = middle(points, length);
     const shown = text.fit(name, font, labelRoom(points, length));

@@ -9,11 +9,14 @@ import { Camera } from "./camera";
 import { caption } from "./caption";
 import { chooseDirection } from "./direction";
 import { drawEdges } from "./edges";
+import { boxOf, viewOf } from "./follow";
 import { DETAILS_FROM, type Drawing, type Frame } from "./frame";
 import { listen } from "./input";
+import { Minimap } from "./minimap";
 import { drawMoving, type Marks } from "./moving";
 import { drawNodes } from "./nodes";
 import { graphOf, Scene } from "./scene";
+import { type Mode, nextOf, Spotlight, type Stop } from "./spotlight";
 import { LABEL_SIZE, TextMeasure } from "./text";
 import type { Theme } from "./theme";
 import { isArrow, step } from "./walk";
@@ -26,6 +29,12 @@ const HINT_MS = 1400;
 const RESHAPED = 1.2;
 /** Of a graph that has not been on screen yet, px. */
 const UNSEEN_HEIGHT = 360;
+/** What is bright is computed anew this often at most, while nodes keep changing. */
+const LIGHT_MS = 250;
+/** What runs is looked for this often at most, and flown to this slowly. */
+const WATCH_MS = 1500;
+const WATCH_FLIGHT_MS = 900;
+const PAN_PX = 80;
 
 type Layer = "edges" | "nodes" | "moving";
 const LAYERS: readonly Layer[] = ["edges", "nodes", "moving"];
@@ -38,6 +47,8 @@ export class Graph implements Panel {
   readonly #scene = new Scene();
   readonly #text = new TextMeasure();
   readonly #layouter = new Layouter();
+  readonly #spotlight: Spotlight;
+  readonly #minimap: Minimap;
   readonly #layers: Record<Layer, HTMLCanvasElement>;
   readonly #surface: HTMLElement;
   readonly #tooltip = h("div", { class: "dw-tooltip", hidden: true });
@@ -69,6 +80,13 @@ export class Graph implements Panel {
   /** The picture keeps fitting the window until the viewer moves it. */
   #follow = true;
   #cursor: string | undefined;
+  /** The match that the search has come to. */
+  #found: string | undefined;
+  #watching = false;
+  #watched = 0;
+  #watchTimer: ReturnType<typeof setTimeout> | undefined;
+  #lightTimer: ReturnType<typeof setTimeout> | undefined;
+  #onNavigate: (() => void) | undefined;
   #transition: number | undefined;
   #hintTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -76,6 +94,8 @@ export class Graph implements Panel {
     this.#model = model;
     this.#theme = theme;
     this.#say = say;
+    this.#spotlight = new Spotlight(this.#scene, model);
+    this.#minimap = new Minimap(this.#scene, this.#camera, (x, y) => this.#look(() => this.#camera.setState({ x, y })));
     const layer = () => h("canvas", { "aria-hidden": "true" });
     this.#layers = { edges: layer(), nodes: layer(), moving: layer() };
     this.#surface = h(
@@ -85,7 +105,8 @@ export class Graph implements Panel {
         tabindex: 0,
         role: "application",
         "aria-roledescription": "graph",
-        "aria-label": "Graph. Arrow keys walk along the edges, Enter inspects a node, F fits, plus and minus zoom.",
+        "aria-label":
+          "Graph. Arrow keys walk along the edges, Enter inspects a node, 0 fits, plus and minus zoom, ? lists all keys.",
       },
       ...LAYERS.map((name) => this.#layers[name]),
     );
@@ -95,13 +116,14 @@ export class Graph implements Panel {
       this.#surface,
       this.#empty,
       this.#hint,
+      this.#minimap.el,
       this.#tooltip,
       h(
         "div",
         { class: "dw-zoom" },
-        button("+", () => this.#zoom(ZOOM_STEP), { "aria-label": "Zoom in" }),
-        button("−", () => this.#zoom(1 / ZOOM_STEP), { "aria-label": "Zoom out" }),
-        button("Fit", () => this.fit(), { "aria-label": "Fit the graph", class: "dw-fit" }),
+        button("+", () => this.#zoom(ZOOM_STEP), { "aria-label": "Zoom in", title: "Zoom in (+)" }),
+        button("−", () => this.#zoom(1 / ZOOM_STEP), { "aria-label": "Zoom out", title: "Zoom out (-)" }),
+        button("Fit", () => this.fit(), { "aria-label": "Fit the graph", title: "Fit the graph (0)", class: "dw-fit" }),
       ),
     );
     this.#listen();
@@ -117,7 +139,13 @@ export class Graph implements Panel {
   }
 
   update(): void {
-    this.#marks.selected = this.#indexOf(this.#model.selected);
+    const { selected } = this.#model;
+    this.#marks.selected = this.#indexOf(selected);
+    // The path is that of what is selected, also when that changes.
+    if (this.#spotlight.mode === "path" && selected !== undefined && selected !== this.#spotlight.origin) {
+      this.#spotlight.set("path", selected);
+      this.#light();
+    }
     this.#redraw("nodes", "moving");
   }
 
@@ -130,11 +158,13 @@ export class Graph implements Panel {
     // Labels may be wider in another font.
     if (theme.font !== this.#theme.font) this.#structureChanged = true;
     this.#theme = theme;
+    this.#minimap.changed();
     this.#redraw(...LAYERS);
   }
 
   /** Show the whole graph, and keep doing so. */
   fit(): void {
+    this.#endWatch();
     this.#follow = true;
     this.#fly(this.#camera.fitted(this.#scene.bounds));
   }
@@ -147,7 +177,36 @@ export class Graph implements Panel {
     // A dot says nothing: come close enough to read it.
     if (target.k < DETAILS_FROM) Object.assign(target, { x: this.#scene.x[i]!, y: this.#scene.y[i]!, k: 0.8 });
     this.#follow = false;
+    this.#endWatch();
     this.#fly(target);
+  }
+
+  // --- Finding one's way: what the line above the graph, the counts and the keys ask for
+
+  get mode(): Mode | undefined {
+    return this.#spotlight.mode;
+  }
+
+  get following(): boolean {
+    return this.#watching;
+  }
+
+  get searching(): boolean {
+    return this.#spotlight.searching;
+  }
+
+  get found(): { at: number; of: number } {
+    const { found } = this.#spotlight;
+    const i = this.#indexOf(this.#found);
+    return { at: i === undefined ? 0 : found.indexOf(i) + 1, of: found.length };
+  }
+
+  get note(): string {
+    return this.#spotlight.note;
+  }
+
+  onNavigate(listener: () => void): void {
+    this.#onNavigate = listener;
   }
 
   focus(): void {
@@ -181,9 +240,115 @@ export class Graph implements Panel {
     return { scene: this.#scene, theme: this.#theme, text: this.#text, asOf, cost: state.cost };
   }
 
+  search(text: string): void {
+    this.#spotlight.search(text);
+    this.#found = undefined;
+    this.#light();
+  }
+
+  /** On to the next match, or back to the one before. */
+  step(by: 1 | -1): void {
+    this.#found = this.#idOf(nextOf(this.#spotlight.found, this.#indexOf(this.#found), by));
+    if (this.#found !== undefined) {
+      this.#cursor = this.#found;
+      this.reveal(this.#found);
+    }
+    this.#navigated();
+  }
+
+  /** On to the next node that failed, waits or runs. */
+  jump(stop: Stop): void {
+    const stops = this.#spotlight.stops(stop);
+    const i = nextOf(stops, this.#indexOf(this.#cursor), 1);
+    if (i === undefined) {
+      this.#say(`No node is ${stop}.`);
+      return;
+    }
+    this.#cursor = this.#idOf(i);
+    if (this.#model.selected !== undefined) this.#model.select(this.#cursor);
+    this.#surface.focus({ preventScroll: true });
+    this.reveal(this.#cursor!);
+    const node = this.#scene.nodes[i];
+    if (node) this.#say(`${label(node)}, ${stop}, ${stops.indexOf(i) + 1} of ${stops.length}`);
+  }
+
+  /** Show a part of the graph brightly, or all of it again. */
+  toggle(mode: Mode): void {
+    const origin = this.#model.selected ?? this.#cursor;
+    if (this.#spotlight.mode === mode) this.#spotlight.set(undefined);
+    else if (mode === "path" && this.#indexOf(origin) === undefined) {
+      this.#say("Select a node first.");
+      return;
+    } else this.#spotlight.set(mode, origin);
+    this.#light();
+    if (this.note) this.#say(this.note);
+  }
+
+  /** The camera follows what runs, or no longer. */
+  watch(): void {
+    if (this.#watching) this.#endWatch();
+    else {
+      this.#watching = true;
+      this.#follow = false;
+      this.#moveToAction(true);
+      this.#navigated();
+    }
+  }
+
+  #endWatch(): void {
+    if (!this.#watching) return;
+    this.#watching = false;
+    clearTimeout(this.#watchTimer);
+    this.#watchTimer = undefined;
+    this.#navigated();
+  }
+
+  #moveToAction(near = false): void {
+    this.#watchTimer = undefined;
+    this.#watched = performance.now();
+    const box = boxOf(this.#scene, this.#spotlight.stops("running"));
+    const view = box && viewOf(this.#camera, box, near);
+    if (!view) return;
+    if (this.#still) this.#camera.setState(view);
+    else this.#camera.animate(view, performance.now(), WATCH_FLIGHT_MS);
+    this.#redraw(...LAYERS);
+  }
+
+  #light(): void {
+    clearTimeout(this.#lightTimer);
+    this.#lightTimer = undefined;
+    this.#spotlight.light();
+    this.#minimap.changed();
+    this.#redraw(...LAYERS);
+    this.#navigated();
+  }
+
+  #navigated(): void {
+    this.#onNavigate?.();
+    this.#redraw("moving");
+  }
+
+  /** Fit what is selected, or else what is bright. */
+  #fitSelection(): void {
+    const { lit } = this.#scene;
+    const one = this.#indexOf(this.#model.selected ?? this.#cursor);
+    const bright = lit ? [...lit.keys()].filter((i) => lit[i]) : [];
+    const box = boxOf(this.#scene, bright.length > 0 ? bright : one === undefined ? [] : [one]);
+    if (!box) {
+      this.fit();
+      return;
+    }
+    this.#follow = false;
+    this.#endWatch();
+    this.#fly(this.#camera.fitted(box, 36));
+  }
+
   close(): void {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#hintTimer);
+    clearTimeout(this.#lightTimer);
+    clearTimeout(this.#watchTimer);
+    this.#minimap.close();
     for (const stop of this.#stops) stop();
     this.#layouter.close();
   }
@@ -223,7 +388,7 @@ export class Graph implements Panel {
           this.#cursor = id ?? this.#cursor;
           this.#model.select(id);
         },
-        key: (event) => this.#key(event.key),
+        key: (event) => this.#key(event),
         passed: () => this.#hintAtZoom(),
       }),
     );
@@ -246,6 +411,12 @@ export class Graph implements Panel {
     if (this.#changedNodes.size > 0) {
       this.#scene.refreshNodes(state, this.#changedNodes);
       this.#changedNodes = new Set();
+      this.#minimap.changed();
+      if (this.#spotlight.live) this.#lightTimer ??= setTimeout(() => this.#light(), LIGHT_MS);
+      if (this.#watching) {
+        const wait = Math.max(0, this.#watched + WATCH_MS - performance.now());
+        this.#watchTimer ??= setTimeout(() => this.#moveToAction(), wait);
+      }
       this.#dirty.add("nodes").add("moving");
     }
     if (this.#edgesChanged) {
@@ -281,6 +452,7 @@ export class Graph implements Panel {
     this.#ranks = undefined;
     this.#transition = this.#scene.progress < 1 ? performance.now() : undefined;
     this.#marks.selected = this.#indexOf(this.#model.selected);
+    this.#light();
     if (this.#follow) {
       const view = this.#camera.fitted(this.#scene.bounds);
       if (first || !animate) this.#camera.setState(view);
@@ -346,8 +518,9 @@ export class Graph implements Panel {
     this.#draw("moving", time, (frame) => {
       const focused = document.activeElement === this.#surface || this.#surface.matches(":focus");
       const cursor = focused ? this.#indexOf(this.#cursor) : undefined;
-      moving = drawMoving(frame, { ...this.#marks, cursor });
+      moving = drawMoving(frame, { ...this.#marks, cursor, found: this.#indexOf(this.#found) });
     });
+    this.#minimap.update(this.#theme);
     this.#dirty.clear();
     return moving || this.#camera.moving || this.#transition !== undefined;
   }
@@ -379,6 +552,7 @@ export class Graph implements Panel {
   #look(move: () => void): void {
     move();
     this.#follow = false;
+    this.#endWatch();
     setHidden(this.#tooltip, true);
     this.#redraw(...LAYERS);
   }
@@ -418,7 +592,15 @@ export class Graph implements Panel {
     this.#tooltip.style.transform = `translate(${left}px, ${below ? y + 18 : y - 12 - this.#tooltip.offsetHeight}px)`;
   }
 
-  #key(key: string): boolean {
+  #key({ key, shiftKey }: KeyboardEvent): boolean {
+    if (isArrow(key) && shiftKey) {
+      const [dx, dy] = [
+        { ArrowLeft: 1, ArrowRight: -1 }[key as string] ?? 0,
+        { ArrowUp: 1, ArrowDown: -1 }[key as string] ?? 0,
+      ];
+      this.#look(() => this.#camera.pan(dx * PAN_PX, dy * PAN_PX));
+      return true;
+    }
     if (isArrow(key)) {
       const i = step(this.#scene, this.#indexOf(this.#cursor ?? this.#model.selected), key);
       if (i === undefined) return true;
@@ -436,6 +618,7 @@ export class Graph implements Panel {
       const now = this.#camera.getState();
       if (view.x !== now.x || view.y !== now.y) {
         this.#follow = false;
+        this.#endWatch();
         this.#fly(view);
       }
       this.#redraw("moving");
@@ -447,10 +630,37 @@ export class Graph implements Panel {
         if (this.#cursor !== undefined) this.#model.select(this.#cursor);
         return true;
       case "Escape":
+        if (this.#spotlight.mode !== undefined) {
+          this.toggle(this.#spotlight.mode);
+          return true;
+        }
         if (this.#model.selected === undefined) return false;
         this.#model.select(undefined);
         return true;
       case "f":
+        this.jump("failed");
+        return true;
+      case "g":
+        this.jump("waiting");
+        return true;
+      case "r":
+        this.jump("running");
+        return true;
+      case "p":
+        this.toggle("path");
+        return true;
+      case "c":
+        this.toggle("critical");
+        return true;
+      case "o":
+        this.toggle("active");
+        return true;
+      case "w":
+        this.watch();
+        return true;
+      case "s":
+        this.#fitSelection();
+        return true;
       case "0":
         this.fit();
         return true;

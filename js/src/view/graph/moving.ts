@@ -10,6 +10,8 @@ export interface Marks {
   selected: number | undefined;
   /** Where the keyboard is, while the canvas has the focus. */
   cursor: number | undefined;
+  /** What the search has come to. */
+  found?: number | undefined;
 }
 
 const SPIN_MS = 1100;
@@ -33,7 +35,7 @@ function drawFlow(frame: Frame): boolean {
   const points: number[] = [];
   let any = false;
   for (let e = 0; e < scene.flags.length; e++) {
-    if (!(scene.flags[e]! & ACTIVE) || !edgeSeen(frame, e)) continue;
+    if (!(scene.flags[e]! & ACTIVE) || (scene.litEdges && !scene.litEdges[e]) || !edgeSeen(frame, e)) continue;
     any = true;
     const length = scene.routeOf(e, points);
     if (simple) polyline(path, points, length);
@@ -66,6 +68,7 @@ function drawLive(frame: Frame): boolean {
   const beat = still ? 0.35 : (time % PULSE_MS) / PULSE_MS;
   let any = false;
   scene.query(visible, (i) => {
+    if (scene.lit && !scene.lit[i]) return;
     const status = scene.status[i];
     if (status === running && face) {
       any = true;
@@ -103,7 +106,7 @@ function drawLive(frame: Frame): boolean {
   return any;
 }
 
-function drawMarks({ ctx, scene, theme, view }: Frame, { hovered, selected, cursor }: Marks): void {
+function drawMarks({ ctx, scene, theme, view }: Frame, { hovered, selected, cursor, found }: Marks): void {
   const ring = (i: number | undefined, gap: number, width: number, color: string) => {
     if (i === undefined || i >= scene.n) return;
     const box = scene.box(i);
@@ -115,6 +118,7 @@ function drawMarks({ ctx, scene, theme, view }: Frame, { hovered, selected, curs
     ctx.roundRect(box.x - away, box.y - away, box.width + 2 * away, box.height + 2 * away, RADIUS + away);
     ctx.stroke();
   };
+  ring(found, 4, 3, theme.accent);
   if (hovered !== selected) ring(hovered, 0, 1.5, theme.edgeTaken);
   ring(selected, 1, 2, theme.accent);
   if (cursor !== selected || cursor === hovered) ring(cursor, 4, 2, theme.accent);

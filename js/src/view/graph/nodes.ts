@@ -28,11 +28,16 @@ function drawDots({ ctx, scene, view, theme, visible }: Frame): void {
     ctx.fillStyle = status === "pending" ? theme.edgeTaken : theme.status[status];
     const grow = status === "failed" || status === "waiting" ? 2 / view.k : 0;
     for (const i of found[s]!) {
-      const width = Math.max(least, scene.width[i]!) + grow;
-      const height = Math.max(least, scene.height[i]!) + grow;
+      const dimmed = scene.lit && !scene.lit[i];
+      ctx.globalAlpha = dimmed ? scene.dim : 1;
+      // So is what is looked for.
+      const more = scene.lit && !dimmed ? grow + 1 / view.k : grow;
+      const width = Math.max(least, scene.width[i]!) + more;
+      const height = Math.max(least, scene.height[i]!) + more;
       ctx.fillRect(scene.x[i]! - width / 2, scene.y[i]! - height / 2, width, height);
     }
   }
+  ctx.globalAlpha = 1;
 }
 
 function drawBoxes(frame: Frame): void {
@@ -40,7 +45,7 @@ function drawBoxes(frame: Frame): void {
   scene.query(visible, (i) => {
     const box = scene.box(i);
     if (!seen(visible, box.x, box.y, box.x + box.width, box.y + box.height)) return;
-    ctx.globalAlpha = scene.fresh[i] ? scene.progress : 1;
+    ctx.globalAlpha = (scene.fresh[i] ? scene.progress : 1) * (scene.lit && !scene.lit[i] ? scene.dim : 1);
     drawBox(frame, i, box);
   });
   ctx.globalAlpha = 1;

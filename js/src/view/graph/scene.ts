@@ -49,6 +49,11 @@ export class Scene {
   #fromY: Float32Array = NONE;
   /** 1 = was not in the picture before, and fades in. */
   fresh = new Uint8Array(0);
+  /** 1 = bright, by node and by edge, while the viewer looks for something; undefined while all are. */
+  lit: Uint8Array | undefined;
+  litEdges: Uint8Array | undefined;
+  /** How visible the others are then. */
+  dim = 1;
   #grid = new Grid(0, NONE, NONE, NONE, NONE);
 
   get n(): number {
@@ -69,6 +74,7 @@ export class Scene {
       }
     }
     this.ids = ids;
+    this.lit = this.litEdges = undefined;
     this.index.clear();
     for (let i = 0; i < n; i++) this.index.set(ids[i]!, i);
     [this.#fromX, this.#fromY, this.#toX, this.#toY, this.fresh] = [fromX, fromY, layout.x, layout.y, fresh];

@@ -1,9 +1,10 @@
 // The first line: which DAG, how its run is doing, how many nodes are in which state, for how long.
 
 import type { NodeStatus, RunStatus } from "../../store";
-import { h, setHidden, setText } from "../dom";
+import { button, h, setHidden, setText } from "../dom";
 import { clock, count, duration } from "../format";
 import { iconElement } from "../graph/icons";
+import type { Stop } from "../graph/spotlight";
 import type { Model, Panel } from "../model";
 import { over, STATUSES } from "../status";
 
@@ -32,20 +33,38 @@ const LOOKS: Readonly<Record<RunStatus, NodeStatus>> = {
   cancelled: "cancelled",
 };
 
+/** What there is a way to from its count, and its key. */
+const STOPS: Readonly<Partial<Record<NodeStatus, readonly [Stop, string]>>> = {
+  failed: ["failed", "f"],
+  waiting: ["waiting", "g"],
+  running: ["running", "r"],
+};
+
 export class HeaderPanel implements Panel {
   readonly #model: Model;
   readonly #word = h("span", { class: "dw-word" });
   readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
   readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by state" });
-  readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
+  readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement; jump?: HTMLElement }>();
   readonly el: HTMLElement;
 
-  constructor(model: Model) {
+  constructor(model: Model, jump?: (stop: Stop) => void) {
     this.#model = model;
     for (const status of STATUSES) {
       const number = h("b", {});
-      const el = h("li", { title: status, hidden: true }, iconElement(status), number, h("span", {}, status));
-      this.#chips.set(status, { el, number });
+      const el = h("li", { title: status, hidden: true });
+      const parts = [iconElement(status), number, h("span", {}, status)];
+      const stop = STOPS[status];
+      if (jump && stop) {
+        const to = button(false, () => jump(stop[0]), { class: "dw-jump", title: `Next ${status} node (${stop[1]})` });
+        to.append(...parts);
+        el.removeAttribute("title");
+        el.append(to);
+        this.#chips.set(status, { el, number, jump: to });
+      } else {
+        el.append(...parts);
+        this.#chips.set(status, { el, number });
+      }
       this.#counts.append(el);
     }
     this.el = h(
@@ -67,10 +86,11 @@ export class HeaderPanel implements Panel {
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : LOOKS[state.status];
     setText(this.#word, waiting ? "Waiting for you" : WORDS[state.status]);
-    for (const [status, { el, number }] of this.#chips) {
+    for (const [status, { el, number, jump }] of this.#chips) {
       const value = tally.counts[status];
       setHidden(el, value === 0);
       setText(number, count(value));
+      jump?.setAttribute("aria-label", `${value} ${status}: go to the next`);
     }
     this.tick();
   }

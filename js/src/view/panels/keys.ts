@@ -1,0 +1,51 @@
+// The list of keys, over the graph: opened and closed by `?`.
+
+import { button, h, setHidden } from "../dom";
+
+const KEYS: readonly (readonly [string, string])[] = [
+  ["/", "search"],
+  ["Enter, Shift+Enter", "in the search: next, previous"],
+  ["f", "next failed node"],
+  ["g", "next waiting gate"],
+  ["r", "next running node"],
+  ["p", "path of the selected node"],
+  ["c", "critical path"],
+  ["o", "only what is active"],
+  ["w", "watch what runs"],
+  ["s", "fit the selection"],
+  ["0", "fit all"],
+  ["+ −", "zoom"],
+  ["Arrows", "walk along the edges"],
+  ["Shift+arrows", "move the picture"],
+  ["Enter", "inspect the node"],
+  ["Escape", "back out"],
+  ["?", "this list"],
+];
+
+export class KeysPanel {
+  readonly #close = button("Close", () => this.toggle(), { class: "dw-link" });
+  readonly el = h(
+    "div",
+    { class: "dw-keys", role: "dialog", "aria-label": "Keys", hidden: true },
+    h("dl", {}, ...KEYS.map(([key, what]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)))),
+    this.#close,
+  );
+  #before: HTMLElement | undefined;
+
+  constructor() {
+    this.el.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") {
+        event.stopPropagation();
+        this.toggle();
+      }
+    });
+  }
+
+  toggle(): void {
+    const opens = this.el.hidden;
+    if (opens) this.#before = document.activeElement as HTMLElement;
+    setHidden(this.el, !opens);
+    if (opens) this.#close.focus();
+    else this.#before?.focus();
+  }
+}

@@ -1,0 +1,93 @@
+"""Finding one's way in a graph of thousands of nodes, by keyboard, on a bare page."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "tests" / "pages"
+
+
+@pytest.fixture(scope="session")
+def view_page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    bundle = folder / "view.js"
+    subprocess.run(["node", ROOT / "js" / "build.mjs", PAGES / "view.ts", bundle], check=True)
+    shutil.copy(PAGES / "view.html", folder)
+    # A page from a file may load no module: the script is put in where it is asked for.
+    page = folder / "view.html"
+    page.write_text(
+        page.read_text().replace('src="view.js">', ">" + bundle.read_text().replace("</script", "<\\/script"))
+    )
+    return page.as_uri()
+
+
+@pytest.fixture
+def large(browser, view_page):
+    context = browser.new_context(viewport={"width": 1000, "height": 640}, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(f"{view_page}?state=n2000")
+    expect(page.locator(".dw-nav")).to_be_visible()
+    page.locator(".dw-surface").focus()
+    # Until it is laid out there is nothing to go to; an arrow then finds the first node.
+    page.wait_for_timeout(500)
+    yield page
+    context.close()
+
+
+def test_a_node_is_searched_for_found_and_inspected_without_a_mouse(large):
+    large.keyboard.press("/")
+    field = large.get_by_role("combobox")
+    expect(field).to_be_focused()
+    large.keyboard.type("task 19")
+    expect(large.locator(".dw-search .dw-found")).to_have_text("139")
+    large.keyboard.press("Control+a")
+    large.keyboard.type("state:failed")
+    large.keyboard.press("Enter")
+    found = large.locator(".dw-search .dw-found")
+    failed = int(large.locator(".dw-jump:visible b").first.inner_text())
+    expect(found).to_have_text(f"1 of {failed}")
+    large.keyboard.press("Shift+Enter")
+    expect(found).to_have_text(f"{failed} of {failed}")
+    expect(large.locator(".dw-map")).to_be_visible()
+    large.keyboard.press("Escape")
+    expect(large.locator(".dw-surface")).to_be_focused()
+    expect(found).to_be_hidden()
+    large.keyboard.press("Enter")
+    expect(large.locator(".dw-inspector")).to_contain_text("failed")
+
+
+def test_keys_go_from_failure_to_failure_and_to_what_waits_and_runs(large):
+    said = large.locator("[aria-live=polite].dw-offscreen")
+    for key, state in [("f", "failed"), ("g", "waiting"), ("r", "running")]:
+        large.keyboard.press(key)
+        expect(said).to_contain_text(f"{state}, 1 of ")
+    large.keyboard.press("r")
+    expect(said).to_contain_text("running, 2 of ")
+
+
+def test_each_way_of_looking_is_turned_on_and_off_by_its_key(large):
+    large.keyboard.press("r")
+    ways = [("p", "Path"), ("c", "Critical path"), ("o", "Only active"), ("w", "Follow")]
+    for key, name in ways:
+        button = large.get_by_role("button", name=name, exact=True)
+        large.keyboard.press(key)
+        expect(button).to_have_attribute("aria-pressed", "true")
+        large.keyboard.press(key)
+        expect(button).to_have_attribute("aria-pressed", "false")
+    large.keyboard.press("?")
+    expect(large.get_by_role("dialog", name="Keys")).to_be_visible()
+    large.keyboard.press("Escape")
+    expect(large.get_by_role("dialog", name="Keys")).to_be_hidden()
+    expect(large.locator(".dw-surface")).to_be_focused()
+
+
+def test_following_ends_as_soon_as_the_viewer_moves_the_picture(large):
+    large.keyboard.press("w")
+    follow = large.get_by_role("button", name="Follow", exact=True)
+    expect(follow).to_have_attribute("aria-pressed", "true")
+    large.keyboard.press("Shift+ArrowLeft")
+    expect(follow).to_have_attribute("aria-pressed", "false")
