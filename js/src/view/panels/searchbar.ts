@@ -36,7 +36,8 @@ export class SearchBar implements Panel {
   readonly #graph: Navigation;
   readonly #field: HTMLInputElement;
   readonly #count = h("span", { class: "dw-found", role: "status" });
-  readonly #note = h("span", { class: "dw-found", role: "status" });
+  /** Said once by the graph, when a mode is turned on: as a status, it would be read out with every change of the run. */
+  readonly #note = h("span", { class: "dw-found" });
   readonly #steps: HTMLButtonElement[];
   readonly #modes = new Map<Mode, HTMLButtonElement>();
   readonly #watch: HTMLButtonElement;
