@@ -53,7 +53,7 @@ test("the header counts the nodes that are there, and hides the states that none
   const panel = new HeaderPanel(new Model(new Fake(runningState(nodes)).options, () => NOW));
   panel.update();
   const shown = [...panel.el.querySelectorAll("li")].filter((item) => !item.hidden).map((item) => item.textContent);
-  expect(shown).toEqual(["1failed", "2running"]);
+  expect(shown).toEqual(["1 failed", "2 running"]);
 });
 
 function controls(fake: Fake) {

@@ -55,7 +55,7 @@ test("many batches between two frames are written once", async () => {
   await frame();
   await frame();
   expect(seen).toHaveLength(1);
-  expect(counts.querySelector("li:not([hidden])")!.textContent).toBe("1completed");
+  expect(counts.querySelector("li:not([hidden])")!.textContent).toBe("1 completed");
 });
 
 test("a gate that opens comes up above the graph, and is announced", async () => {
@@ -116,6 +116,6 @@ test("two views of one model are drawn independently", async () => {
   fake.state.nodes.set("a", { id: "a", status: "failed" });
   fake.change({ nodes: new Set(["a"]) });
   await frame();
-  expect(two.querySelector(".dw-counts li:not([hidden])")!.textContent).toBe("1failed");
+  expect(two.querySelector(".dw-counts li:not([hidden])")!.textContent).toBe("1 failed");
   stops[1]!();
 });

@@ -114,7 +114,7 @@ describe("the widget", () => {
     const { el } = cell.render();
     expect(text(el, ".dw-connection")).toBe("saved picture · not connected");
     expect(text(el, ".dw-word")).toBe("Completed");
-    expect(text(el, ".dw-counts li:not([hidden])")).toBe("2completed");
+    expect(text(el, ".dw-counts li:not([hidden])")).toBe("2 completed");
     cell.model.tell(ENDPOINT);
     await frame();
     expect(text(el, ".dw-connection")).toBe("saved picture · connecting…");

@@ -81,7 +81,7 @@ def test_a_nested_form_is_answered_with_the_keyboard_alone(lab, browser, tmp_pat
             page.evaluate("() => document.querySelector('.dagwidget button').focus()")
             tab_to(page, "Modify…")
             page.keyboard.press("Enter")
-            expect(widget.get_by_label("Name")).to_be_focused()
+            expect(widget.get_by_label("Name", exact=True)).to_be_focused()
             tab_to(page, "Replicas")
             page.keyboard.press("Control+A")
             page.keyboard.type("0")

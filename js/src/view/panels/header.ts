@@ -45,7 +45,7 @@ export class HeaderPanel implements Panel {
   readonly #word = h("span", { class: "dw-word" });
   readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
   readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by state" });
-  readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement; jump?: HTMLElement }>();
+  readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
   readonly el: HTMLElement;
 
   constructor(model: Model, jump?: (stop: Stop) => void) {
@@ -53,14 +53,14 @@ export class HeaderPanel implements Panel {
     for (const status of STATUSES) {
       const number = h("b", {});
       const el = h("li", { title: status, hidden: true });
-      const parts = [iconElement(status), number, h("span", {}, status)];
+      const parts = [iconElement(status), number, " ", h("span", {}, status)];
       const stop = STOPS[status];
       if (jump && stop) {
         const to = button(false, () => jump(stop[0]), { class: "dw-jump", title: `Next ${status} node (${stop[1]})` });
         to.append(...parts);
         el.removeAttribute("title");
         el.append(to);
-        this.#chips.set(status, { el, number, jump: to });
+        this.#chips.set(status, { el, number });
       } else {
         el.append(...parts);
         this.#chips.set(status, { el, number });
@@ -86,11 +86,10 @@ export class HeaderPanel implements Panel {
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : LOOKS[state.status];
     setText(this.#word, waiting ? "Waiting for you" : WORDS[state.status]);
-    for (const [status, { el, number, jump }] of this.#chips) {
+    for (const [status, { el, number }] of this.#chips) {
       const value = tally.counts[status];
       setHidden(el, value === 0);
       setText(number, count(value));
-      jump?.setAttribute("aria-label", `${value} ${status}: go to the next`);
     }
     this.tick();
   }
