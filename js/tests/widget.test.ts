@@ -123,7 +123,7 @@ describe("the widget", () => {
     await frame();
     expect(text(el, ".dw-connection")).toBe("live");
     expect(text(el, ".dw-word")).toBe("Running");
-    expect(text(el, ".dw-counts li:not([hidden])")).toBe("1running");
+    expect(text(el, ".dw-counts li:not([hidden])")).toBe("1 running");
   });
 
   test.each([[{}], [undefined]])("takes %j for no picture", (snapshot) => {
