@@ -119,3 +119,12 @@ test("two views of one model are drawn independently", async () => {
   expect(two.querySelector(".dw-counts li:not([hidden])")!.textContent).toBe("1 failed");
   stops[1]!();
 });
+
+test("a panel that can't show what it is given takes no other with it", () => {
+  const told = vi.spyOn(console, "error").mockImplementation(() => {});
+  const state = runningState([{ id: "a", status: "running" }]);
+  state.gates.set("g", { gate_id: "g", node_id: "a", presentation: { title: "Go on?", assignees: "ana" as never } });
+  const el = mount(new Fake({ ...state, errors: [{ message: "after the gates", at: NOW }] }));
+  expect(told).toHaveBeenCalled();
+  expect(el.textContent).toContain("after the gates");
+});

@@ -106,7 +106,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   const refresh = () => {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
-      for (const panel of panels) panel.update();
+      for (const panel of panels) contained(() => panel.update());
     });
   };
   const retheme = () => {
@@ -138,9 +138,9 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     event.stopPropagation();
   });
   const timer = setInterval(() => {
-    if (!document.hidden) for (const panel of panels) panel.tick?.();
+    if (!document.hidden) for (const panel of panels) contained(() => panel.tick?.());
   }, TICK_MS);
-  for (const panel of panels) panel.update();
+  for (const panel of panels) contained(() => panel.update());
   const withdraw = options.offer?.((format) => files.draw(format));
 
   return () => {
@@ -152,4 +152,13 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     for (const panel of panels) panel.close?.();
     root.remove();
   };
+}
+
+/** A panel that can't show what it is given, as a plain server may send anything, takes no other with it. */
+function contained(act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    console.error("dagwidget:", error);
+  }
 }
