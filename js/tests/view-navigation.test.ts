@@ -175,6 +175,7 @@ function bar(nodes: number, more: Partial<Pick<Navigation, "searching" | "found"
     step: vi.fn<Navigation["step"]>(),
     toggle: vi.fn(),
     watch: vi.fn(),
+    foldAll: vi.fn(),
     focus: vi.fn(),
     ...more,
   };

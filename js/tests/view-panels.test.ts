@@ -240,7 +240,7 @@ test("the inspector shows what needs attention first, and only as many instances
   const items = [...panel.el.querySelectorAll(".dw-instances li")];
   expect(items).toHaveLength(101);
   expect(items[0]!.textContent).toBe("i4999");
-  expect(panel.el.textContent).toContain("4999/5000, 1 failed");
+  expect(panel.el.textContent).toContain("4,999/5,000, 1 failed");
   expect(items.at(-1)!.textContent).toBe("and 4900 more");
 });
 

@@ -1,5 +1,6 @@
 """Finding one's way in a graph of thousands of nodes, by keyboard, on a bare page."""
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,17 +26,29 @@ def view_page(tmp_path_factory):
     return page.as_uri()
 
 
-@pytest.fixture
-def large(browser, view_page):
+@contextlib.contextmanager
+def shown(browser, view_page, state):
     context = browser.new_context(viewport={"width": 1000, "height": 640}, reduced_motion="reduce")
     page = context.new_page()
-    page.goto(f"{view_page}?state=n2000")
+    page.goto(f"{view_page}?state={state}")
     expect(page.locator(".dw-nav")).to_be_visible()
     page.locator(".dw-surface").focus()
     # Until it is laid out there is nothing to go to; an arrow then finds the first node.
     page.wait_for_timeout(500)
     yield page
     context.close()
+
+
+@pytest.fixture
+def large(browser, view_page):
+    with shown(browser, view_page, "n2000") as page:
+        yield page
+
+
+@pytest.fixture
+def fan(browser, view_page):
+    with shown(browser, view_page, "fan") as page:
+        yield page
 
 
 def test_a_node_is_searched_for_found_and_inspected_without_a_mouse(large):
@@ -91,3 +104,41 @@ def test_following_ends_as_soon_as_the_viewer_moves_the_picture(large):
     expect(follow).to_have_attribute("aria-pressed", "true")
     large.keyboard.press("Shift+ArrowLeft")
     expect(follow).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_fan_of_thousands_is_one_node_that_says_what_failed_and_opens_by_a_key(fan):
+    inspector, said = fan.locator(".dw-inspector"), fan.locator("[aria-live=polite].dw-offscreen")
+    fan.keyboard.press("f")
+    expect(said).to_contain_text("map ×\u00a05,000, failed, 1 of 1")
+    fan.keyboard.press("Enter")
+    expect(inspector).to_contain_text("Nodes 3,101/5,000, 4 failed")
+    expect(inspector.locator("li").first).to_contain_text("map 701")
+    inspector.get_by_role("button", name="map 701").click()
+    expect(inspector).to_contain_text("ValueError: row 17 has 9 columns")
+    fan.locator(".dw-surface").focus()
+    fan.keyboard.press("e")
+    expect(said).to_contain_text("expanded")
+    # The map is there from twenty nodes on.
+    expect(fan.locator(".dw-map")).to_be_visible()
+    fan.keyboard.press("f")
+    expect(said).to_contain_text(", failed, 1 of 4")
+    inspector.get_by_role("button", name="Collapse 5,000 nodes like this").click()
+    expect(fan.locator(".dw-map")).to_be_hidden()
+    fan.locator(".dw-surface").focus()
+    fan.keyboard.press("f")
+    expect(said).to_contain_text("failed, 1 of 1")
+
+
+def test_groups_are_collapsed_by_their_name_and_everything_by_a_button(fan):
+    bar = fan.get_by_role("search", name="Find in the graph")
+    bar.get_by_role("button", name="Expand all").click()
+    bar.get_by_role("button", name="Collapse all").click()
+    fan.locator(".dw-surface").focus()
+    fan.keyboard.press("0")
+    fan.keyboard.press("r")
+    expect(fan.locator("[aria-live=polite].dw-offscreen")).to_contain_text("prepare, running, 1 of ")
+    fan.keyboard.press("Enter")
+    inspector = fan.locator(".dw-inspector")
+    expect(inspector).to_contain_text("Nodes 2/3")
+    inspector.get_by_role("button", name="Expand").click()
+    expect(inspector).to_be_hidden()

@@ -250,6 +250,45 @@ function large(n: number): DagState {
   return state;
 }
 
+/** A fan of 5,000 chains among groups, as a data pipeline has them. */
+function fan(): DagState {
+  const state = empty();
+  Object.assign(state, { epoch: "e1", seq: 1, status: "running", started_at: NOW - 300_000 });
+  node(state, "list", "completed", { label: "list files", ...done(1200) });
+  node(state, "schema", "completed", { label: "read schema", group: "prepare", ...done(300) });
+  node(state, "checks", "completed", { label: "check rows", group: "prepare/checks", ...done(640) });
+  node(state, "types", "running", { label: "infer types", group: "prepare/checks", started_at: NOW - 9000 });
+  node(state, "merge", "pending", { label: "merge" });
+  node(state, "report", "pending", { label: "report" });
+  edge(state, "list", "schema", { taken: true });
+  edge(state, "schema", "checks", { taken: true });
+  edge(state, "schema", "types", { taken: true, active: true });
+  edge(state, "checks", "merge");
+  edge(state, "types", "merge");
+  edge(state, "merge", "report");
+  const spent: Record<string, number> = {};
+  for (let i = 1; i <= 5000; i++) {
+    const status: NodeStatus = i <= 3105 ? (i % 701 === 0 ? "failed" : "completed") : i <= 3137 ? "running" : "pending";
+    const loaded: NodeStatus = i <= 3900 ? "completed" : "pending";
+    node(state, `load-${i}`, loaded, {
+      label: `load part ${i}`,
+      ...(loaded === "pending" ? {} : done(2000 + (i % 90))),
+    });
+    node(state, `map-${i}`, status, {
+      label: `map ${i}`,
+      started_at: status === "pending" ? undefined : NOW - 30_000,
+      ...(status === "completed" ? done(1500 + (i % 70)) : {}),
+      ...(status === "failed" ? { error: "ValueError: row 17 has 9 columns, not 8" } : {}),
+    });
+    spent[`map-${i}`] = 0.0002;
+    edge(state, "list", `load-${i}`, { taken: loaded === "completed" });
+    edge(state, `load-${i}`, `map-${i}`, { taken: status !== "pending", active: status === "running" });
+    edge(state, `map-${i}`, "merge");
+  }
+  state.cost = { spent: 0.62, budget: 2, remaining: 1.38, currency: "USD", by_node: spent };
+  return state;
+}
+
 const LIVE: Connection = { phase: "live", attempt: 1, resumable: true, role: "operate", seenAt: NOW };
 const STATES: Record<string, () => { state: DagState; connection?: Connection; select?: string }> = {
   empty: () => ({ state: empty() }),
@@ -290,6 +329,7 @@ const STATES: Record<string, () => { state: DagState; connection?: Connection; s
     state.cost = { spent: 0.5312, budget: 0.5, remaining: -0.0312, currency: "USD", tokens: 212_000 };
     return { state };
   },
+  fan: () => ({ state: fan() }),
   n30: () => ({ state: large(30) }),
   n300: () => ({ state: large(300) }),
   n2000: () => {

@@ -9,13 +9,12 @@ export interface NamedGraph {
   graph: Graph;
   /** Chosen by the caller; the layout carries it. */
   version: number;
+  /** Which node of an earlier graph stood where this one belongs, as far as one did. */
+  origin?: (id: string) => string | undefined;
 }
 
-export interface NamedLayout {
-  ids: readonly string[];
+export interface NamedLayout extends NamedGraph {
   layout: Layout;
-  graph: Graph;
-  version: number;
   /** Small graphs are `refined` at once; large ones have a `first` picture before. */
   stage: "first" | "refined";
 }
@@ -81,9 +80,9 @@ export class Layouter {
     this.#places = new Map(ids.map((id, i) => [id, [x[i]!, y[i]!]]));
   }
 
-  #previous({ ids, graph }: NamedGraph): Previous | undefined {
+  #previous({ ids, graph, origin }: NamedGraph): Previous | undefined {
     if (this.#direction !== graph.direction || !ids.some((id) => this.#places.has(id))) return undefined;
-    const places = ids.map((id) => this.#places.get(id) ?? [NaN, NaN]);
+    const places = ids.map((id) => this.#places.get(id) ?? this.#places.get(origin?.(id) ?? "") ?? [NaN, NaN]);
     return { x: Float32Array.from(places, ([x]) => x!), y: Float32Array.from(places, ([, y]) => y!) };
   }
 

@@ -3,6 +3,19 @@
 /** The narrowest locale-independent "unknown". */
 export const UNKNOWN = "–";
 
+const known = new Map<string, Intl.NumberFormat>();
+
+/** Made once each: a graph asks for thousands of numbers a second, and a format costs more than what it says. */
+function numbers(locale: string | undefined, options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = `${locale} ${JSON.stringify(options)}`;
+  let format = known.get(key);
+  if (!format) {
+    format = new Intl.NumberFormat(locale, options);
+    known.set(key, format);
+  }
+  return format;
+}
+
 /**
  * Money with as many digits as its size deserves: small sums of model calls must not read as 0.
  *
@@ -14,21 +27,21 @@ export function money(amount: number, currency = "USD", locale?: string): string
   if (size > 0 && size < 0.0001) return `<${money(0.0001, currency, locale)}`;
   const options = { minimumFractionDigits: Math.min(digits, 2), maximumFractionDigits: digits };
   try {
-    return new Intl.NumberFormat(locale, {
+    return numbers(locale, {
       style: "currency",
       currency,
       currencyDisplay: "narrowSymbol",
       ...options,
     }).format(amount);
   } catch {
-    return `${new Intl.NumberFormat(locale, options).format(amount)} ${currency}`;
+    return `${numbers(locale, options).format(amount)} ${currency}`;
   }
 }
 
 /** A count, shortened from ten thousand on: `1,204`, `12.4K`. */
 export function count(value: number, locale?: string): string {
   const short = Math.abs(value) >= 10_000;
-  return new Intl.NumberFormat(locale, short ? { notation: "compact", maximumFractionDigits: 1 } : {}).format(value);
+  return numbers(locale, short ? { notation: "compact", maximumFractionDigits: 1 } : {}).format(value);
 }
 
 /** `5.2 MB`. */
@@ -40,7 +53,7 @@ export function bytes(size: number): string {
 }
 
 export function percent(fraction: number, locale?: string): string {
-  return new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 }).format(fraction);
+  return numbers(locale, { style: "percent", maximumFractionDigits: 0 }).format(fraction);
 }
 
 /** How long something took: `320 ms`, `4.2 s`, `3:07`, `2:03:07`. */
@@ -82,8 +95,8 @@ export function metric(name: string, value: number | string, currency?: string):
   if (typeof value === "string") return value;
   if (name.endsWith("_ms")) return duration(value);
   if (name === "cost" || name.endsWith("_cost")) return money(value, currency);
-  if (Number.isInteger(value)) return new Intl.NumberFormat().format(value);
-  return new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 }).format(value);
+  if (Number.isInteger(value)) return numbers(undefined, {}).format(value);
+  return numbers(undefined, { maximumSignificantDigits: 4 }).format(value);
 }
 
 /** A snake_case name as words: `duration_ms` is `duration`, `tokens_in` is `tokens in`. */

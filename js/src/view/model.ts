@@ -1,8 +1,9 @@
 // What the panels and the graph read: the store and the stream side by side, the tally, and what is selected.
 
 import type { Command } from "../protocol";
-import type { Change, DagState, Store } from "../store";
+import type { Change, DagState, Node, Store } from "../store";
 import type { Ack, Connection, Pending, Stream } from "../stream";
+import { Folding } from "./folding/folding";
 import { asOf } from "./freshness";
 import { restore } from "./snapshot";
 import { Tally } from "./status";
@@ -40,6 +41,7 @@ export class Model {
   readonly dagId: string;
   readonly whole: ViewOptions["whole"];
   readonly tally = new Tally();
+  readonly folding = new Folding(() => this.state);
   /** The node in the inspector. */
   selected: string | undefined;
   readonly #store: StoreSource;
@@ -47,6 +49,7 @@ export class Model {
   readonly #saved: DagState | undefined;
   readonly #now: () => number;
   readonly #onSelect = new Set<() => void>();
+  readonly #onFold = new Set<() => void>();
   #drawnSaved: boolean;
 
   constructor(options: ViewOptions, now: () => number = Date.now) {
@@ -95,7 +98,8 @@ export class Model {
     this.#drawnSaved = this.saved;
     if (change.reset) this.tally.reset(this.state.nodes);
     else for (const id of change.nodes) this.tally.set(id, this.state.nodes.get(id));
-    if (this.selected !== undefined && change.structure && !this.state.nodes.has(this.selected)) this.select(undefined);
+    this.folding.changed(change);
+    if (change.structure) this.#checkSelected();
     return change;
   }
 
@@ -109,7 +113,30 @@ export class Model {
     this.#onSelect.add(listener);
   }
 
+  /** The selected node: one of the run, or one that stands for several. */
+  get node(): Node | undefined {
+    const { selected } = this;
+    return selected === undefined
+      ? undefined
+      : (this.state.nodes.get(selected) ?? this.folding.shown.nodes.get(selected));
+  }
+
+  /** Do to a node what `Folding.turn` says. */
+  fold(change: () => void): void {
+    change();
+    this.#checkSelected();
+    for (const listener of this.#onFold) listener();
+  }
+
+  onFold(listener: () => void): void {
+    this.#onFold.add(listener);
+  }
+
   send(command: Command): Promise<Ack> {
     return this.#stream.send(command);
+  }
+
+  #checkSelected(): void {
+    if (this.selected !== undefined && !this.node) this.select(undefined);
   }
 }

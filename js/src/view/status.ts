@@ -1,6 +1,7 @@
 // The seven statuses, and how far a node has come: what counts and projections are made of.
 
 import type { Node, NodeStatus, RunStatus } from "../store";
+import { count } from "./format";
 
 /** In the order in which a person wants to hear of them. */
 export const STATUSES: readonly NodeStatus[] = [
@@ -49,8 +50,8 @@ export function countsText(counts: NonNullable<Node["counts"]>): string {
   for (const status of STATUSES) all += counts[status] ?? 0;
   const wrong = (["failed", "waiting"] as const)
     .filter((status) => counts[status])
-    .map((status) => `, ${counts[status]} ${status}`);
-  return `${counts.completed ?? 0}/${all}${wrong.join("")}`;
+    .map((status) => `, ${count(counts[status]!)} ${status}`);
+  return `${count(counts.completed ?? 0)}/${count(all)}${wrong.join("")}`;
 }
 
 /** Counts of nodes by status and the work done, kept up to date by the nodes that changed alone. */

@@ -128,6 +128,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     watchHost(retheme),
   ];
   model.onSelect(refresh);
+  model.onFold(refresh);
   root.addEventListener("keydown", (event) => {
     const typing = (event.target as Element).matches("input, textarea, select, [contenteditable]");
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;

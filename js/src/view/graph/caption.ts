@@ -1,6 +1,7 @@
 // A node's second line: the one thing about it that matters most just now.
 
 import type { Cost, Node } from "../../store";
+import { isFolded } from "../folding/folding";
 import { clock, duration, money } from "../format";
 import { countsText, settled } from "../status";
 
@@ -26,9 +27,12 @@ export function took(execution: Pick<Node, "metrics" | "started_at" | "ended_at"
   return duration(execution.ended_at - execution.started_at);
 }
 
-/** What a node has cost; undefined where nobody said. */
+/** What a node, or all that it stands for, has cost; undefined where nobody said. */
 export function spent(node: Node, cost: Cost | undefined): string | undefined {
-  const total = cost?.by_node?.[node.id] ?? node.metrics?.cost;
+  const known = cost?.by_node ?? {};
+  const priced = isFolded(node) ? node.members.filter((id) => id in known) : [];
+  const total =
+    priced.length > 0 ? priced.reduce((sum, id) => sum + known[id]!, 0) : (known[node.id] ?? node.metrics?.cost);
   return typeof total === "number" ? money(total, cost?.currency) : undefined;
 }
 

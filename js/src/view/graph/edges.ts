@@ -105,6 +105,6 @@ function drawGroups({ ctx, scene, view, theme, text, visible }: Frame): void {
     ctx.textAlign = "left";
     ctx.textBaseline = "top";
     const name = group.path.slice(group.path.lastIndexOf("/") + 1);
-    ctx.fillText(text.fit(name, font, group.width - 2 * PAD), group.x + PAD, group.y + 7);
+    ctx.fillText(text.fit(`▾ ${name}`, font, group.width - 2 * PAD), group.x + PAD, group.y + 7);
   }
 }

@@ -13,6 +13,8 @@ export const DETAILS_FROM = 0.58;
 /** From farther, the label alone grows so that it stays this many screen px high, as far as it fits. */
 export const LABEL_PX = 9.5;
 const LABEL_MAX = 22;
+/** The strip at the top of a group's frame where its name stands, in world px. */
+export const GROUP_NAME_HEIGHT = 26;
 
 /** Corners of a node, and what is kept free in it, in world px. */
 export const RADIUS = 8;

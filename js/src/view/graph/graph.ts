@@ -3,6 +3,7 @@
 import { Layouter, type NamedLayout } from "../../layout/layouter";
 import type { Change } from "../../store";
 import { button, h, setHidden } from "../dom";
+import { isFolded } from "../folding/folding";
 import type { Model, Panel } from "../model";
 import { label } from "../status";
 import { Camera } from "./camera";
@@ -10,7 +11,7 @@ import { caption } from "./caption";
 import { chooseDirection } from "./direction";
 import { drawEdges } from "./edges";
 import { boxOf, viewOf } from "./follow";
-import { DETAILS_FROM, type Drawing, type Frame } from "./frame";
+import { DETAILS_FROM, type Drawing, type Frame, GROUP_NAME_HEIGHT, LABELS_FROM } from "./frame";
 import { listen } from "./input";
 import { Minimap } from "./minimap";
 import { drawMoving, type Marks } from "./moving";
@@ -23,6 +24,8 @@ import { isArrow, step } from "./walk";
 
 const TRANSITION_MS = 360;
 const ZOOM_STEP = 1.3;
+/** Two clicks on a node within this time open what it stands for. */
+const DOUBLE_MS = 350;
 /** A larger picture jumps to its new layout: moving ten thousand routes tells nothing that the eye can follow. */
 const TRANSITION_NODES = 3000;
 const HINT_MS = 1400;
@@ -80,6 +83,9 @@ export class Graph implements Panel {
   /** The picture keeps fitting the window until the viewer moves it. */
   #follow = true;
   #cursor: string | undefined;
+  #clicked: { id: string; at: number } | undefined;
+  /** A node that stays where it is on screen when what it stands for is opened, or it is folded. */
+  #anchor: { id: string; x: number; y: number } | undefined;
   /** The match that the search has come to. */
   #found: string | undefined;
   #watching = false;
@@ -215,8 +221,13 @@ export class Graph implements Panel {
 
   /** The place of each node in the layout; another map after each. */
   ranks(): ReadonlyMap<string, number> {
-    this.#ranks ??= this.#scene.ranks();
-    return this.#ranks;
+    if (this.#ranks) return this.#ranks;
+    const ranks = this.#scene.ranks();
+    for (const node of this.#scene.nodes) {
+      if (isFolded(node)) for (const id of node.members) ranks.set(id, ranks.get(node.id)!);
+    }
+    this.#ranks = ranks;
+    return ranks;
   }
 
   /** What a file of the whole graph is drawn from: as it is now, also where it is out of sight. */
@@ -232,7 +243,7 @@ export class Graph implements Panel {
       this.#requestLayout();
       await arranged;
     }
-    this.#scene.refreshAll(this.#model.state);
+    this.#scene.refreshAll(this.#model.folding.shown);
     this.#scene.move(1);
     this.#transition = undefined;
     this.#redraw(...LAYERS);
@@ -282,6 +293,37 @@ export class Graph implements Panel {
     } else this.#spotlight.set(mode, origin);
     this.#light();
     if (this.note) this.#say(this.note);
+  }
+
+  /** Open what a node stands for, or fold it with what is like it. */
+  fold(id: string | undefined = this.#model.selected ?? this.#cursor): void {
+    const { folding } = this.#model;
+    const turn = id === undefined ? undefined : folding.turn(id);
+    if (id === undefined || !turn) {
+      this.#say("This node stands for itself alone.");
+      return;
+    }
+    this.#hold(id);
+    this.#model.fold(() => folding.toggle(id));
+    this.#say(`${turn.what}, ${turn.action}ed`);
+  }
+
+  /** Show every node by itself, or what belongs together as one. */
+  foldAll(): void {
+    const { folding } = this.#model;
+    this.#model.fold(() => folding.toggleAll());
+    this.#say(folding.any ? "Groups and fans are collapsed" : "Every node is shown");
+  }
+
+  #refold(): void {
+    if (this.#cursor !== undefined) this.#cursor = this.#model.folding.shows(this.#cursor);
+    this.#structureChanged = true;
+    this.#wake();
+  }
+
+  #hold(id: string): void {
+    const i = this.#indexOf(id);
+    if (i !== undefined && !this.#follow) this.#anchor = { id, x: this.#scene.x[i]!, y: this.#scene.y[i]! };
   }
 
   /** The camera follows what runs, or no longer. */
@@ -363,6 +405,7 @@ export class Graph implements Panel {
     motion?.addEventListener("change", calm);
     this.#stops.push(() => motion?.removeEventListener("change", calm));
     this.#stops.push(this.#layouter.onLayout((result) => this.#arrange(result)));
+    this.#model.onFold(() => this.#refold());
     const resized = new ResizeObserver(() => this.#resize());
     resized.observe(this.#surface);
     const shown = new IntersectionObserver(
@@ -383,11 +426,7 @@ export class Graph implements Panel {
         pan: (dx, dy) => this.#look(() => this.#camera.pan(dx, dy)),
         zoom: (x, y, factor) => this.#look(() => this.#camera.zoomAt(x, y, factor)),
         hover: (x, y) => this.#hover(x, y ?? 0),
-        click: (x, y, touch) => {
-          const id = this.#idOf(this.#hit(x, y, touch ? 12 : 3));
-          this.#cursor = id ?? this.#cursor;
-          this.#model.select(id);
-        },
+        click: (x, y, touch) => this.#click(x, y, touch),
         key: (event) => this.#key(event),
         passed: () => this.#hintAtZoom(),
       }),
@@ -402,14 +441,16 @@ export class Graph implements Panel {
   // --- Taking in the state and its layout
 
   #absorb(): void {
-    const { state } = this.#model;
+    const { folding } = this.#model;
     // Which way the graph flows depends on the window, so the first layout waits until it has a size.
     if (this.#structureChanged && this.#shape !== undefined) {
       this.#structureChanged = false;
       this.#requestLayout();
     }
     if (this.#changedNodes.size > 0) {
-      this.#scene.refreshNodes(state, this.#changedNodes);
+      const shown = new Set<string>();
+      for (const id of this.#changedNodes) shown.add(folding.shows(id));
+      this.#scene.refreshNodes(folding.shown, shown);
       this.#changedNodes = new Set();
       this.#minimap.changed();
       if (this.#spotlight.live) this.#lightTimer ??= setTimeout(() => this.#light(), LIGHT_MS);
@@ -420,18 +461,19 @@ export class Graph implements Panel {
       this.#dirty.add("nodes").add("moving");
     }
     if (this.#edgesChanged) {
-      this.#scene.refreshEdges(state);
+      this.#scene.refreshEdges(folding.shown);
       this.#edgesChanged = false;
       this.#dirty.add("edges").add("moving");
     }
   }
 
   #requestLayout(): void {
-    const { state } = this.#model;
+    const { state, folding } = this.#model;
     const font = `600 ${LABEL_SIZE}px ${this.#theme.font}`;
     const measure = (text: string) => this.#text.width(text, font);
     setHidden(this.#empty, state.nodes.size > 0);
-    const input = graphOf(state, measure, ++this.#version);
+    const input = graphOf(folding.shown, measure, ++this.#version);
+    input.origin = (id) => folding.origin(id);
     this.#direction = chooseDirection(input.graph, this.#window, this.#direction);
     input.graph.direction = this.#direction;
     this.#layouter.request(input);
@@ -447,7 +489,7 @@ export class Graph implements Panel {
     // Also one that is out of date already: while nodes keep coming, there may be no other for long.
     const animate = !this.#still && result.ids.length <= TRANSITION_NODES;
     const first = this.#scene.n === 0;
-    this.#scene.arrange(result, this.#model.state, animate);
+    this.#scene.arrange(result, this.#model.folding.shown, animate);
     this.#arranged = result.version;
     this.#ranks = undefined;
     this.#transition = this.#scene.progress < 1 ? performance.now() : undefined;
@@ -458,9 +500,23 @@ export class Graph implements Panel {
       if (first || !animate) this.#camera.setState(view);
       else this.#camera.animate(view, performance.now());
     }
+    this.#stay(result);
     this.#redraw(...LAYERS);
     // Out of sight nothing is redrawn, but a page that is printed or captured shows every part of itself.
     if (!this.#onScreen) this.#paint(performance.now());
+  }
+
+  /** Move the camera along with the node that is held. */
+  #stay({ ids, layout }: NamedLayout): void {
+    const held = this.#anchor;
+    this.#anchor = undefined;
+    if (!held || this.#follow) return;
+    const { folding } = this.#model;
+    const near = (id: string) => id === held.id || folding.shows(held.id) === id || folding.origin(id) === held.id;
+    const i = this.#indexOf(held.id) ?? ids.findIndex(near);
+    if (i < 0) return;
+    const { x, y } = this.#camera.getState();
+    this.#fly({ ...this.#camera.getState(), x: x + layout.x[i]! - held.x, y: y + layout.y[i]! - held.y });
   }
 
   #resize(): void {
@@ -567,6 +623,28 @@ export class Graph implements Panel {
     this.#look(() => this.#camera.zoomAt(this.#camera.width / 2, this.#camera.height / 2, factor));
   }
 
+  #click(x: number, y: number, touch: boolean): void {
+    const id = this.#idOf(this.#hit(x, y, touch ? 12 : 3));
+    const path = id === undefined ? this.#groupAt(x, y) : undefined;
+    if (path !== undefined) {
+      this.#model.fold(() => this.#model.folding.collapse(path));
+      this.#say(`${path.replaceAll("/", " / ")}, collapsed`);
+      return;
+    }
+    const now = performance.now();
+    const again = id !== undefined && id === this.#clicked?.id && now - this.#clicked.at < DOUBLE_MS;
+    this.#clicked = id === undefined || again ? undefined : { id, at: now };
+    this.#cursor = id ?? this.#cursor;
+    if (again && this.#model.folding.turn(id)?.action === "expand") this.fold(id);
+    else this.#model.select(id);
+  }
+
+  /** The group whose name is there. */
+  #groupAt(x: number, y: number): string | undefined {
+    if (this.#camera.getState().k < LABELS_FROM) return undefined;
+    return this.#scene.groupAt(...this.#camera.toWorld(x, y), GROUP_NAME_HEIGHT);
+  }
+
   #hit(x: number, y: number, slack: number): number | undefined {
     const { k } = this.#camera.getState();
     return this.#scene.hit(...this.#camera.toWorld(x, y), slack / k);
@@ -576,9 +654,10 @@ export class Graph implements Panel {
     const hovered = x === undefined ? undefined : this.#hit(x, y, 2);
     if (hovered !== this.#marks.hovered) {
       this.#marks.hovered = hovered;
-      this.#surface.classList.toggle("dw-over", hovered !== undefined);
       this.#redraw("moving");
     }
+    const group = hovered === undefined && x !== undefined ? this.#groupAt(x, y) : undefined;
+    this.#surface.classList.toggle("dw-over", hovered !== undefined || group !== undefined);
     const node = hovered === undefined ? undefined : this.#scene.nodes[hovered];
     setHidden(this.#tooltip, !node);
     if (!node || x === undefined) return;
@@ -661,6 +740,12 @@ export class Graph implements Panel {
       case "s":
         this.#fitSelection();
         return true;
+      case "e":
+        this.fold();
+        return true;
+      case "E":
+        this.foldAll();
+        return true;
       case "0":
         this.fit();
         return true;
@@ -683,7 +768,8 @@ export class Graph implements Panel {
   }
 
   #indexOf(id: string | undefined): number | undefined {
-    return id === undefined ? undefined : this.#scene.index.get(id);
+    if (id === undefined) return undefined;
+    return this.#scene.index.get(id) ?? this.#scene.index.get(this.#model.folding.shows(id));
   }
 
   #idOf(i: number | undefined): string | undefined {

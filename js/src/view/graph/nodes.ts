@@ -1,6 +1,7 @@
 // The middle layer: nodes, as marks, boxes or boxes with words, by how near they are.
 
 import type { Node } from "../../store";
+import { isFolded } from "../folding/folding";
 import { doneShare, label, STATUSES } from "../status";
 import type { Box } from "./camera";
 import { caption } from "./caption";
@@ -8,6 +9,9 @@ import { BOXES_FROM, begin, type Face, type Frame, faceAt, LABELS_FROM, PAD, RAD
 import { drawIcon, iconOf } from "./icons";
 import { DETAIL_SIZE } from "./text";
 
+/** How much narrower, and lower, each box of a stack is than the one before it. */
+const STACK_INSET = 5;
+const STACK_STEP = 4;
 /** The height of a line, in sizes of its font. */
 const LINE = 1.15;
 
@@ -57,6 +61,7 @@ function drawBox(frame: Frame, i: number, box: Box): void {
   const node = scene.nodes[i];
   const color = theme.status[status];
   const quiet = status === "pending" || status === "skipped" || status === "cancelled";
+  if (isFolded(node)) drawStack(frame, box, quiet ? theme.strongLine : color);
   ctx.beginPath();
   ctx.roundRect(box.x, box.y, box.width, box.height, RADIUS);
   ctx.fillStyle = theme.tint[status];
@@ -95,6 +100,20 @@ function drawBox(frame: Frame, i: number, box: Box): void {
     );
   }
   if (node) drawProgress(frame, node, box);
+}
+
+/** The edges of two more boxes behind: this one stands for several. */
+function drawStack({ ctx, theme, view }: Frame, box: Box, color: string): void {
+  ctx.lineWidth = Math.max(1, 0.8 / view.k);
+  ctx.strokeStyle = color;
+  ctx.fillStyle = theme.ground;
+  for (const behind of [2, 1]) {
+    const [inset, below] = [STACK_INSET * behind, STACK_STEP * behind];
+    ctx.beginPath();
+    ctx.roundRect(box.x + inset, box.y + below, box.width - 2 * inset, box.height, RADIUS);
+    ctx.fill();
+    ctx.stroke();
+  }
 }
 
 function drawText(frame: Frame, face: Face, node: Node, box: Box, color: string): void {

@@ -1,7 +1,8 @@
 // What is drawn: a layout and the state that it shows, as arrays by index. Updated for what changed alone.
 
 import type { NamedGraph, NamedLayout } from "../../layout/layouter";
-import type { DagState, Node, NodeStatus } from "../../store";
+import type { Edge, Node, NodeStatus } from "../../store";
+import type { Shown } from "../folding/folding";
 import { label, STATUSES } from "../status";
 import { type Box, ease } from "./camera";
 import { Grid } from "./grid";
@@ -60,17 +61,21 @@ export class Scene {
     return this.ids.length;
   }
 
-  /** Show another layout. With `animate`, nodes that were in the picture set out from where they are. */
-  arrange(result: NamedLayout, state: DagState, animate: boolean): void {
-    const { ids, layout, graph } = result;
+  /**
+   * Show another layout. With `animate`, nodes that were in the picture set out from where they are, and others from
+   * where their `origin` is.
+   */
+  arrange(result: NamedLayout, shown: Shown, animate: boolean): void {
+    const { ids, layout, graph, origin } = result;
     const n = ids.length;
     const [fromX, fromY, fresh] = [layout.x.slice(), layout.y.slice(), new Uint8Array(n)];
     const before = this.n;
     if (animate && before > 0) {
       for (let i = 0; i < n; i++) {
-        const old = this.index.get(ids[i]!);
-        if (old === undefined) fresh[i] = 1;
-        else [fromX[i], fromY[i]] = [this.x[old]!, this.y[old]!];
+        const known = this.index.get(ids[i]!);
+        if (known === undefined) fresh[i] = 1;
+        const old = known ?? this.index.get(origin?.(ids[i]!) ?? "");
+        if (old !== undefined) [fromX[i], fromY[i]] = [this.x[old]!, this.y[old]!];
       }
     }
     this.ids = ids;
@@ -90,31 +95,33 @@ export class Scene {
     for (let e = 0; e < this.flags.length; e++) this.flags[e] = layout.back[e] ? BACK : 0;
     this.status = new Uint8Array(n);
     this.nodes = new Array(n);
-    this.refreshAll(state);
+    this.refreshAll(shown);
     this.move(animate && before > 0 ? 0 : 1);
   }
 
-  /** Take all nodes and edges from `state` again. */
-  refreshAll(state: DagState): void {
-    for (let i = 0; i < this.n; i++) this.#set(i, state.nodes.get(this.ids[i]!));
-    this.refreshEdges(state);
+  /** Take all nodes and edges from `shown` again. */
+  refreshAll(shown: Shown): void {
+    for (let i = 0; i < this.n; i++) this.#set(i, shown.nodes.get(this.ids[i]!));
+    this.refreshEdges(shown);
   }
 
-  refreshNodes(state: DagState, ids: Iterable<string>): void {
+  /** What is no longer there stays as it was until there is another layout. */
+  refreshNodes(shown: Shown, ids: Iterable<string>): void {
     for (const id of ids) {
       const i = this.index.get(id);
-      if (i !== undefined) this.#set(i, state.nodes.get(id));
+      const node = shown.nodes.get(id);
+      if (i !== undefined && node) this.#set(i, node);
     }
   }
 
-  refreshEdges(state: DagState): void {
+  refreshEdges(shown: Shown): void {
     let target = -1;
-    let sources: ReturnType<DagState["edges"]["get"]>;
+    let sources: ReadonlyMap<string, Edge> | undefined;
     for (let e = 0; e < this.flags.length; e++) {
       const to = this.edges[2 * e + 1]!;
       if (to !== target) {
         target = to;
-        sources = state.edges.get(this.ids[to]!);
+        sources = shown.edges.get(this.ids[to]!);
       }
       const edge = sources?.get(this.ids[this.edges[2 * e]!]!);
       const bits = (edge?.active ? ACTIVE : 0) | (edge?.taken ? TAKEN : 0) | (edge?.conditional ? CONDITIONAL : 0);
@@ -191,6 +198,16 @@ export class Scene {
     return found;
   }
 
+  /** The innermost group whose name is at a world point. */
+  groupAt(x: number, y: number, nameHeight: number): string | undefined {
+    let path: string | undefined;
+    // Inner frames come after those around them.
+    for (const group of this.groups) {
+      if (x >= group.x && x <= group.x + group.width && y >= group.y && y <= group.y + nameHeight) path = group.path;
+    }
+    return path;
+  }
+
   #set(i: number, node: Node | undefined): void {
     this.nodes[i] = node;
     this.status[i] = STATUSES.indexOf(node?.status ?? "pending");
@@ -211,16 +228,16 @@ export class Scene {
   }
 }
 
-/** The graph to lay out for `state`, with each node as wide as its label (`measure` gives px) within bounds. */
-export function graphOf(state: DagState, measure: (text: string) => number, version: number): NamedGraph {
-  const ids = [...state.nodes.keys()];
+/** The graph to lay out for what is shown, each node as wide as its label (`measure` gives px) within bounds. */
+export function graphOf(shown: Shown, measure: (text: string) => number, version: number): NamedGraph {
+  const ids = [...shown.nodes.keys()];
   const index = new Map(ids.map((id, i) => [id, i]));
   const width = new Float32Array(ids.length);
   const of = new Int32Array(ids.length).fill(-1);
   const paths: string[] = [];
   const pathIndex = new Map<string, number>();
   let i = 0;
-  for (const node of state.nodes.values()) {
+  for (const node of shown.nodes.values()) {
     width[i] = Math.min(NODE_MAX, Math.max(NODE_MIN, Math.ceil(measure(label(node))) + NODE_PADDING));
     if (node.group) {
       let at = pathIndex.get(node.group);
@@ -233,7 +250,7 @@ export function graphOf(state: DagState, measure: (text: string) => number, vers
     i++;
   }
   const edges: number[] = [];
-  for (const [target, sources] of state.edges) {
+  for (const [target, sources] of shown.edges) {
     const to = index.get(target);
     if (to === undefined) continue;
     for (const source of sources.keys()) {

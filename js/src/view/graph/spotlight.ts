@@ -1,6 +1,7 @@
 // Which nodes are bright while the viewer looks for something: computed when what it depends on changes, never per frame.
 
 import type { Node } from "../../store";
+import { isFolded } from "../folding/folding";
 import { duration } from "../format";
 import type { Model } from "../model";
 import { around, kin, longest } from "./paths";
@@ -94,10 +95,15 @@ export class Spotlight {
 
   #where(holds: (node: Node) => boolean): number[] {
     const { nodes, n, x, y, direction } = this.#scene;
+    const all = this.#model.state.nodes;
+    const within = (id: string) => {
+      const node = all.get(id);
+      return node !== undefined && holds(node);
+    };
     const found: number[] = [];
     for (let i = 0; i < n; i++) {
       const node = nodes[i];
-      if (node && holds(node)) found.push(i);
+      if (node && (isFolded(node) ? node.members.some((id) => within(id)) : holds(node))) found.push(i);
     }
     const [main, cross] = direction === "LR" ? [x, y] : [y, x];
     return found.sort((a, b) => main[a]! - main[b]! || cross[a]! - cross[b]!);

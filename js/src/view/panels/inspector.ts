@@ -2,11 +2,13 @@
 
 import type { Execution, Node } from "../../store";
 import { button, type Child, h } from "../dom";
+import { isFolded } from "../folding/folding";
 import { bytes, clock, metric, percent, timeOfDay, words } from "../format";
 import { spent, took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
 import type { Model, Panel } from "../model";
 import { countsText, label, STATUSES, settled } from "../status";
+import { foldButton, memberList } from "./members";
 import { pretty } from "./value";
 
 const INSTANCES = 100;
@@ -23,6 +25,7 @@ export class InspectorPanel implements Panel {
   readonly #seconds = h("dd", {});
   #shown: Node | undefined;
   #cost: unknown;
+  #turn: string | undefined;
 
   constructor(model: Model, close: () => void) {
     this.#model = model;
@@ -40,8 +43,7 @@ export class InspectorPanel implements Panel {
   }
 
   update(): void {
-    const { state, selected } = this.#model;
-    const node = selected === undefined ? undefined : state.nodes.get(selected);
+    const { state, node } = this.#model;
     this.el.hidden = node === undefined;
     if (!node) {
       this.#shown = undefined;
@@ -49,13 +51,15 @@ export class InspectorPanel implements Panel {
     }
     const cost = state.cost?.by_node?.[node.id];
     // The instances' map is the same one when one of them changes, but then the node is another.
-    if (node === this.#shown && cost === this.#cost) return;
+    const turn = this.#model.folding.turn(node.id)?.action;
+    if (node === this.#shown && cost === this.#cost && turn === this.#turn) return;
     const scroll = node.id === this.#shown?.id ? this.#body.scrollTop : 0;
     const open = this.#openSections(node.id === this.#shown?.id);
     this.#shown = node;
     this.#cost = cost;
+    this.#turn = turn;
     this.#title.textContent = label(node);
-    this.#title.title = node.id;
+    this.#title.title = isFolded(node) ? node.label : node.id;
     this.#body.replaceChildren(
       ...this.#sections(node).filter((part): part is HTMLElement => part instanceof HTMLElement),
     );
@@ -88,12 +92,14 @@ export class InspectorPanel implements Panel {
         node.native && h("span", { class: "dw-badge", title: "The engine's own word" }, cut(node.native)),
         (node.attempt ?? 1) > 1 && h("span", { class: "dw-badge" }, `attempt ${node.attempt}`),
       ),
+      foldButton(this.#model, node.id),
       node.description && h("p", {}, cut(node.description)),
       node.message && h("p", {}, cut(node.message)),
       node.reason && node.reason !== node.message && h("p", { class: "dw-muted" }, cut(node.reason)),
       this.#facts(node),
       node.error && section("error", "Error", errorText(node.error)),
       node.output !== undefined && section("output", "Output", this.#output(node)),
+      isFolded(node) && section("members", `Nodes ${countsText(node.counts)}`, memberList(node, this.#model)),
       node.instances &&
         section("instances", `Instances ${node.counts ? countsText(node.counts) : ""}`, instanceList(node.instances)),
       node.logs && section("log", "Log", block(node.logs.slice(-LOG_LINES).join("\n"))),
@@ -144,7 +150,7 @@ export class InspectorPanel implements Panel {
     }
     if (node.kind) fact("kind", node.kind);
     if (node.group) fact("group", node.group.replaceAll("/", " / "));
-    if (label(node) !== node.id) fact("id", node.id);
+    if (label(node) !== node.id && !isFolded(node)) fact("id", node.id);
     return list;
   }
 }

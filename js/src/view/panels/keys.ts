@@ -13,6 +13,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["o", "only what is active"],
   ["w", "watch what runs"],
   ["s", "fit the selection"],
+  ["e, E", "expand or collapse: this node, all"],
   ["0", "fit all"],
   ["+ −", "zoom"],
   ["Arrows", "walk along the edges"],

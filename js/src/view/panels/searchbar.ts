@@ -19,6 +19,7 @@ export interface Navigation {
   step(by: 1 | -1): void;
   toggle(mode: Mode): void;
   watch(): void;
+  foldAll(): void;
   focus(): void;
 }
 
@@ -41,6 +42,7 @@ export class SearchBar implements Panel {
   readonly #steps: HTMLButtonElement[];
   readonly #modes = new Map<Mode, HTMLButtonElement>();
   readonly #watch: HTMLButtonElement;
+  readonly #fold: HTMLButtonElement;
   readonly el: HTMLElement;
   #asked = false;
 
@@ -75,6 +77,10 @@ export class SearchBar implements Panel {
         toggle(text, title, () => graph.toggle(mode)),
       );
     this.#watch = toggle("Follow", "The camera follows what runs (w)", () => graph.watch());
+    this.#fold = button("Expand all", () => graph.foldAll(), {
+      class: "dw-button dw-small",
+      title: "Groups, and fans of like tasks, as one node each, or every node by itself (E)",
+    });
     this.el = h(
       "div",
       { class: "dw-nav", role: "search", "aria-label": "Find in the graph", hidden: true },
@@ -90,6 +96,7 @@ export class SearchBar implements Panel {
         "span",
         { class: "dw-ways", role: "group", "aria-label": "Show" },
         this.#note,
+        this.#fold,
         ...this.#modes.values(),
         this.#watch,
         small("?", "Keys (?)", keys),
@@ -117,6 +124,9 @@ export class SearchBar implements Panel {
     for (const step of this.#steps) setHidden(step, !some);
     for (const [name, one] of this.#modes) one.setAttribute("aria-pressed", String(name === mode));
     this.#watch.setAttribute("aria-pressed", String(following));
+    const { folding } = this.#model;
+    setHidden(this.#fold, !folding.possible);
+    setText(this.#fold, folding.any ? "Expand all" : "Collapse all");
     setText(this.#note, note);
   }
 
