@@ -132,7 +132,9 @@ def test_a_fan_of_thousands_is_one_node_that_says_what_failed_and_opens_by_a_key
 def test_groups_are_collapsed_by_their_name_and_everything_by_a_button(fan):
     bar = fan.get_by_role("search", name="Find in the graph")
     bar.get_by_role("button", name="Expand all").click()
+    expect(fan.locator(".dw-map")).to_be_visible()
     bar.get_by_role("button", name="Collapse all").click()
+    expect(fan.locator(".dw-map")).to_be_hidden()
     fan.locator(".dw-surface").focus()
     fan.keyboard.press("0")
     fan.keyboard.press("r")
