@@ -1,29 +1,9 @@
 """Finding one's way in a graph of thousands of nodes, by keyboard, on a bare page."""
 
 import contextlib
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-
-ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "tests" / "pages"
-
-
-@pytest.fixture(scope="session")
-def view_page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    bundle = folder / "view.js"
-    subprocess.run(["node", ROOT / "js" / "build.mjs", PAGES / "view.ts", bundle], check=True)
-    shutil.copy(PAGES / "view.html", folder)
-    # A page from a file may load no module: the script is put in where it is asked for.
-    page = folder / "view.html"
-    page.write_text(
-        page.read_text().replace('src="view.js">', ">" + bundle.read_text().replace("</script", "<\\/script"))
-    )
-    return page.as_uri()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 import type { HumanDecision } from "../../js/src/protocol";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/store";
 import type { Ack, Connection, Pending } from "../../js/src/stream";
+import type { Draw } from "../../js/src/view/model";
 import { mountView } from "../../js/src/view/view";
 
 const NOW = Date.now();
@@ -352,6 +353,8 @@ class Page {
   pending: readonly Pending[] = [];
   readonly sent: unknown[] = [];
   readonly select = select;
+  /** Settles as soon as the graph is laid out. */
+  draw: Draw | undefined;
   #stores = new Set<(change: Change) => void>();
   #streams = new Set<() => void>();
 
@@ -418,10 +421,17 @@ class Page {
   }
 }
 
+// The canvas measures words with what there is, so the fonts come first.
+await Promise.all([...document.fonts].map((font) => font.load()));
+
 const page = new Page();
 const unmount = mountView(host, {
   store: page.store,
   stream: page.stream,
+  offer: (draw) => {
+    page.draw = draw;
+    return () => {};
+  },
   dagId: query.get("state") === "empty" ? "quickstart" : "research-agent",
 });
 Object.assign(window, { page, unmount });

@@ -92,10 +92,11 @@ function drawGroups({ ctx, scene, view, theme, text, visible }: Frame): void {
     if (!seen(visible, group.x, group.y, group.x + group.width, group.y + group.height)) continue;
     ctx.beginPath();
     ctx.roundRect(group.x, group.y, group.width, group.height, 12);
-    ctx.globalAlpha = 0.5;
+    const bright = !scene.litGroups || scene.litGroups.has(group.path) ? 1 : scene.dim;
+    ctx.globalAlpha = 0.5 * bright;
     ctx.fillStyle = theme.sunken;
     ctx.fill();
-    ctx.globalAlpha = 1;
+    ctx.globalAlpha = bright;
     ctx.strokeStyle = theme.line;
     ctx.lineWidth = 1 / Math.min(1, view.k);
     ctx.stroke();
@@ -107,4 +108,5 @@ function drawGroups({ ctx, scene, view, theme, text, visible }: Frame): void {
     const name = group.path.slice(group.path.lastIndexOf("/") + 1);
     ctx.fillText(text.fit(`▾ ${name}`, font, group.width - 2 * PAD), group.x + PAD, group.y + 7);
   }
+  ctx.globalAlpha = 1;
 }

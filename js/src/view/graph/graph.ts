@@ -76,7 +76,7 @@ export class Graph implements Panel {
   #edgesChanged = false;
   #structureChanged = true;
   #version = 0;
-  /** The version of the layout that is shown. */
+  /** The version of the refined layout that is shown. */
   #arranged = 0;
   #ranks: ReadonlyMap<string, number> | undefined;
   #direction: "LR" | "TB" | undefined;
@@ -232,16 +232,15 @@ export class Graph implements Panel {
 
   /** What a file of the whole graph is drawn from: as it is now, also where it is out of sight. */
   async drawing(): Promise<Drawing> {
-    if (this.#structureChanged || this.#arranged < this.#version) {
-      const arranged = new Promise<void>((resolve) => {
+    if (this.#structureChanged) this.#requestLayout();
+    if (this.#arranged < this.#version) {
+      await new Promise<void>((resolve) => {
         const stop = this.#layouter.onLayout(({ version, stage }) => {
           if (version < this.#version || stage !== "refined") return;
           stop();
           resolve();
         });
       });
-      this.#requestLayout();
-      await arranged;
     }
     this.#scene.refreshAll(this.#model.folding.shown);
     this.#scene.move(1);
@@ -293,6 +292,8 @@ export class Graph implements Panel {
     } else this.#spotlight.set(mode, origin);
     this.#light();
     if (this.note) this.#say(this.note);
+    // The longest path may lie anywhere; what is around a node is around it.
+    if (this.mode === "critical") this.#fitSelection();
   }
 
   /** Open what a node stands for, or fold it with what is like it. */
@@ -443,10 +444,7 @@ export class Graph implements Panel {
   #absorb(): void {
     const { folding } = this.#model;
     // Which way the graph flows depends on the window, so the first layout waits until it has a size.
-    if (this.#structureChanged && this.#shape !== undefined) {
-      this.#structureChanged = false;
-      this.#requestLayout();
-    }
+    if (this.#structureChanged && this.#shape !== undefined) this.#requestLayout();
     if (this.#changedNodes.size > 0) {
       const shown = new Set<string>();
       for (const id of this.#changedNodes) shown.add(folding.shows(id));
@@ -468,6 +466,7 @@ export class Graph implements Panel {
   }
 
   #requestLayout(): void {
+    this.#structureChanged = false;
     const { state, folding } = this.#model;
     const font = `600 ${LABEL_SIZE}px ${this.#theme.font}`;
     const measure = (text: string) => this.#text.width(text, font);
@@ -490,7 +489,7 @@ export class Graph implements Panel {
     const animate = !this.#still && result.ids.length <= TRANSITION_NODES;
     const first = this.#scene.n === 0;
     this.#scene.arrange(result, this.#model.folding.shown, animate);
-    this.#arranged = result.version;
+    if (result.stage === "refined") this.#arranged = result.version;
     this.#ranks = undefined;
     this.#transition = this.#scene.progress < 1 ? performance.now() : undefined;
     this.#marks.selected = this.#indexOf(this.#model.selected);

@@ -53,6 +53,8 @@ export class Scene {
   /** 1 = bright, by node and by edge, while the viewer looks for something; undefined while all are. */
   lit: Uint8Array | undefined;
   litEdges: Uint8Array | undefined;
+  /** The paths of the groups that hold something bright. */
+  litGroups: ReadonlySet<string> | undefined;
   /** How visible the others are then. */
   dim = 1;
   #grid = new Grid(0, NONE, NONE, NONE, NONE);
@@ -79,7 +81,7 @@ export class Scene {
       }
     }
     this.ids = ids;
-    this.lit = this.litEdges = undefined;
+    this.lit = this.litEdges = this.litGroups = undefined;
     this.index.clear();
     for (let i = 0; i < n; i++) this.index.set(ids[i]!, i);
     [this.#fromX, this.#fromY, this.#toX, this.#toY, this.fresh] = [fromX, fromY, layout.x, layout.y, fresh];

@@ -83,6 +83,7 @@ export class Spotlight {
     }
     scene.lit = lit;
     scene.litEdges = lit && this.#edges(lit, order);
+    scene.litGroups = lit && this.#groups(lit);
     scene.dim = this.mode === "active" && !this.#query ? NEARLY_NOTHING : DIM;
   }
 
@@ -107,6 +108,18 @@ export class Spotlight {
     }
     const [main, cross] = direction === "LR" ? [x, y] : [y, x];
     return found.sort((a, b) => main[a]! - main[b]! || cross[a]! - cross[b]!);
+  }
+
+  #groups(lit: Uint8Array): ReadonlySet<string> {
+    const groups = new Set<string>();
+    for (const [i, node] of this.#scene.nodes.entries()) {
+      let path = lit[i] ? (node?.group ?? "") : "";
+      while (path && !groups.has(path)) {
+        groups.add(path);
+        path = path.slice(0, Math.max(0, path.lastIndexOf("/")));
+      }
+    }
+    return groups;
   }
 
   /** Edges between bright nodes; of a path (`order`) those alone that it goes along. */
