@@ -244,6 +244,10 @@ test("the inspector shows what needs attention first, and only as many instances
   expect(items.at(-1)!.textContent).toBe("and 4900 more");
 });
 
+function named(root: Element, name: string): HTMLButtonElement {
+  return [...root.querySelectorAll("button")].find((it) => it.textContent === name)!;
+}
+
 function inspect(node: Node, whole?: (nodeId: string) => Promise<string>): InspectorPanel {
   const model = new Model(new Fake(runningState([node]), { whole }).options, () => NOW);
   model.select(node.id);
@@ -257,24 +261,69 @@ const CUT: Node = { id: "a", status: "completed", output: ["… 9 more"], output
 test("a preview says how large the whole is, and shows it when it is asked for", async () => {
   const panel = inspect(CUT, async (nodeId) => JSON.stringify({ all_of: nodeId }));
   expect(panel.el.textContent).toContain("a preview of 5.2 MB");
-  panel.el.querySelector<HTMLButtonElement>(".dw-section-output button")!.click();
+  named(panel.el, "Show all").click();
   expect(panel.el.textContent).toContain("getting 5.2 MB …");
   await vi.waitFor(() => expect(panel.el.textContent).toContain("all of 5.2 MB"));
-  expect(panel.el.querySelector(".dw-section-output pre")!.textContent).toBe('{\n  "all_of": "a"\n}');
+  expect(panel.el.querySelector(".dw-tree")!.textContent).toBe('all_of"a"');
 });
 
 test("a whole that can't be had leaves the preview, and says why", async () => {
   const panel = inspect(CUT, async () => {
     throw new Error("no whole output of 'a' is kept");
   });
-  panel.el.querySelector<HTMLButtonElement>(".dw-section-output button")!.click();
+  named(panel.el, "Show all").click();
   await vi.waitFor(() => expect(panel.el.textContent).toContain("no whole output of 'a' is kept"));
-  expect(panel.el.querySelector(".dw-section-output pre")!.textContent).toContain("… 9 more");
+  expect(panel.el.querySelector(".dw-tree")!.textContent).toContain("… 9 more");
 });
 
 test("without a kernel a preview says how to get the whole, and an output that is whole says nothing", () => {
   expect(inspect(CUT).el.querySelector("code")!.textContent).toBe('dagwidget.output("my-dag", "a")');
   expect(inspect({ ...CUT, output_bytes: undefined }).el.textContent).not.toContain("preview");
+});
+
+test("what was unfolded in an output stays so while other things of its node change", () => {
+  const output = { deep: { list: Array.from({ length: 20 }, (_, i) => i) } };
+  const fake = new Fake(runningState([{ id: "a", status: "running", output, progress: 0.1 }]));
+  const model = new Model(fake.options, () => NOW);
+  model.select("a");
+  const panel = new InspectorPanel(model, () => {});
+  document.body.replaceChildren(panel.el);
+  panel.update();
+  const inner = () => panel.el.querySelectorAll<HTMLDetailsElement>(".dw-tree details")[1]!;
+  inner().open = true;
+  inner().querySelector("summary")!.focus();
+  const before = inner();
+  fake.state.nodes.set("a", { id: "a", status: "running", output, progress: 0.2 });
+  panel.update();
+  expect(inner()).toBe(before);
+  expect(inner().open).toBe(true);
+  expect(document.activeElement).toBe(before.querySelector("summary"));
+});
+
+test("of an error there is the message, where it was raised, and the other frames folded", () => {
+  const frames = ['  File "a.py", line 1, in f\n    g()', '  File "b.py", line 2, in g\n    raise ValueError("no")'];
+  const { el } = inspect({ id: "a", status: "failed", error: `ValueError: no\n${frames.join("\n")}` });
+  expect(el.querySelector(".dw-error-text")!.textContent).toBe("ValueError: no");
+  expect([...el.querySelectorAll(".dw-section-error pre")].map((pre) => pre.textContent)).toEqual([
+    frames[1],
+    frames.join("\n"),
+  ]);
+  const fold = el.querySelector<HTMLDetailsElement>("details[data-name=traceback]")!;
+  expect(fold.open).toBe(false);
+  expect(fold.querySelector("summary")!.textContent).toBe("All 2 frames");
+});
+
+test("a traceback of another language, and a message of several lines, lose no word", () => {
+  const java = "IllegalStateException: no\n\tat a.B.c(B.java:1)\n\tat a.B.d(B.java:2)";
+  expect(inspect({ id: "a", status: "failed", error: java }).el.querySelector("pre")!.textContent).toContain(
+    "B.java:2",
+  );
+  const noted = 'ValueError: no\nsecond line\nTraceback (most recent call last):\n  File "a.py", line 1, in f';
+  const { el } = inspect({ id: "a", status: "failed", error: noted });
+  expect([...el.querySelectorAll("pre")].map((pre) => pre.textContent)).toEqual([
+    "second line",
+    '  File "a.py", line 1, in f',
+  ]);
 });
 
 test("what a node says of itself is cut where it is endless", () => {
@@ -300,7 +349,7 @@ test("a section that was folded stays folded when the node changes", () => {
   fake.state.nodes.set("a", { id: "a", status: "completed", output: 2 });
   panel.update();
   expect(panel.el.querySelector("details")!.open).toBe(false);
-  expect(panel.el.querySelector("pre")!.textContent).toBe("2");
+  expect(panel.el.querySelector(".dw-value")!.textContent).toBe("2");
 });
 
 test("a gate is announced once, also when the engine opens it again, and so is the end", () => {
@@ -322,7 +371,7 @@ test("a gate is announced once, also when the engine opens it again, and so is t
   expect(announcer.el.textContent).toBe("The run has completed.");
 });
 
-test("results appear when the run is over, as a row a key", () => {
+test("results appear when the run is over, as what they are", () => {
   const fake = new Fake({ ...runningState(), results: undefined });
   const panel = new ResultsPanel(new Model(fake.options, () => NOW));
   panel.update();
@@ -330,7 +379,12 @@ test("results appear when the run is over, as a row a key", () => {
   Object.assign(fake.state, { status: "completed", ended_at: NOW, results: { model: "v7", scores: [1, 2] } });
   panel.update();
   expect(panel.el.hidden).toBe(false);
-  expect([...panel.el.querySelectorAll("dt")].map((dt) => dt.textContent)).toEqual(["model", "scores"]);
+  expect([...panel.el.querySelectorAll(".dw-key")].map((key) => key.textContent)).toEqual([
+    "model",
+    "scores",
+    "0",
+    "1",
+  ]);
   expect(panel.el.querySelector("summary")!.textContent).toBe("Results · 1:00");
 });
 

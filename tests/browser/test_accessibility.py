@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "tests" / "pages"
@@ -63,6 +64,34 @@ def test_axe_finds_nothing_in_the_timeline(page, state, theme):
     found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
     assert found == []
     assert passed > 5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("node", ["load", "plot", "train", "write"])
+def test_axe_finds_nothing_in_what_a_node_put_out(page, node, theme):
+    page.goto(f"{ORIGIN}/?state=values&theme={theme}&select={node}")
+    page.locator(".dw-inspector .dw-value").wait_for()
+    page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+    found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
+    assert found == []
+    assert passed > 5
+
+
+def test_a_value_is_walked_with_the_keyboard_alone(page):
+    page.goto(f"{ORIGIN}/?state=values&select=train")
+    value = page.locator(".dw-inspector .dw-value")
+    value.get_by_role("button", name="Tree").focus()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(value.get_by_role("group", name="Tree")).to_be_focused()
+    value.locator("summary", has_text="importances").focus()
+    page.keyboard.press("Enter")
+    expect(value.get_by_text("11,900 – 11,999")).to_have_count(0)
+    value.locator("summary", has_text="10,000 – 11,999").focus()
+    page.keyboard.press("Enter")
+    value.locator("summary", has_text="11,900 – 11,999").focus()
+    page.keyboard.press("Space")
+    expect(value.get_by_text("0.000083", exact=True).last).to_be_visible()
 
 
 def test_axe_would_find_something(page):

@@ -1,4 +1,4 @@
-// A page to look at the view: `?state=running&theme=dark&width=900`. The states are made here, nothing is connected.
+// A page to look at the view: `?state=running&theme=dark&width=900&select=plan`. The states are made here, nothing is connected.
 // Bundle it with js/build.mjs's settings next to view.html; `window.page` lets a script push changes.
 
 import type { HumanDecision } from "../../js/src/protocol";
@@ -207,6 +207,47 @@ function complete(): DagState {
   return state;
 }
 
+/** A pipeline whose nodes put out a table, a plot, a tree, and text. */
+function values(): DagState {
+  const state = empty();
+  Object.assign(state, { epoch: "e1", seq: 40, status: "completed", started_at: NOW - 9000, ended_at: NOW - 1000 });
+  const rows = Array.from({ length: 120 }, (_, i) => ({
+    region: ["north", "south", "east", "west"][i % 4]!,
+    month: `2026-${String((i % 12) + 1).padStart(2, "0")}`,
+    revenue: 1200 + i * 37.5,
+    orders: 40 + i,
+    note: i % 7 === 0 ? "includes a correction of last month" : null,
+  }));
+  const plot = document.createElement("canvas");
+  [plot.width, plot.height] = [480, 260];
+  const ctx = plot.getContext("2d")!;
+  ctx.fillStyle = "#1f5fe0";
+  for (let i = 0; i < 12; i++) ctx.fillRect(20 + i * 38, 240 - i * 17 - (i % 3) * 12, 26, i * 17 + (i % 3) * 12);
+  const png = plot.toDataURL("image/png").split(",")[1]!;
+  const report = {
+    model: "gbm-7",
+    score: 0.9341,
+    features: ["region", "month", "orders"],
+    parameters: { depth: 6, rate: 0.05, early_stop: null, monotone: false },
+    folds: rows.slice(0, 5).map(({ month, orders }, i) => ({ fold: i + 1, month, rows: orders, auc: 0.92 + i / 300 })),
+    importances: Array.from({ length: 12_000 }, (_, i) => Math.round(1e6 / (i + 1)) / 1e6),
+    summary: "Trained on 120 rows.\nThe last fold is the best one.",
+  };
+  node(state, "load", "completed", { label: "load sales", output: rows, ...done(820) });
+  node(state, "plot", "completed", { output: { "image/png": png, "text/plain": "<Figure 480 × 260>" }, ...done(310) });
+  node(state, "train", "completed", { label: "train", output: report, ...done(4100), logs: ["epoch 1", "epoch 2"] });
+  node(state, "write", "completed", {
+    label: "write the summary",
+    output: "Revenue grew in every region.\n\nThe north leads; the correction of last month is included.",
+    ...done(95),
+  });
+  edge(state, "load", "plot", { taken: true });
+  edge(state, "load", "train", { taken: true });
+  edge(state, "train", "write", { taken: true });
+  state.results = report;
+  return state;
+}
+
 /** `n` nodes in layers, each fed by one or two of the layer before; the same at every call. */
 function large(n: number): DagState {
   const state = empty();
@@ -300,6 +341,7 @@ const STATES: Record<string, () => { state: DagState; connection?: Connection; s
   gates: () => ({ state: gated(true) }),
   failed: () => ({ state: failed(), select: "write" }),
   complete: () => ({ state: complete() }),
+  values: () => ({ state: values() }),
   stale: () => ({
     state: agent(),
     connection: {
@@ -435,3 +477,11 @@ const unmount = mountView(host, {
   dagId: query.get("state") === "empty" ? "quickstart" : "research-agent",
 });
 Object.assign(window, { page, unmount });
+
+const chosen = query.get("select");
+if (chosen) {
+  host.querySelector<HTMLElement>(".dw-outline button")!.click();
+  const item = host.querySelector<HTMLElement>(`[data-node="${chosen}"]`)!;
+  item.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+  (document.activeElement as HTMLElement).blur();
+}

@@ -5,9 +5,11 @@ import { button, h, setHidden, setText } from "../dom";
 import { timeOfDay } from "../format";
 import type { Model, Panel } from "../model";
 import { label } from "../status";
+import { ValueView } from "../value/value";
 import { pretty } from "./value";
 
 const SHOWN = 20;
+const DETAIL_LIMIT = 4000;
 
 export class ErrorsPanel implements Panel {
   readonly #model: Model;
@@ -49,7 +51,7 @@ export class ErrorsPanel implements Panel {
       name !== undefined && node_id !== undefined && button(name, () => this.#find(node_id), { class: "dw-link" }),
       code && h("span", { class: "dw-badge" }, code),
       h("span", { class: "dw-error-text" }, pretty(message, 2000)),
-      detail !== undefined && detail !== null && h("pre", { tabindex: 0 }, pretty(detail, 4000)),
+      detail !== undefined && detail !== null && new ValueView(detail, DETAIL_LIMIT).el,
     );
   }
 }

@@ -13,6 +13,7 @@ import { clock } from "../format";
 import { iconElement } from "../graph/icons";
 import type { Model } from "../model";
 import { label } from "../status";
+import { ValueView } from "../value/value";
 import { markdown } from "./markdown";
 import { brief, pretty } from "./value";
 
@@ -155,15 +156,8 @@ export class GateCard {
     this.#content.replaceChildren();
     if (body) this.#content.append(markdown(body));
     if (data !== undefined && data !== null) {
-      const name = "Under review";
-      this.#content.append(
-        h(
-          "details",
-          { open: true },
-          h("summary", {}, name),
-          h("pre", { tabindex: 0, "aria-label": name }, pretty(data)),
-        ),
-      );
+      const { el } = new ValueView(data);
+      this.#content.append(h("details", { open: true }, h("summary", {}, "Under review"), el));
     }
     if (assignees?.length) this.#content.append(h("p", { class: "dw-muted" }, `For ${assignees.join(", ")}.`));
     this.#choices(options ?? []);

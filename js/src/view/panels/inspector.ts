@@ -9,6 +9,9 @@ import { iconElement } from "../graph/icons";
 import type { Model, Panel } from "../model";
 import { countsText, label, STATUSES, settled } from "../status";
 import { foldButton, memberList } from "./members";
+import { copyButton } from "../value/copy";
+import { ValueView } from "../value/value";
+import { traceback } from "./traceback";
 import { pretty } from "./value";
 
 const INSTANCES = 100;
@@ -26,6 +29,8 @@ export class InspectorPanel implements Panel {
   #shown: Node | undefined;
   #cost: unknown;
   #turn: string | undefined;
+  /** The output as it is drawn: what a reader has unfolded in it stays so until there is another output. */
+  #drawn: { of: Node; view: ValueView; el: HTMLElement } | undefined;
 
   constructor(model: Model, close: () => void) {
     this.#model = model;
@@ -55,6 +60,7 @@ export class InspectorPanel implements Panel {
     if (node === this.#shown && cost === this.#cost && turn === this.#turn) return;
     const scroll = node.id === this.#shown?.id ? this.#body.scrollTop : 0;
     const open = this.#openSections(node.id === this.#shown?.id);
+    const focused = document.activeElement;
     this.#shown = node;
     this.#cost = cost;
     this.#turn = turn;
@@ -68,6 +74,9 @@ export class InspectorPanel implements Panel {
       if (section) section.open = was;
     }
     this.#body.scrollTop = scroll;
+    if (focused !== document.activeElement && this.#body.contains(focused)) {
+      (focused as HTMLElement).focus({ preventScroll: true });
+    }
     this.tick();
   }
 
@@ -79,7 +88,10 @@ export class InspectorPanel implements Panel {
 
   #openSections(same: boolean): [string, boolean][] {
     if (!same) return [];
-    return [...this.#body.querySelectorAll("details")].map((section) => [section.dataset.name ?? "", section.open]);
+    return [...this.#body.querySelectorAll<HTMLDetailsElement>("details[data-name]")].map((section) => [
+      section.dataset.name ?? "",
+      section.open,
+    ]);
   }
 
   #sections(node: Node): Child[] {
@@ -97,21 +109,30 @@ export class InspectorPanel implements Panel {
       node.message && h("p", {}, cut(node.message)),
       node.reason && node.reason !== node.message && h("p", { class: "dw-muted" }, cut(node.reason)),
       this.#facts(node),
-      node.error && section("error", "Error", errorText(node.error)),
+      node.error && section("error", "Error", traceback(node.error)),
       node.output !== undefined && section("output", "Output", this.#output(node)),
       isFolded(node) && section("members", `Nodes ${countsText(node.counts)}`, memberList(node, this.#model)),
       node.instances &&
         section("instances", `Instances ${node.counts ? countsText(node.counts) : ""}`, instanceList(node.instances)),
-      node.logs && section("log", "Log", block(node.logs.slice(-LOG_LINES).join("\n"))),
+      node.logs && section("log", "Log", this.#log(node.logs)),
     ];
   }
 
   #output(node: Node): HTMLElement {
-    const preview = block(pretty(node.output));
-    if (node.output_bytes === undefined) return preview;
+    const before = this.#drawn;
+    if (before?.of.id === node.id && before.of.output === node.output && before.of.output_bytes === node.output_bytes)
+      return before.el;
+    const view = before?.of.id === node.id ? before.view : new ValueView(node.output);
+    if (view === before?.view) view.show(node.output);
+    const el = node.output_bytes === undefined ? view.el : this.#preview(node, view, node.output_bytes);
+    this.#drawn = { of: node, view, el };
+    return el;
+  }
+
+  #preview(node: Node, view: ValueView, size: number): HTMLElement {
+    const says = h("p", { class: "dw-muted", role: "status" }, `a preview of ${bytes(size)} `);
+    const all = h("div", {}, view.el, says);
     const { whole, dagId } = this.#model;
-    const says = h("p", { class: "dw-muted", role: "status" }, `a preview of ${bytes(node.output_bytes)} `);
-    const all = h("div", {}, preview, says);
     if (!whole) {
       says.append(
         "– in Python: ",
@@ -120,17 +141,33 @@ export class InspectorPanel implements Panel {
       return all;
     }
     const show = async () => {
-      says.textContent = `getting ${bytes(node.output_bytes ?? 0)} …`;
+      says.textContent = `getting ${bytes(size)} …`;
       try {
-        const text = await whole(node.id);
-        preview.textContent = pretty(JSON.parse(text), WHOLE_LIMIT);
-        says.textContent = `all of ${bytes(node.output_bytes ?? 0)}`;
+        const value = JSON.parse(await whole(node.id));
+        // There may be another output by now.
+        if (this.#drawn?.el === all) view.show(value, WHOLE_LIMIT);
+        says.textContent = `all of ${bytes(size)}`;
       } catch (error) {
         says.textContent = error instanceof Error ? error.message : String(error);
       }
     };
     says.append(button("Show all", () => void show()));
     return all;
+  }
+
+  /** The tail of what the node printed, from its end. */
+  #log(lines: readonly string[]): HTMLElement {
+    const text = lines.slice(-LOG_LINES).join("\n");
+    const block = h("pre", { tabindex: 0, class: "dw-log" }, text);
+    requestAnimationFrame(() => {
+      block.scrollTop = block.scrollHeight;
+    });
+    return h(
+      "div",
+      {},
+      block,
+      copyButton(() => text),
+    );
   }
 
   #facts(node: Node): HTMLElement {
@@ -162,17 +199,6 @@ function cut(text: string): string {
 
 function section(name: string, title: string, content: HTMLElement): HTMLElement {
   return h("details", { open: true, "data-name": name, class: `dw-section-${name}` }, h("summary", {}, title), content);
-}
-
-function block(text: string): HTMLElement {
-  return h("pre", { tabindex: 0 }, text);
-}
-
-/** The summary large, the traceback below it. */
-function errorText(error: string): HTMLElement {
-  const end = error.indexOf("\n");
-  if (end < 0) return h("p", { class: "dw-error-text" }, error);
-  return h("div", {}, h("p", { class: "dw-error-text" }, error.slice(0, end)), block(pretty(error.slice(end + 1))));
 }
 
 /** What needs attention first, and no more of them than can be read. */

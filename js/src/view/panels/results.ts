@@ -4,9 +4,7 @@ import { h, setHidden, setText } from "../dom";
 import { duration, money } from "../format";
 import type { Model, Panel } from "../model";
 import { over } from "../status";
-import { pretty } from "./value";
-
-const ROWS = 100;
+import { ValueView } from "../value/value";
 
 export class ResultsPanel implements Panel {
   readonly #model: Model;
@@ -33,22 +31,6 @@ export class ResultsPanel implements Panel {
     setText(this.#summary, facts.filter(Boolean).join(" · "));
     if (results === this.#shown) return;
     this.#shown = results;
-    this.#body.replaceChildren(...(some ? [table(results)] : []));
+    this.#body.replaceChildren(...(some ? [new ValueView(results).el] : []));
   }
-}
-
-/** An object as a row a key, anything else as it is. */
-function table(results: unknown): HTMLElement {
-  if (typeof results !== "object" || results === null || Array.isArray(results)) return value(results);
-  const entries = Object.entries(results);
-  const list = h("dl", { class: "dw-table" });
-  for (const [key, item] of entries.slice(0, ROWS)) list.append(h("dt", {}, key), h("dd", {}, value(item)));
-  if (entries.length > ROWS) list.append(h("dt", { class: "dw-muted" }, `and ${entries.length - ROWS} more`), h("dd"));
-  return list;
-}
-
-function value(item: unknown): HTMLElement {
-  const nested = typeof item === "object" && item !== null;
-  const text = pretty(item);
-  return nested || text.includes("\n") ? h("pre", { tabindex: 0 }, text) : h("span", {}, text);
 }
