@@ -37,7 +37,7 @@ function svgOf(state: DagState, title = "run"): Document {
   const input = graphOf(state, (text) => text.length * 7, 1);
   const scene = new Scene();
   scene.arrange({ ...input, layout: layered(input.graph), stage: "refined" }, state, false);
-  const text = toSvg({ scene, theme: makeTheme({}), text: new TextMeasure(), asOf: NOW, cost: undefined }, title);
+  const text = toSvg({ scene, theme: makeTheme({}), text: new TextMeasure(), asOf: NOW, cost: state.cost }, title);
   const document = new DOMParser().parseFromString(text, "image/svg+xml");
   expect(document.querySelector("parsererror")?.textContent).toBeUndefined();
   return document;
@@ -67,6 +67,15 @@ test("edges have their routes and labels, and groups their names", () => {
   expect(svg.querySelectorAll('path[fill="none"][d^="M"][d*="C"]').length).toBe(2);
   expect(texts(svg)).toEqual(expect.arrayContaining(["etl", "rows", "a", "b", "c"]));
   expect(svg.documentElement.outerHTML).not.toMatch(/NaN|undefined/);
+});
+
+test("a group says what its nodes have cost, also in groups within it", () => {
+  const state = runningState([
+    { id: "a", status: "completed", group: "etl" },
+    { id: "b", status: "completed", group: "etl/load", metrics: { cost: 1 } },
+  ]);
+  state.cost = { spent: 3, currency: "USD", by_node: { a: 2 } };
+  expect(texts(svgOf(state))).toEqual(expect.arrayContaining(["etl · $3.00", "load · $1.00"]));
 });
 
 test.each([

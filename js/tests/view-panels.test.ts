@@ -407,3 +407,49 @@ test("a saved picture is drawn until the first live word, and nothing can be don
   expect(model.saved).toBe(false);
   expect(model.tally.counts).toMatchObject({ running: 0, completed: 1 });
 });
+
+test("where the money went: the five dearest nodes, the others in one line, and the groups", async () => {
+  const nodes: Node[] = Array.from({ length: 8 }, (_, i) => ({
+    id: `n${i}`,
+    status: "completed",
+    group: i < 2 ? "etl/load" : i < 4 ? "etl" : undefined,
+  }));
+  const by_node = Object.fromEntries(nodes.map(({ id }, i) => [id, i]));
+  const fake = new Fake({ ...runningState(nodes), cost: { spent: 28, currency: "USD", by_node } });
+  const find = vi.fn();
+  const panel = new CostPanel(new Model(fake.options, () => NOW), find);
+  panel.update();
+  document.body.replaceChildren(panel.el);
+  const details = panel.el.querySelector("details")!;
+  expect(details.querySelector("table")).toBeNull();
+  details.open = true;
+  await vi.waitFor(() => expect(details.querySelector("table")).not.toBeNull());
+  const rows = (at: number) =>
+    [...details.querySelectorAll("table")[at]!.querySelectorAll("tr")].map((row) =>
+      [...row.querySelectorAll("th, td:not([aria-hidden])")].map((cell) => cell.textContent).join(" "),
+    );
+  expect(rows(0)).toEqual([
+    "n7 $7.00 25%",
+    "n6 $6.00 21%",
+    "n5 $5.00 18%",
+    "n4 $4.00 14%",
+    "n3 $3.00 11%",
+    "2 more $3.00 11%",
+  ]);
+  expect(rows(1)).toEqual(["etl $6.00 21%", "etl / load $1.00 4%"]);
+  const second = details.querySelectorAll("button")[1]!;
+  second.focus();
+  second.click();
+  expect(find).toHaveBeenCalledWith("n6");
+  fake.state.cost = { ...fake.state.cost!, spent: 38, by_node: { ...by_node, n6: 16 } };
+  panel.update();
+  expect(rows(0)[0]).toBe("n6 $16.00 42%");
+  expect(document.activeElement).toBe(details.querySelector("button"));
+});
+
+test("a run that has spent nothing has nowhere where it went", () => {
+  const fake = new Fake({ ...runningState(), cost: { spent: 0, budget: 5 } });
+  const panel = new CostPanel(new Model(fake.options, () => NOW));
+  panel.update();
+  expect(panel.el.querySelector("details")!.hidden).toBe(true);
+});

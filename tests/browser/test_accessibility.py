@@ -55,6 +55,18 @@ def test_axe_finds_nothing(page, state, theme):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["running", "values", "gates", "failed", "complete", "over"])
+def test_axe_finds_nothing_in_what_can_be_unfolded(page, state, theme):
+    page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
+    page.evaluate("() => document.querySelectorAll('.dagwidget details').forEach((one) => (one.open = true))")
+    page.wait_for_timeout(100)
+    page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+    found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
+    assert found == []
+    assert passed > 5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("state", ["empty", "instances", "gate", "failed", "stale"])
 def test_axe_finds_nothing_in_the_timeline(page, state, theme):
     page.goto(f"{ORIGIN}/?state={state}&theme={theme}")

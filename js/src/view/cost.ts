@@ -1,6 +1,7 @@
-// What a run costs, and will have cost: arithmetic, no DOM.
+// What a run costs, and will have cost, and where it went: arithmetic, no DOM.
 
-import type { Cost } from "../store";
+import type { Cost, Node } from "../store";
+import { isFolded } from "./folding/folding";
 
 /** From this share of the budget on, the bar warns. */
 export const WARN_AT = 0.8;
@@ -36,4 +37,48 @@ export function figures(cost: Cost, done: number, total: number, ended: boolean)
   const level =
     budget !== undefined && spent > budget ? "over" : share !== undefined && share >= WARN_AT ? "warn" : "ok";
   return { spent, budget, remaining, projected, share, level, unpriced: cost.unpriced ?? 0 };
+}
+
+/** What a node, or all that it stands for, has cost; undefined where nobody said. */
+export function costOf(node: Node, cost: Cost | undefined): number | undefined {
+  const known = cost?.by_node ?? {};
+  if (isFolded(node)) {
+    const priced = node.members.filter((id) => id in known);
+    return priced.length > 0 ? priced.reduce((sum, id) => sum + known[id]!, 0) : undefined;
+  }
+  const total = known[node.id] ?? node.metrics?.cost;
+  return typeof total === "number" ? total : undefined;
+}
+
+/** What the nodes in each group have cost, by the group's path: `etl` holds what `etl/load` holds. */
+export function groupCosts(nodes: Iterable<Node | undefined>, cost: Cost | undefined): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const node of nodes) {
+    const amount = node?.group ? costOf(node, cost) : undefined;
+    if (!amount) continue;
+    let path = node?.group as string;
+    for (let end = path.length; end > 0; end = path.lastIndexOf("/")) {
+      path = path.slice(0, end);
+      sums.set(path, (sums.get(path) ?? 0) + amount);
+    }
+  }
+  return sums;
+}
+
+export interface Ranking<T> {
+  first: readonly (readonly [T, number])[];
+  /** How many came after these, and what they cost together. */
+  others: number;
+  rest: number;
+}
+
+/** The `most` most expensive of `items`, dearest first; what costs nothing is not among them. */
+export function dearest<T>(items: Iterable<readonly [T, number | undefined]>, most: number): Ranking<T> {
+  const costly = [...items].filter((item): item is [T, number] => (item[1] ?? 0) > 0).sort((a, b) => b[1] - a[1]);
+  const after = costly.slice(most);
+  return {
+    first: costly.slice(0, most),
+    others: after.length,
+    rest: after.reduce((sum, [, amount]) => sum + amount, 0),
+  };
 }

@@ -55,7 +55,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   graph.el.append(keys.el);
   const connection = new ConnectionPanel(model, root);
   const controls = new ControlsPanel(model);
-  const cost = new CostPanel(model);
+  const cost = new CostPanel(model, find);
   const gates = new GatesPanel(model, find);
   const inspector = new InspectorPanel(model, () => {
     model.select(undefined);

@@ -2,7 +2,7 @@
 
 import type { Node } from "../../store";
 import type { Box } from "../graph/camera";
-import { caption } from "../graph/caption";
+import { caption, groupCaption } from "../graph/caption";
 import { type Drawing, faceAt, PAD, RADIUS } from "../graph/frame";
 import { iconOf } from "../graph/icons";
 import { arrow, middle, type Path, trace } from "../graph/route";
@@ -84,8 +84,8 @@ class Written implements Path {
   }
 }
 
-function groupOf({ theme, text: measure }: Drawing, { path, ...box }: Box & { path: string }): string {
-  const name = path.slice(path.lastIndexOf("/") + 1);
+function groupOf({ scene, theme, text: measure, cost }: Drawing, { path, ...box }: Box & { path: string }): string {
+  const name = groupCaption(path, scene.nodes, cost);
   const shown = measure.fit(name, `600 ${DETAIL_SIZE}px ${theme.font}`, box.width - 2 * PAD);
   return (
     tag("rect", { ...box, rx: 12, fill: theme.sunken, "fill-opacity": 0.5, stroke: theme.line }) +

@@ -1,7 +1,7 @@
 // A node's second line: the one thing about it that matters most just now.
 
 import type { Cost, Node } from "../../store";
-import { isFolded } from "../folding/folding";
+import { costOf, groupCosts } from "../cost";
 import { clock, duration, money } from "../format";
 import { countsText, settled } from "../status";
 
@@ -27,13 +27,22 @@ export function took(execution: Pick<Node, "metrics" | "started_at" | "ended_at"
   return duration(execution.ended_at - execution.started_at);
 }
 
-/** What a node, or all that it stands for, has cost; undefined where nobody said. */
+/** What a node, or all that it stands for, has cost, in words; undefined where nobody said. */
 export function spent(node: Node, cost: Cost | undefined): string | undefined {
-  const known = cost?.by_node ?? {};
-  const priced = isFolded(node) ? node.members.filter((id) => id in known) : [];
-  const total =
-    priced.length > 0 ? priced.reduce((sum, id) => sum + known[id]!, 0) : (known[node.id] ?? node.metrics?.cost);
-  return typeof total === "number" ? money(total, cost?.currency) : undefined;
+  const total = costOf(node, cost);
+  return total === undefined ? undefined : money(total, cost?.currency);
+}
+
+/** The sums, for as long as what the run costs is the same: a picture is drawn more often than money is spent. */
+const sums = new WeakMap<Cost, Map<string, number>>();
+
+/** A group's name, with what its nodes have cost. */
+export function groupCaption(path: string, nodes: Iterable<Node | undefined>, cost: Cost | undefined): string {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  if (!cost) return name;
+  if (!sums.has(cost)) sums.set(cost, groupCosts(nodes, cost));
+  const total = sums.get(cost)?.get(path);
+  return total === undefined ? name : `${name} · ${money(total, cost.currency)}`;
 }
 
 function firstLine(text: string): string {

@@ -1,5 +1,6 @@
 // The lowest layer: groups and edges. Redrawn when the camera, the layout or what an edge tells has changed.
 
+import { groupCaption } from "./caption";
 import { BOXES_FROM, begin, edgeSeen, type Frame, LABEL_PX, LABELS_FROM, PAD, seen } from "./frame";
 import { arrow, middle, polyline, trace } from "./route";
 import { ACTIVE, BACK, CONDITIONAL, TAKEN } from "./scene";
@@ -85,7 +86,7 @@ function labelRoom(points: readonly number[], length: number): number {
   return dy < 24 ? Math.max(40, dx - 6) : 120;
 }
 
-function drawGroups({ ctx, scene, view, theme, text, visible }: Frame): void {
+function drawGroups({ ctx, scene, view, theme, text, visible, cost }: Frame): void {
   const size = Math.round(Math.min(GROUP_LABEL_MAX, Math.max(DETAIL_SIZE, LABEL_PX / view.k)));
   const font = `600 ${size}px ${theme.font}`;
   for (const group of scene.groups) {
@@ -105,7 +106,7 @@ function drawGroups({ ctx, scene, view, theme, text, visible }: Frame): void {
     ctx.fillStyle = theme.muted;
     ctx.textAlign = "left";
     ctx.textBaseline = "top";
-    const name = group.path.slice(group.path.lastIndexOf("/") + 1);
+    const name = groupCaption(group.path, scene.nodes, cost);
     ctx.fillText(text.fit(`▾ ${name}`, font, group.width - 2 * PAD), group.x + PAD, group.y + 7);
   }
   ctx.globalAlpha = 1;

@@ -5,6 +5,7 @@ import { h, setHidden, setText } from "../dom";
 import { count, money, percent } from "../format";
 import type { Model, Panel } from "../model";
 import { over } from "../status";
+import { Spending } from "./spending";
 
 export class CostPanel implements Panel {
   readonly #model: Model;
@@ -22,16 +23,19 @@ export class CostPanel implements Panel {
     this.#ghost,
     this.#fill,
   );
-  readonly el = h(
-    "div",
-    { class: "dw-cost", hidden: true },
-    h("div", { class: "dw-cost-main" }, h("span", {}, this.#spent, " ", this.#of), this.#left),
-    this.#track,
-    h("div", { class: "dw-cost-more" }, this.#projected, this.#tokens, this.#unpriced),
-  );
+  readonly #spending: Spending;
+  readonly el: HTMLElement;
 
-  constructor(model: Model) {
+  constructor(model: Model, find: (nodeId: string) => void = () => {}) {
     this.#model = model;
+    this.#spending = new Spending(model, find);
+    this.el = h(
+      "div",
+      { class: "dw-cost", hidden: true },
+      h("div", { class: "dw-cost-main" }, h("span", {}, this.#spent, " ", this.#of), this.#left),
+      this.#track,
+      h("div", { class: "dw-cost-more" }, this.#projected, this.#tokens, this.#unpriced, this.#spending.el),
+    );
   }
 
   update(): void {
@@ -40,6 +44,7 @@ export class CostPanel implements Panel {
     const empty = !cost || (cost.spent === 0 && cost.budget === undefined && !cost.tokens && !cost.unpriced);
     setHidden(this.el, empty);
     if (empty) return;
+    this.#spending.update();
     const { spent, budget, remaining, projected, share, level, unpriced } = figures(
       cost,
       tally.done,
