@@ -156,7 +156,7 @@ test("the menu downloads the state", async () => {
   const el = document.createElement("div");
   document.body.append(el);
   unmount = mountView(el, { ...new Fake(runningState([{ id: "a", status: "waiting" }])).options, dagId: "../my dag" });
-  const menu = el.querySelector<HTMLDetailsElement>(".dw-menu")!;
+  const menu = [...el.querySelectorAll<HTMLDetailsElement>(".dw-menu")].at(-1)!;
   menu.open = true;
   [...menu.querySelectorAll("button")].at(-1)!.click();
   expect(menu.open).toBe(false);

@@ -233,3 +233,36 @@ test("the countdown runs by the server's clock", () => {
   panel.tick();
   expect(all("header")[0]!.textContent).toContain("in 1:30");
 });
+
+function many(count: number): Gate[] {
+  return Array.from({ length: count }, (_, i) =>
+    gate(
+      { title: `Gate ${i}`, assignees: i === 0 ? ["ann"] : null },
+      { gate_id: `g${i}`, opened_at: NOW - 65_000 - i },
+    ),
+  );
+}
+
+test("with several open gates there is one list of them, with where, since when, until when and for whom", () => {
+  const [first, second] = many(2);
+  const { panel, all, fake } = open(
+    { ...first!, presentation: { ...first!.presentation, deadline: NOW + 90_000 } },
+    second!,
+  );
+  const rows = () => all(".dw-gate-row").map((row) => row.textContent!.replace(/\s+/g, " ").trim());
+  expect(rows()).toEqual(["Gate 0 Review waiting 1:05 Expires in 1:30 for ann", "Gate 1 Review waiting 1:05"]);
+  fake.state.gates.delete("g0");
+  panel.update();
+  expect(rows()).toEqual([]);
+  expect(panel.el.querySelector<HTMLElement>(".dw-gate-index")!.hidden).toBe(true);
+});
+
+test("from the list one comes to a gate's card, also where it was only counted", () => {
+  const { all } = open(...many(40));
+  expect(all(".dw-gate")).toHaveLength(12);
+  all<HTMLElement>(".dw-gate-row")[3]!.click();
+  expect(document.activeElement).toBe(all("[data-gate=g3]")[0]);
+  all<HTMLElement>(".dw-gate-row")[39]!.click();
+  expect(document.activeElement).toBe(all("[data-gate=g39]")[0]);
+  expect(all(".dw-gate")).toHaveLength(13);
+});

@@ -56,6 +56,21 @@ test("the header counts the nodes that are there, and hides the states that none
   expect(shown).toEqual(["1 failed", "2 running"]);
 });
 
+test("the header counts the decisions that are needed, and leads to them", () => {
+  const gates = ["g", "h"].map((gate_id) => ({ gate_id, node_id: "n", presentation: {} }));
+  const fake = new Fake(runningState([], gates));
+  const decide = vi.fn();
+  const panel = new HeaderPanel(new Model(fake.options, () => NOW), undefined, decide);
+  panel.update();
+  const badge = panel.el.querySelector<HTMLButtonElement>(".dw-gate-count")!;
+  expect([badge.textContent, badge.getAttribute("aria-label")]).toEqual(["2", "2 decisions needed"]);
+  badge.click();
+  expect(decide).toHaveBeenCalled();
+  fake.state.gates.clear();
+  panel.update();
+  expect(badge.hidden).toBe(true);
+});
+
 function controls(fake: Fake) {
   const panel = new ControlsPanel(new Model(fake.options, () => NOW));
   panel.update();

@@ -126,6 +126,7 @@ function gated(two: boolean): DagState {
   state.gates.set("review:1", {
     gate_id: "review:1",
     node_id: "review",
+    opened_at: NOW - 30_000,
     presentation: {
       title: "Publish this summary?",
       body: "The agent wrote **1,204 words** from *46 sources*. Check that\n\n- the figures are those of `report.csv`,\n- nothing is quoted without [its source](https://example.org).\n\n<script>alert(1)</script>",
@@ -140,6 +141,7 @@ function gated(two: boolean): DagState {
     state.gates.set("tools:1", {
       gate_id: "tools:1",
       node_id: "tools",
+      opened_at: NOW - 211_000,
       presentation: {
         title: "Run delete_rows on production?",
         body: "Choose where it runs.",

@@ -11,7 +11,7 @@ export class Tabs {
   readonly #buttons: readonly [graph: HTMLElement, timeline: HTMLElement];
   readonly #stop = new AbortController();
 
-  constructor(root: HTMLElement, graph: Graph, timeline: Timeline, menu: HTMLElement) {
+  constructor(root: HTMLElement, graph: Graph, timeline: Timeline, ...menus: HTMLElement[]) {
     this.#graph = graph;
     this.#timeline = timeline;
     const tab = (name: string, over: boolean) =>
@@ -22,7 +22,7 @@ export class Tabs {
       { class: "dw-tabs" },
       h("div", { role: "group", "aria-label": "View", class: "dw-tab-group" }, ...this.#buttons),
       timeline.words,
-      menu,
+      ...menus,
     );
     root.addEventListener("keydown", (event) => this.#key(event), { signal: this.#stop.signal });
   }

@@ -1,5 +1,6 @@
 // The view: a shell with a graph and panels around it, all of one store and stream. Nothing here opens a socket.
 
+import { Alerts } from "./alert/alerts";
 import { h } from "./dom";
 import { Export } from "./export/export";
 import { Graph } from "./graph/graph";
@@ -43,12 +44,17 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     (text) => announcer.say(text),
   );
   const files = new Export(model, graph, (text) => announcer.say(text));
-  const tabs = new Tabs(root, graph, timeline, files.el);
+  const alerts = new Alerts(model, root);
+  const tabs = new Tabs(root, graph, timeline, alerts.el, files.el);
   const find = (id: string) => {
     model.select(id);
     graph.reveal(id);
   };
-  const header = new HeaderPanel(model, (stop) => graph.jump(stop));
+  const header = new HeaderPanel(
+    model,
+    (stop) => graph.jump(stop),
+    () => gates.focus(),
+  );
   const keys = new KeysPanel();
   const search = new SearchBar(model, graph, () => keys.toggle());
   graph.onNavigate(() => search.update());
@@ -78,6 +84,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     results,
     errors,
     announcer,
+    alerts,
   ];
 
   // Written as text, so that the widget is one file and no host needs to know of it.
@@ -122,9 +129,11 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
       const changed = model.changed(change);
       graph.changed(changed);
       timeline.changed(changed);
+      contained(() => alerts.look());
       refresh();
     }),
     options.stream.subscribe(refresh),
+    options.stream.subscribe(() => contained(() => alerts.look())),
     watchHost(retheme),
   ];
   model.onSelect(refresh);

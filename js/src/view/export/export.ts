@@ -3,6 +3,7 @@
 import { toJSON } from "../../store";
 import { button, h } from "../dom";
 import type { Graph } from "../graph/graph";
+import { menu } from "../menu";
 import type { Model, PictureFormat } from "../model";
 import { toPng } from "./png";
 import { toSvg } from "./svg";
@@ -30,22 +31,7 @@ export class Export {
         },
         { class: "dw-button" },
       );
-    this.el = h(
-      "details",
-      {
-        class: "dw-menu",
-        onkeydown: (event: KeyboardEvent) => {
-          if (event.key !== "Escape" || !this.el.open) return;
-          this.el.open = false;
-          this.el.querySelector("summary")?.focus();
-        },
-        onfocusout: (event: FocusEvent) => {
-          if (event.relatedTarget && !this.el.contains(event.relatedTarget as Element)) this.el.open = false;
-        },
-      },
-      h("summary", { class: "dw-tab" }, "Export"),
-      h("div", {}, item("png", "PNG picture"), item("svg", "SVG picture"), item("json", "JSON state")),
-    );
+    this.el = menu("Export", item("png", "PNG picture"), item("svg", "SVG picture"), item("json", "JSON state"));
   }
 
   /** The graph as a file. */

@@ -9,19 +9,17 @@ import { changes } from "../form/diff";
 import { Draft } from "../form/draft";
 import { Form } from "../form/form";
 import { fits, type Schema } from "../form/schema";
-import { clock } from "../format";
 import { iconElement } from "../graph/icons";
 import type { Model } from "../model";
 import { label } from "../status";
 import { ValueView } from "../value/value";
+import { deadlineOf } from "./deadline";
 import { markdown } from "./markdown";
 import { brief, pretty } from "./value";
 
 type Verdict = HumanDecision["decision"];
 
-const URGENT_MS = 60_000;
 const VERB: Readonly<Record<Verdict, string>> = { approve: "approval", reject: "rejection", modify: "modification" };
-const AT_DEADLINE = { fail: "Fails", reject: "Rejected", approve: "Approved", default: "Takes the default" } as const;
 
 export class GateCard {
   readonly el: HTMLElement;
@@ -84,7 +82,7 @@ export class GateCard {
     this.#where = button("", () => find(this.gate.node_id), { class: "dw-link", title: "Show the node" });
     this.el = h(
       "article",
-      { class: "dw-gate", "data-gate": gate.gate_id },
+      { class: "dw-gate", "data-gate": gate.gate_id, tabindex: -1 },
       h("header", {}, iconElement("waiting"), this.#title, this.#where, this.#countdown),
       this.#content,
       this.#approvals,
@@ -129,13 +127,16 @@ export class GateCard {
   }
 
   tick(): void {
-    const { deadline, on_timeout } = this.gate.presentation;
-    setHidden(this.#countdown, typeof deadline !== "number");
-    if (typeof deadline !== "number") return;
-    const left = deadline - this.#model.asOf;
-    const what = on_timeout ? AT_DEADLINE[on_timeout] : "Expires";
-    setText(this.#countdown, left > 0 ? `${what} in ${clock(left)}` : "Deadline passed");
-    this.#countdown.classList.toggle("dw-urgent", left < URGENT_MS);
+    const deadline = deadlineOf(this.gate.presentation, this.#model.asOf);
+    setHidden(this.#countdown, deadline === undefined);
+    setText(this.#countdown, deadline?.text ?? "");
+    this.#countdown.classList.toggle("dw-urgent", deadline?.urgent === true);
+  }
+
+  /** Bring the card into sight, and the keyboard to it. */
+  focus(): void {
+    this.el.scrollIntoView?.({ block: "nearest" });
+    this.el.focus({ preventScroll: true });
   }
 
   #nodeLabel(): string {

@@ -1,9 +1,11 @@
 // All gates that wait for a person, above the graph where they can't be missed. Keyed by gate_id: a gate that is opened
 // again is the same card.
 
+import type { Gate } from "../../store";
 import { button, h, setHidden, setText } from "../dom";
 import type { Model, Panel } from "../model";
 import { GateCard } from "./gatecard";
+import { GateIndex } from "./gateindex";
 
 /** More cards than this are counted, not drawn; the next one comes up as soon as one is answered. */
 const CARDS = 12;
@@ -15,17 +17,27 @@ export class GatesPanel implements Panel {
   readonly #list = h("div", { class: "dw-gate-list" });
   readonly #more = h("p", { class: "dw-muted", hidden: true });
   readonly #notices = h("div", { class: "dw-notices", role: "status" });
-  readonly el = h(
-    "section",
-    { class: "dw-gates", "aria-label": "Decisions needed", hidden: true },
-    this.#notices,
-    this.#list,
-    this.#more,
-  );
+  readonly #index: GateIndex;
+  readonly el: HTMLElement;
 
   constructor(model: Model, find: (nodeId: string) => void) {
     this.#model = model;
     this.#find = find;
+    this.#index = new GateIndex(model, (id) => this.#open(id));
+    this.el = h(
+      "section",
+      { class: "dw-gates", "aria-label": "Decisions needed", hidden: true },
+      this.#notices,
+      this.#index.el,
+      this.#list,
+      this.#more,
+    );
+  }
+
+  /** Go to what has waited longest. */
+  focus(): void {
+    this.el.scrollIntoView?.({ block: "nearest" });
+    [...this.#cards.values()][0]?.focus();
   }
 
   update(): void {
@@ -40,12 +52,9 @@ export class GatesPanel implements Panel {
     for (const gate of gates.values()) {
       const card = this.#cards.get(gate.gate_id);
       if (card) card.update(gate);
-      else if (this.#cards.size < CARDS) {
-        const made = new GateCard(this.#model, gate, this.#find);
-        this.#cards.set(gate.gate_id, made);
-        this.#list.append(made.el);
-      }
+      else if (this.#cards.size < CARDS) this.#list.append(this.#make(gate).el);
     }
+    this.#index.update();
     const hidden = gates.size - this.#cards.size;
     setHidden(this.#more, hidden === 0);
     setText(this.#more, `${hidden} more wait after these.`);
@@ -54,6 +63,22 @@ export class GatesPanel implements Panel {
 
   tick(): void {
     for (const card of this.#cards.values()) card.tick();
+    this.#index.tick();
+  }
+
+  #make(gate: Gate): GateCard {
+    const card = new GateCard(this.#model, gate, this.#find);
+    this.#cards.set(gate.gate_id, card);
+    return card;
+  }
+
+  /** Go to a gate's card, which is made if it was only counted. */
+  #open(id: string): void {
+    const gate = this.#model.state.gates.get(id);
+    if (!gate) return;
+    if (!this.#cards.has(id)) this.#list.prepend(this.#make(gate).el);
+    this.#cards.get(id)?.focus();
+    this.update();
   }
 
   /** What a person would miss with the card: that their decision was refused, or that someone else was faster. */

@@ -44,12 +44,14 @@ export class HeaderPanel implements Panel {
   readonly #model: Model;
   readonly #word = h("span", { class: "dw-word" });
   readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
+  readonly #gates: HTMLButtonElement;
   readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by state" });
   readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
   readonly el: HTMLElement;
 
-  constructor(model: Model, jump?: (stop: Stop) => void) {
+  constructor(model: Model, jump?: (stop: Stop) => void, decide: () => void = () => {}) {
     this.#model = model;
+    this.#gates = button("", decide, { class: "dw-gate-count", hidden: true });
     for (const status of STATUSES) {
       const number = h("b", {});
       const el = h("li", { title: status, hidden: true });
@@ -75,6 +77,7 @@ export class HeaderPanel implements Panel {
         { class: "dw-title" },
         h("span", { class: "dw-name", title: model.dagId }, model.dagId),
         this.#word,
+        this.#gates,
         this.#elapsed,
       ),
       this.#counts,
@@ -86,6 +89,11 @@ export class HeaderPanel implements Panel {
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : LOOKS[state.status];
     setText(this.#word, waiting ? "Waiting for you" : WORDS[state.status]);
+    const open = state.gates.size;
+    setHidden(this.#gates, open === 0);
+    setText(this.#gates, count(open));
+    this.#gates.title = open === 1 ? "1 decision needed" : `${count(open)} decisions needed`;
+    this.#gates.setAttribute("aria-label", this.#gates.title);
     for (const [status, { el, number }] of this.#chips) {
       const value = tally.counts[status];
       setHidden(el, value === 0);
