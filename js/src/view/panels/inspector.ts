@@ -8,9 +8,9 @@ import { spent, took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
 import type { Model, Panel } from "../model";
 import { countsText, label, STATUSES, settled } from "../status";
-import { foldButton, memberList } from "./members";
 import { copyButton } from "../value/copy";
 import { ValueView } from "../value/value";
+import { foldButton, memberList } from "./members";
 import { traceback } from "./traceback";
 import { pretty } from "./value";
 
