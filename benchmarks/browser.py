@@ -1,0 +1,54 @@
+"""Pages of `browser/` in headless Chromium, with the peers that they measure against."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Page, Route, sync_playwright
+
+from tests.browser.lab import CHROMIUM, CHROMIUM_ARGUMENTS
+
+HERE: Final = Path(__file__).parent / "browser"
+_ORIGIN: Final = "http://benchmark.test"
+_ESBUILD: Final = HERE.parent.parent / "js" / "node_modules" / ".bin" / "esbuild"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The peers' versions, by package; they are installed where they are not there yet."""
+    modules = HERE / "node_modules"
+    if not (modules / ".package-lock.json").exists():
+        subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+    return {name: json.loads((modules / name / "package.json").read_text())["version"] for name in packages}
+
+
+@contextlib.contextmanager
+def page(name: str, *workers: str, files: dict[str, Path] | None = None) -> Iterator[Page]:
+    """`browser/<name>` as the script of an empty page, with the scripts of its workers beside it."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        entries = [str(HERE / each) for each in (name, *workers)]
+        options = ["--bundle", "--minify", "--format=iife", "--loader:.css=text", "--define:process.env.NODE_ENV='production'"]
+        subprocess.run([_ESBUILD, *entries, *options, f"--outdir={folder}", "--log-level=error"], check=True)
+        served = {f"/{each}": Path(folder) / each for each in (name, *workers)} | (files or {})
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        context = browser.new_context(viewport={"width": 1000, "height": 700})
+        for path, file in served.items():
+            context.route(f"{_ORIGIN}{path}", _answer(file))
+        empty = f'<!doctype html><meta charset="utf-8"><body><div id="view"></div><script src="/{name}"></script>'
+        context.route(f"{_ORIGIN}/", lambda route: route.fulfill(body=empty, content_type="text/html"))
+        shown = context.new_page()
+        shown.set_default_timeout(0)
+        shown.goto(f"{_ORIGIN}/")
+        try:
+            yield shown
+        finally:
+            browser.close()
+
+
+def _answer(file: Path) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(path=file)
