@@ -38,12 +38,12 @@ const TASKS = {
 
   /** One more node, after one in the middle: how long until it is seen, and how far all others but that one move. */
   add({ shape, n, runs }) {
-    const graph = graphOf(shape, n);
-    const before = layered(ours(graph), REFINED);
+    const { pairs } = graphOf(shape, n);
+    const graph = ours({ n, pairs });
+    const before = layered(graph, REFINED);
     const after = n >> 1;
-    const grown = ours({ n: n + 1, pairs: [...graph.pairs, [after, n]] });
-    const place = (values) => Float32Array.from({ length: n + 1 }, (_, v) => (v < n ? values[v] : Number.NaN));
-    const previous = { x: place(before.x), y: place(before.y) };
+    const grown = ours({ n: n + 1, pairs: [...pairs, [after, n]] });
+    const previous = { of: Int32Array.from({ length: n + 1 }, (_, v) => (v < n ? v : -1)), graph, layout: before };
     const times = [];
     let layout;
     for (let i = 0; i < runs; i++) {

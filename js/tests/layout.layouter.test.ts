@@ -148,7 +148,8 @@ describe("a layouter with workers", () => {
     ).start(worker!.jobs[0]!);
     expect(stages()).toEqual(["1 refined"]);
     expect(worker!.jobs.map((job) => job.version)).toEqual([1, 3]);
-    expect([...worker!.jobs[1]!.previous!.y]).toEqual([24, 24]);
+    expect([...worker!.jobs[1]!.previous!.of]).toEqual([0, 1]);
+    expect([...worker!.jobs[1]!.previous!.layout.y]).toEqual([24, 24]);
     layouter.close();
     expect(worker!.terminated).toBe(true);
   });

@@ -61,9 +61,10 @@ function check(graph: Graph, layout: Layout): void {
   for (let v = 0; v < graph.n; v++) {
     const [x, y, w, h] = [layout.x[v]!, layout.y[v]!, graph.width[v]! / 2, graph.height[v]! / 2];
     expect(Number.isFinite(x) && Number.isFinite(y)).toBe(true);
-    expect(Math.min(x - w, y - h)).toBeGreaterThan(-EPSILON);
-    expect(x + w).toBeLessThan(layout.width + EPSILON);
-    expect(y + h).toBeLessThan(layout.height + EPSILON);
+    expect(x - w).toBeGreaterThan(layout.left - EPSILON);
+    expect(y - h).toBeGreaterThan(layout.top - EPSILON);
+    expect(x + w).toBeLessThan(layout.left + layout.width + EPSILON);
+    expect(y + h).toBeLessThan(layout.top + layout.height + EPSILON);
   }
   for (let e = 0; e < graph.edges.length / 2; e++) {
     const [from, to] = [graph.edges[2 * e]!, graph.edges[2 * e + 1]!];
@@ -78,12 +79,64 @@ function check(graph: Graph, layout: Layout): void {
     expect(onBorder(graph, layout, from, points[0]!)).toBe(true);
     expect(onBorder(graph, layout, to, points.at(-1)!)).toBe(true);
     for (const [x, y] of points) {
-      expect(x).toBeGreaterThan(-EPSILON);
-      expect(y).toBeGreaterThan(-EPSILON);
-      expect(x).toBeLessThan(layout.width + EPSILON);
-      expect(y).toBeLessThan(layout.height + EPSILON);
+      expect(x).toBeGreaterThan(layout.left - EPSILON);
+      expect(y).toBeGreaterThan(layout.top - EPSILON);
+      expect(x).toBeLessThan(layout.left + layout.width + EPSILON);
+      expect(y).toBeLessThan(layout.top + layout.height + EPSILON);
     }
   }
+}
+
+/** A frame holds its members, and nobody else. */
+function checkFrames(graph: Graph, layout: Layout): void {
+  for (const frame of layout.groups) {
+    for (let v = 0; v < graph.n; v++) {
+      const path = graph.group?.paths[graph.group.of[v]!] ?? "";
+      const member = path === frame.path || path.startsWith(`${frame.path}/`);
+      const outside = Math.max(
+        Math.abs(layout.x[v]! - frame.x - frame.width / 2) - (frame.width + graph.width[v]!) / 2,
+        Math.abs(layout.y[v]! - frame.y - frame.height / 2) - (frame.height + graph.height[v]!) / 2,
+      );
+      if (member) expect(outside).toBeLessThan(-Math.min(graph.width[v]!, graph.height[v]!) + EPSILON);
+      else expect(outside).toBeGreaterThan(-EPSILON);
+    }
+  }
+}
+
+function expectSame(layout: Layout, before: Layout): void {
+  for (const axis of ["x", "y"] as const) {
+    for (const [v, at] of layout[axis].entries()) expect(at).toBeCloseTo(before[axis][v]!, 1);
+  }
+}
+
+type Change =
+  | { add: number; group: string | undefined }
+  | { connect: [number, number] }
+  | { remove: number }
+  | { cut: number };
+
+/** The graph after a change, and which of the nodes before each of its nodes was. */
+function changed(graph: Graph, change: Change): [Graph, Int32Array] {
+  let nodes: number[] = Array.from(graph.width.keys());
+  let pairs = pairsOf(graph);
+  const groups = nodes.map((v) => graph.group?.paths[graph.group.of[v]!]);
+  if ("add" in change) {
+    nodes.push(-1);
+    groups.push(change.group);
+    if (graph.n > 0) pairs = [...pairs, [change.add % graph.n, graph.n]];
+  } else if ("connect" in change && graph.n > 0) {
+    pairs = [...pairs, [change.connect[0] % graph.n, change.connect[1] % graph.n]];
+  } else if ("remove" in change && graph.n > 0) {
+    const gone = change.remove % graph.n;
+    nodes = nodes.filter((v) => v !== gone);
+    groups.splice(gone, 1);
+    const now = (v: number) => (v > gone ? v - 1 : v);
+    pairs = pairs.filter((pair) => !pair.includes(gone)).map(([a, b]) => [now(a), now(b)]);
+  } else if ("cut" in change && pairs.length > 0) {
+    pairs = pairs.filter((_, e) => e !== change.cut % pairs.length);
+  }
+  const width = (i: number) => graph.width[nodes[i]!] ?? 120;
+  return [graphOf(nodes.length, pairs, { width, direction: graph.direction, groups }), Int32Array.from(nodes)];
 }
 
 const anyGraph = fc
@@ -122,36 +175,54 @@ describe("any graph", () => {
     );
   });
 
-  it("is valid when it starts from any earlier picture", () => {
-    const seeds = fc.array(fc.oneof(fc.constant(NaN), fc.float({ min: 0, max: 1000, noNaN: true })), {
-      minLength: 30,
-      maxLength: 30,
-    });
+  it("is valid when it starts from the picture of any other", () => {
+    const mapping = fc.array(fc.integer({ min: -1, max: 29 }), { minLength: 30, maxLength: 30 });
     fc.assert(
-      fc.property(anyGraph, seeds, (graph, seed) => {
-        const places = Float32Array.from(seed.slice(0, graph.n));
-        check(graph, layered(graph, REFINED, { x: places, y: places }));
+      fc.property(anyGraph, anyGraph, mapping, (before, graph, which) => {
+        const of = Int32Array.from({ length: graph.n }, (_, v) => (which[v]! < before.n ? which[v]! : -1));
+        check(graph, layered(graph, REFINED, { of, graph: before, layout: layered(before) }));
       }),
-      { numRuns: 60 },
+      { numRuns: 200 },
+    );
+  });
+
+  it("stays as it is where nothing has changed", () => {
+    fc.assert(
+      fc.property(anyGraph, (graph) => {
+        const layout = layered(graph);
+        expectSame(layered(graph, FIRST, { of: Int32Array.from(layout.x.keys()), graph, layout }), layout);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("is valid after any changes, one after the other", () => {
+    const change = fc.oneof(
+      fc.record({ add: fc.nat(), group: fc.constantFrom(undefined, undefined, "a", "a/b", "d") }),
+      fc.record({ connect: fc.tuple(fc.nat(), fc.nat()) }),
+      fc.record({ remove: fc.nat() }),
+      fc.record({ cut: fc.nat() }),
+    );
+    fc.assert(
+      fc.property(anyGraph, fc.array(change, { maxLength: 12 }), (start, changes) => {
+        let graph = start;
+        let layout = layered(graph);
+        for (const each of changes) {
+          const [next, of] = changed(graph, each);
+          layout = layered(next, FIRST, { of, graph, layout });
+          graph = next;
+          check(graph, layout);
+          checkFrames(graph, layout);
+        }
+      }),
+      { numRuns: 150 },
     );
   });
 
   it("has frames that hold their members and nobody else", () => {
     fc.assert(
       fc.property(anyGraph, (graph) => {
-        const layout = layered(graph);
-        for (const frame of layout.groups) {
-          for (let v = 0; v < graph.n; v++) {
-            const path = graph.group?.paths[graph.group.of[v]!] ?? "";
-            const member = path === frame.path || path.startsWith(`${frame.path}/`);
-            const outside = Math.max(
-              Math.abs(layout.x[v]! - frame.x - frame.width / 2) - (frame.width + graph.width[v]!) / 2,
-              Math.abs(layout.y[v]! - frame.y - frame.height / 2) - (frame.height + graph.height[v]!) / 2,
-            );
-            if (member) expect(outside).toBeLessThan(-Math.min(graph.width[v]!, graph.height[v]!) + EPSILON);
-            else expect(outside).toBeGreaterThan(-EPSILON);
-          }
-        }
+        checkFrames(graph, layered(graph));
       }),
       { numRuns: 150 },
     );
@@ -170,8 +241,8 @@ describe("any graph", () => {
     );
     const before = layered(graph);
     const larger = graphOf(10, [...pairsOf(graph), [8, 9]]);
-    const seed = { x: Float32Array.of(...before.x, NaN), y: Float32Array.of(...before.y, NaN) };
-    expect([...layered(larger, REFINED, seed).y.subarray(0, 9)]).toEqual([...before.y]);
+    const of = Int32Array.of(0, 1, 2, 3, 4, 5, 6, 7, 8, -1);
+    expect([...layered(larger, REFINED, { of, graph, layout: before }).y.subarray(0, 9)]).toEqual([...before.y]);
   });
 });
 

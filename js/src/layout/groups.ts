@@ -127,7 +127,9 @@ export class Blocks {
     const keyOf = (unit: number) => {
       if (unit >= 0) return key[unit]!;
       const g = -1 - unit;
-      return this.#count[g] ? this.#sum[g]! / this.#count[g]! : this.#place[g]!;
+      if (this.#count[g]) return this.#sum[g]! / this.#count[g]!;
+      const border = this.#p.border(g, r);
+      return (key[border]! + key[border + 1]!) / 2;
     };
     let slot = start[r]!;
     const put = (v: number) => {
@@ -170,8 +172,14 @@ export class Blocks {
   }
 }
 
-/** Draw the borders of groups close around what is in them: they were straightened with all that each layer holds. */
-export function tighten(p: Proper, groups: Groups, cross: Float64Array, { before, after }: Extents): void {
+/** Draw the borders of these groups, which hold all that are within them, close around what is in them. */
+export function tighten(
+  p: Proper,
+  groups: Groups,
+  cross: Float64Array,
+  { before, after }: Extents,
+  of: (group: number) => boolean,
+): void {
   const count = groups.paths.length;
   const low = new Float64Array(count).fill(Infinity);
   const high = new Float64Array(count).fill(-Infinity);
@@ -183,6 +191,7 @@ export function tighten(p: Proper, groups: Groups, cross: Float64Array, { before
   }
   // Children come after their parents, so going backwards every group knows those within it.
   for (let g = count - 1; g >= 0; g--) {
+    if (!of(g)) continue;
     const border = p.border(g, p.groupFirst[g]!);
     const first = low[g]! - after[border]!;
     const last = high[g]! + before[border + 1]!;

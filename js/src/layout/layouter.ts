@@ -31,9 +31,9 @@ export class Layouter {
   /** The request that the runner works on, and the newest one that waits for it. */
   #sent: NamedGraph | undefined;
   #waiting: NamedGraph | undefined;
-  /** Where nodes were last, and for which direction. */
-  #places = new Map<string, [x: number, y: number]>();
-  #direction: Graph["direction"] | undefined;
+  /** What was laid out last, and which of its nodes is which. */
+  #last: { graph: Graph; layout: Layout } | undefined;
+  #index = new Map<string, number>();
   #closed = false;
 
   /** Lay out `input`. What was requested before and is not done yet may be dropped. */
@@ -75,15 +75,15 @@ export class Layouter {
     if (!this.#sent) this.#next();
   }
 
-  #remember({ ids, graph }: NamedGraph, { x, y }: Layout): void {
-    this.#direction = graph.direction;
-    this.#places = new Map(ids.map((id, i) => [id, [x[i]!, y[i]!]]));
+  #remember({ ids, graph }: NamedGraph, layout: Layout): void {
+    this.#last = { graph, layout };
+    this.#index = new Map(ids.map((id, i) => [id, i]));
   }
 
   #previous({ ids, graph, origin }: NamedGraph): Previous | undefined {
-    if (this.#direction !== graph.direction || !ids.some((id) => this.#places.has(id))) return undefined;
-    const places = ids.map((id) => this.#places.get(id) ?? this.#places.get(origin?.(id) ?? "") ?? [NaN, NaN]);
-    return { x: Float32Array.from(places, ([x]) => x!), y: Float32Array.from(places, ([, y]) => y!) };
+    if (this.#last?.graph.direction !== graph.direction) return undefined;
+    const of = Int32Array.from(ids, (id) => this.#index.get(id) ?? this.#index.get(origin?.(id) ?? "") ?? -1);
+    return of.some((old) => old >= 0) ? { ...this.#last, of } : undefined;
   }
 
   #here(): Runner {

@@ -25,24 +25,47 @@ const SMOOTH_ROUNDS = 60;
  */
 const Ties = { Stay: 0, Alternate: 1, Home: 2 } as const;
 type Ties = (typeof Ties)[keyof typeof Ties];
-/** An order that keeps the previous picture is given up only for one with this share of its crossings. */
+/** An order that keeps the previous picture is given up only for one with this share of its crossings, */
 const WORTH_MOVING = 0.8;
+/** and if that saves this many for each segment of an edge: one in a small graph, some hundred in a large one. */
+const WORTH_SAVING = 0.03;
+/** Of the nodes of a part: if fewer were in the previous picture, it is another. */
+const KNOWN = 0.5;
+/** How often what is new looks for a better place among what was there. */
+const FITTING = 6;
 
 /**
  * Order every layer, part by part: sweeps down and up sort each layer by the barycentres of the neighbours (Sugiyama,
  * Tagawa & Toda, "Methods for visual understanding of hierarchical system structures", 1981), exchanges of neighbours
  * remove what is left (Gansner et al. 1993), and the best order met is kept.
  *
- * @param seed Where nodes were in an earlier picture, across the layers; NaN = not there.
+ * @param seed Where everything was in an earlier picture, across the layers; NaN = not there, and given a place.
+ * @returns 1 for each part that keeps the order of the earlier picture.
  */
-export function orderLayers(p: Proper, settings: Settings, blocks?: Blocks, seed?: Float64Array): void {
+export function orderLayers(p: Proper, settings: Settings, blocks?: Blocks, seed?: Float64Array): Uint8Array {
   const search = new Search(p, blocks);
+  const keeps = new Uint8Array(p.firstRank.length - 1);
   search.natural();
+  const fresh = seed && Uint8Array.from(seed, (at) => (Number.isNaN(at) ? 1 : 0));
   if (seed) search.seeded(seed);
   search.settle();
-  for (let part = 0; part + 1 < p.firstRank.length; part++) {
-    search.improve(p.firstRank[part]!, p.firstRank[part + 1]!, settings, seed !== undefined);
+  for (let part = 0; part < keeps.length; part++) {
+    const [from, to] = [p.firstRank[part]!, p.firstRank[part + 1]!];
+    const known = fresh && knownShare(p, from, to, fresh) >= KNOWN ? fresh : undefined;
+    if (search.improve(from, to, settings, known)) keeps[part] = 1;
   }
+  return keeps;
+}
+
+function knownShare(p: Proper, from: number, to: number, fresh: Uint8Array): number {
+  let [known, all] = [0, 0];
+  for (let slot = p.start[from]!; slot < p.start[to]!; slot++) {
+    const v = p.order[slot]!;
+    if (v >= p.n) continue;
+    all++;
+    if (!fresh[v]) known++;
+  }
+  return known / all;
 }
 
 class Search {
@@ -115,21 +138,19 @@ class Search {
   /** Start from an earlier picture: nodes where they were, new ones at the middle of their neighbours. */
   seeded(seed: Float64Array): void {
     const { ranks, start, order, size } = this.#p;
-    const place = new Float64Array(size).fill(NaN);
-    place.set(seed);
     for (let pass = 0; pass < 2; pass++) {
-      for (let slot = 0; slot < size; slot++) this.#placeByNeighbours(order[pass ? size - 1 - slot : slot]!, place);
+      for (let slot = 0; slot < size; slot++) this.#placeByNeighbours(order[pass ? size - 1 - slot : slot]!, seed);
     }
     for (let r = 0; r < ranks; r++) {
       // What has no place stays behind the node that stands before it.
-      let last = -Infinity;
+      let last = 0;
       for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
         const v = order[slot]!;
-        if (Number.isNaN(place[v])) place[v] = last;
-        last = place[v]!;
+        if (Number.isNaN(seed[v])) seed[v] = last;
+        last = seed[v]!;
       }
       const sorted = Array.from(order.subarray(start[r]!, start[r + 1]!));
-      sorted.sort((a, b) => (place[a] === place[b] ? 0 : place[a]! - place[b]!));
+      sorted.sort((a, b) => seed[a]! - seed[b]!);
       this.#write(r, sorted);
     }
     this.#arrangeAll(0, ranks);
@@ -177,12 +198,21 @@ class Search {
     this.#arrangeAll(from, to);
   }
 
-  improve(from: number, to: number, settings: Settings, keep: boolean): void {
+  /**
+   * Look for fewer crossings, from the order as it is. With `fresh` (1 = was not there before), what was there stays
+   * unless that is worth it.
+   *
+   * @returns Whether it stays.
+   */
+  improve(from: number, to: number, settings: Settings, fresh: Uint8Array | undefined): boolean {
+    const keep = fresh !== undefined;
+    if (keep) this.#exchange(from, to, FITTING, Ties.Stay, fresh);
     const before = this.#counter.count(from, to);
-    if (before === 0 || to - from < 2) return;
+    if (before === 0 || to - from < 2 || (keep && settings.exchange === 0)) return keep;
     const { start, order } = this.#p;
     const [first, last] = [start[from]!, start[to]!];
-    const best = { crossings: keep ? before * WORTH_MOVING : before, order: order.slice(first, last) };
+    const enough = keep ? Math.min(before * WORTH_MOVING, before - this.#segments(from, to) * WORTH_SAVING) : before;
+    const best = { crossings: enough, order: order.slice(first, last) };
     if (keep || last - first > SMALL) this.#descend(from, to, settings, Ties.Alternate, best);
     else {
       this.#descend(from, to, settings, Ties.Stay, best);
@@ -195,6 +225,15 @@ class Search {
     }
     for (let r = from; r < to; r++) this.#write(r, best.order.subarray(start[r]! - first, start[r + 1]! - first));
     if (!keep) this.#exchange(from, to, settings.exchange, Ties.Home);
+    return keep && best.crossings === enough;
+  }
+
+  #segments(from: number, to: number): number {
+    const { start, order, downStart } = this.#p;
+    let count = 0;
+    for (let slot = start[from]!; slot < start[to]!; slot++)
+      count += downStart[order[slot]! + 1]! - downStart[order[slot]!]!;
+    return count;
   }
 
   /** Put every node where it is in `place`, a position by node. */
@@ -310,8 +349,11 @@ class Search {
     }
   }
 
-  /** Exchange neighbours of a layer as long as that undoes crossings, at most `rounds` times through all layers. */
-  #exchange(from: number, to: number, rounds: number, ties: Ties): void {
+  /**
+   * Exchange neighbours of a layer as long as that undoes crossings, at most `rounds` times through all layers; with
+   * `fresh`, only where one of them is new.
+   */
+  #exchange(from: number, to: number, rounds: number, ties: Ties, fresh?: Uint8Array): void {
     const { start, order, pos, up, upStart, down, downStart, kind, group } = this.#p;
     const grouped = group.length > 0;
     for (let round = 0; round < rounds; round++) {
@@ -319,6 +361,7 @@ class Search {
       for (let r = from; r < to; r++) {
         for (let slot = start[r]!; slot + 1 < start[r + 1]!; slot++) {
           const [v, w] = [order[slot]!, order[slot + 1]!];
+          if (fresh && !fresh[v] && !fresh[w]) continue;
           if (grouped && (group[v] !== group[w] || kind[v]! >= Kind.Before || kind[w]! >= Kind.Before)) continue;
           const gain = this.#gain(up, upStart, v, w) + this.#gain(down, downStart, v, w);
           if (gain < 0) continue;

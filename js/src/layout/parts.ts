@@ -67,3 +67,56 @@ export function pack(width: Float64Array, height: Float64Array, gap: number, asp
   }
   return { x, y };
 }
+
+/** Rectangles by their top left corners and sizes. */
+export interface Boxes {
+  x: Float64Array;
+  y: Float64Array;
+  width: Float64Array;
+  height: Float64Array;
+}
+
+/** More boxes than these are packed anew: looking for room among them would take too long. */
+const AROUND = 500;
+
+/**
+ * Leave the boxes where they are that are kept, and place the others beside or below them.
+ *
+ * @param keeps 1 = this box stays.
+ * @returns The top left corners; undefined where none stays.
+ */
+export function packAround({ x, y, width, height }: Boxes, keeps: Uint8Array, gap: number, aspect: number) {
+  const count = width.length;
+  const area = Float64Array.from(width, (wide, i) => (wide + gap) * (height[i]! + gap));
+  const kept = Array.from(keeps.keys()).filter((i) => keeps[i]);
+  if (kept.length === 0 || count > AROUND) return undefined;
+  const corners = { x: Float64Array.from(x), y: Float64Array.from(y) };
+  const set: number[] = [];
+  const free = (i: number, left: number, top: number, apart: number) =>
+    set.every(
+      (j) =>
+        left >= corners.x[j]! + width[j]! + apart ||
+        left + width[i]! + apart <= corners.x[j]! ||
+        top >= corners.y[j]! + height[j]! + apart ||
+        top + height[i]! + apart <= corners.y[j]!,
+    );
+  // What has grown pushes away what is smaller; to the others it may come closer than where there is a choice.
+  for (const i of kept.sort((a, b) => area[b]! - area[a]!)) if (free(i, x[i]!, y[i]!, gap / 4)) set.push(i);
+  const placed = new Set(set);
+  const least = (values: Float64Array) => set.reduce((sum, i) => Math.min(sum, values[i]!), Infinity);
+  const [left, top] = [least(x), least(y)];
+  const right = set.reduce((end, i) => Math.max(end, x[i]! + width[i]!), left);
+  const rowEnd = Math.max(right, left + Math.sqrt(area.reduce((sum, one) => sum + one, 0) * aspect));
+  for (let i = 0; i < count; i++) {
+    if (placed.has(i)) continue;
+    const beside = set.find((j) => {
+      const at = corners.x[j]! + width[j]! + gap;
+      return at + width[i]! <= rowEnd && free(i, at, corners.y[j]!, gap);
+    });
+    const below = set.reduce((end, j) => Math.max(end, corners.y[j]! + height[j]! + gap), top);
+    corners.x[i] = beside === undefined ? left : corners.x[beside]! + width[beside]! + gap;
+    corners.y[i] = beside === undefined ? below : corners.y[beside]!;
+    set.push(i);
+  }
+  return corners;
+}

@@ -20,7 +20,8 @@ export interface Canvas {
   /** Where each rank begins and ends. */
   rankFirst: Float64Array;
   rankLast: Float64Array;
-  /** How long each part is along the main axis. */
+  /** Where each part begins along the main axis, and how long it is. */
+  partStart: Float64Array;
   partLength: Float64Array;
   /** Where the boxes of each part end, across: edges without bends run there. */
   partEnd: Float64Array;

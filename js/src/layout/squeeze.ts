@@ -5,38 +5,36 @@ import type { Extents } from "./position";
 import type { Proper } from "./proper";
 
 /**
- * Move everything towards the first node of its part as far as bands are empty: they shrink to `gap`. What was in line
+ * Move everything of a part towards its first node as far as bands are empty: they shrink to `gap`. What was in line
  * stays in line, and nothing comes closer to its neighbours than `gap` or than it was.
  */
-export function squeeze(p: Proper, cross: Float64Array, { before, after }: Extents, gap: number): void {
-  for (let part = 0; part + 1 < p.firstRank.length; part++) {
-    const [first, last] = [p.start[p.firstRank[part]!]!, p.start[p.firstRank[part + 1]!]!];
-    const low = new Float64Array(last - first);
-    const high = new Float64Array(last - first);
-    for (let slot = first; slot < last; slot++) {
-      const v = p.order[slot]!;
-      low[slot - first] = cross[v]! - before[v]!;
-      high[slot - first] = cross[v]! + after[v]!;
-    }
-    low.sort();
-    high.sort();
-    // Where as many have ended as have begun, there is nothing.
-    const from: number[] = [];
-    const by: number[] = [];
-    let sum = 0;
-    for (let i = 0; i + 1 < low.length; i++) {
-      const spare = low[i + 1]! - high[i]! - gap;
-      if (spare <= 0) continue;
-      sum += spare;
-      from.push(low[i + 1]!);
-      by.push(sum);
-    }
-    if (from.length === 0) continue;
-    for (let slot = first; slot < last; slot++) {
-      const v = p.order[slot]!;
-      const band = countUpTo(from, cross[v]! - before[v]!);
-      if (band > 0) cross[v]! -= by[band - 1]!;
-    }
+export function squeeze(p: Proper, part: number, cross: Float64Array, { before, after }: Extents, gap: number): void {
+  const [first, last] = [p.start[p.firstRank[part]!]!, p.start[p.firstRank[part + 1]!]!];
+  const low = new Float64Array(last - first);
+  const high = new Float64Array(last - first);
+  for (let slot = first; slot < last; slot++) {
+    const v = p.order[slot]!;
+    low[slot - first] = cross[v]! - before[v]!;
+    high[slot - first] = cross[v]! + after[v]!;
+  }
+  low.sort();
+  high.sort();
+  // Where as many have ended as have begun, there is nothing.
+  const from: number[] = [];
+  const by: number[] = [];
+  let sum = 0;
+  for (let i = 0; i + 1 < low.length; i++) {
+    const spare = low[i + 1]! - high[i]! - gap;
+    if (spare <= 0) continue;
+    sum += spare;
+    from.push(low[i + 1]!);
+    by.push(sum);
+  }
+  if (from.length === 0) return;
+  for (let slot = first; slot < last; slot++) {
+    const v = p.order[slot]!;
+    const band = countUpTo(from, cross[v]! - before[v]!);
+    if (band > 0) cross[v]! -= by[band - 1]!;
   }
 }
 

@@ -26,7 +26,12 @@ export interface Layout {
   /** Centres of boxes, px. */
   x: Float32Array;
   y: Float32Array;
-  /** px of the whole picture: nodes, routes and frames lie within (0, 0) and (width, height). */
+  /**
+   * px of the whole picture: nodes, routes and frames lie within it. It begins at (0, 0), unless it grew out of an
+   * earlier one that kept its place.
+   */
+  left: number;
+  top: number;
   width: number;
   height: number;
   /** Of each node, from 0 in its connected part. */
@@ -44,10 +49,12 @@ export interface Layout {
   groups: Frame[];
 }
 
-/** Where the nodes of this graph were in an earlier layout, px; NaN for nodes that are new. */
+/** An earlier picture, whose places are kept as far as they can be. */
 export interface Previous {
-  x: Float32Array;
-  y: Float32Array;
+  /** Of each node: the one of the earlier graph that it is, or whose place it takes; -1 = it is new. */
+  of: Int32Array;
+  graph: Graph;
+  layout: Layout;
 }
 
 /** Every knob of the layout. Lengths are px. */

@@ -87,7 +87,7 @@ export class Scene {
     [this.#fromX, this.#fromY, this.#toX, this.#toY, this.fresh] = [fromX, fromY, layout.x, layout.y, fresh];
     [this.width, this.height, this.direction] = [graph.width, graph.height, graph.direction];
     [this.edges, this.route, this.offset, this.groups] = [graph.edges, layout.route, layout.offset, layout.groups];
-    this.bounds = { x: 0, y: 0, width: layout.width, height: layout.height };
+    this.bounds = { x: layout.left, y: layout.top, width: layout.width, height: layout.height };
     this.x = fromX.slice();
     this.y = fromY.slice();
     this.#grid = new Grid(n, layout.x, layout.y, graph.width, graph.height);
