@@ -17,6 +17,9 @@ const PATIENCE = 12;
 /** Parts of up to this size (bends included) are searched three times: there is time enough. */
 const SMALL = 1000;
 const SMOOTH_ROUNDS = 60;
+/** How far a node looks for a better place at once, and how often all do. */
+const REACH = 40;
+const SIFTS = 4;
 
 /**
  * What neighbours do whose exchange neither makes nor undoes crossings: stay, which keeps the reading order; change
@@ -224,6 +227,7 @@ class Search {
       }
     }
     for (let r = from; r < to; r++) this.#write(r, best.order.subarray(start[r]! - first, start[r + 1]! - first));
+    if (!keep && settings.exchange > 0) for (let round = 0; round < SIFTS && this.#sift(from, to); round++);
     if (!keep) this.#exchange(from, to, settings.exchange, Ties.Home);
     return keep && best.crossings === enough;
   }
@@ -354,15 +358,14 @@ class Search {
    * `fresh`, only where one of them is new.
    */
   #exchange(from: number, to: number, rounds: number, ties: Ties, fresh?: Uint8Array): void {
-    const { start, order, pos, up, upStart, down, downStart, kind, group } = this.#p;
-    const grouped = group.length > 0;
+    const { start, order, pos, up, upStart, down, downStart } = this.#p;
     for (let round = 0; round < rounds; round++) {
       let changed = false;
       for (let r = from; r < to; r++) {
         for (let slot = start[r]!; slot + 1 < start[r + 1]!; slot++) {
           const [v, w] = [order[slot]!, order[slot + 1]!];
           if (fresh && !fresh[v] && !fresh[w]) continue;
-          if (grouped && (group[v] !== group[w] || kind[v]! >= Kind.Before || kind[w]! >= Kind.Before)) continue;
+          if (!this.#mayPass(v, w)) continue;
           const gain = this.#gain(up, upStart, v, w) + this.#gain(down, downStart, v, w);
           if (gain < 0) continue;
           if (gain === 0) {
@@ -378,6 +381,55 @@ class Search {
       }
       if (!changed) break;
     }
+  }
+
+  /**
+   * Move each node to the place in its layer where its edges cross least, as far as it may go (Matuszewski, Schönfeld &
+   * Molitor, "Using sifting for k-layer straightline crossing minimization", 1999).
+   */
+  #sift(from: number, to: number): boolean {
+    const { start, order } = this.#p;
+    let moved = false;
+    for (let r = from; r < to; r++) {
+      for (const v of order.slice(start[r]!, start[r + 1]!)) {
+        const at = start[r]! + this.#p.pos[v]!;
+        const [left, saved] = this.#scan(r, v, at, -1);
+        const [right, savedRight] = this.#scan(r, v, at, 1);
+        if (Math.max(saved, savedRight) === 0) continue;
+        this.#move(r, at, savedRight > saved ? right : left);
+        moved = true;
+      }
+    }
+    return moved;
+  }
+
+  /** The best place for v on one side of where it is, and how many crossings fewer there are then. */
+  #scan(r: number, v: number, at: number, by: 1 | -1): [place: number, saved: number] {
+    const { start, order, up, upStart, down, downStart } = this.#p;
+    let [best, most, saved] = [at, 0, 0];
+    for (let slot = at + by, left = REACH; slot >= start[r]! && slot < start[r + 1]! && left > 0; slot += by, left--) {
+      const w = order[slot]!;
+      if (!this.#mayPass(v, w)) break;
+      const [a, b] = by > 0 ? [v, w] : [w, v];
+      saved += this.#gain(up, upStart, a, b) + this.#gain(down, downStart, a, b);
+      if (saved > most) [best, most] = [slot, saved];
+    }
+    return [best, most];
+  }
+
+  #move(r: number, from: number, to: number): void {
+    const { start, order, pos } = this.#p;
+    const v = order[from]!;
+    if (from < to) order.copyWithin(from, from + 1, to + 1);
+    else order.copyWithin(to + 1, to, from);
+    order[to] = v;
+    for (let slot = Math.min(from, to); slot <= Math.max(from, to); slot++) pos[order[slot]!] = slot - start[r]!;
+  }
+
+  /** Whether neighbours of a layer may change places: not over the border of a group. */
+  #mayPass(v: number, w: number): boolean {
+    const { group, kind } = this.#p;
+    return group.length === 0 || (group[v] === group[w] && kind[v]! < Kind.Before && kind[w]! < Kind.Before);
   }
 
   /** How many crossings fewer there are with w before v than with v before w, on one side. */
