@@ -117,8 +117,30 @@ def output_at(
     return answer
 
 
+def log_page(locate: Callable[[], local.Endpoint], dag_id: str, run_id: str, after: int) -> bytes:
+    """The events of a run that follow `after`, as many as the server gives at once: the JSON that it answers with.
+
+    Raises:
+        UnknownRun: the server has not kept this run.
+        NotConnected: the server does not answer, or refuses.
+    """
+    answer = _ask(locate, dag_id, f"/runs/{quote(run_id, safe='')}/events?after={after}")
+    if answer is None:
+        raise UnknownRun(f"the run {run_id!r} of {dag_id!r} is not kept by the server")
+    return answer
+
+
 def _get(locate: Callable[[], local.Endpoint], dag_id: str, path: str, missing: Any = None) -> Any:
     """What the server says; `missing` where it knows of nothing."""
+    answer = _ask(locate, dag_id, path)
+    try:
+        return missing if answer is None else msgspec.json.decode(answer)
+    except ValueError as error:
+        raise NotConnected(f"the server answers with what is not JSON: {error}") from None
+
+
+def _ask(locate: Callable[[], local.Endpoint], dag_id: str, path: str) -> bytes | None:
+    """What the server answers; None where it knows of nothing."""
     endpoint = locate()
     address = endpoint.url.replace("ws", "http", 1).rstrip("/")
     headers = {} if endpoint.token is None else {"Authorization": f"Bearer {endpoint.token}"}
@@ -128,12 +150,12 @@ def _get(locate: Callable[[], local.Endpoint], dag_id: str, path: str, missing: 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
     try:
         with opener.open(request, timeout=_SECONDS) as answer:
-            return msgspec.json.decode(answer.read())
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
         with error:
             said = error.read(200).decode("utf-8", "replace").strip()
         if error.code == http.HTTPStatus.NOT_FOUND:
-            return missing
+            return None
         raise NotConnected(f"{address} refuses: {said or error.reason}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NotConnected(f"{address} does not answer: {error}") from None

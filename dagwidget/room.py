@@ -15,7 +15,7 @@ from .cut import cut
 from .errors import DagwidgetError
 from .gates import approvals, is_late, refusal, resolved, still_open, timed_out
 from .limits import Limits
-from .log import Entry, MemoryLog, Record
+from .log import Entry, MemoryLog, Page, Record
 from .outputs import Outputs
 from .spending import BUDGET_NODE, Spending
 from .state import FINAL, DagState, Decision, Execution, Node, compact
@@ -428,6 +428,16 @@ class Room:
     def holds(self, after: int) -> bool:
         """Whether the log still has every event after `after`."""
         return self._log.holds(after)
+
+    def page(self, after: int, most: int) -> Page | None:
+        """The first `most` events after `after`, or from where the run's numbers begin; None where they were let go."""
+        after = max(after, self._log.begins)
+        if after > self.told:
+            return Page(after, self.told, [])
+        if not self._log.holds(after):
+            return None
+        entries = self.entries(after, min(after + most, self.told))
+        return Page(after, self.told, [entry.data for entry in entries])
 
     def compacted(self) -> list[Entry]:
         """The fewest events that add up to the state, one by one."""

@@ -9,15 +9,19 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from .audience import Audience
-from .errors import ProtocolError
+from .errors import DagwidgetError, ProtocolError
 from .limits import Limits
-from .log import Journal, RunInfo
+from .log import Journal, Page, RunInfo
 from .outputs import OutputKey
 from .protocol import decode_server, encode_value
 from .room import Room
 from .state import DagState
 
 _log = logging.getLogger("dagwidget")
+
+
+class LetGo(DagwidgetError):
+    """Events were asked for that are no longer kept."""
 
 
 class Rooms:
@@ -76,6 +80,26 @@ class Rooms:
             (event,) = decode_server(record.data)
             state.apply(event)
         return state
+
+    async def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
+        """A part of a run's log: its first `most` events after `after`; None where the run is not here.
+
+        Raises:
+            LetGo: they were kept in memory only, and are no longer.
+        """
+        for audience in (self._live.get(dag_id), self._past.get((dag_id, run_id))):
+            if audience is not None and audience.room.epoch == run_id:
+                page = audience.room.page(after, most)
+                if page is not None:
+                    return page
+                if self._journal is None:
+                    raise LetGo(
+                        f"the first events of the run {run_id!r} are no longer kept: this server has no log on disk,"
+                        f" and keeps the last {self._limits.log_events:,} in memory"
+                    )
+        if self._journal is None:
+            return None
+        return await asyncio.to_thread(self._journal.page, dag_id, run_id, after, most)
 
     async def output(self, dag_id: str, run_id: str | None, key: OutputKey) -> str | None:
         """The whole output of a node, as JSON, by default of the current run; None where it is not here."""

@@ -6,13 +6,13 @@ import re
 from typing import Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import unquote
 
-What: TypeAlias = Literal["dags", "dag", "runs", "run", "output", "stream", "publish"]
+What: TypeAlias = Literal["dags", "dag", "runs", "run", "events", "output", "stream", "publish"]
 
 # One pattern for all, so that the DAG that a token is checked for is the one that is served.
 # Behind a proxy, the path may begin with anything.
 _PATH: Final = re.compile(
     r"(?:/.*?|)/api/dags"
-    r"(?:/(?P<dag_id>[^/]+)(?:/runs/(?P<run_id>[^/]+))?(?:/(?P<what>stream|publish|runs|nodes/(?P<node_id>[^/]+)/output))?)?"
+    r"(?:/(?P<dag_id>[^/]+)(?:/runs/(?P<run_id>[^/]+))?(?:/(?P<what>stream|publish|runs|events|nodes/(?P<node_id>[^/]+)/output))?)?"
 )
 
 
@@ -44,7 +44,7 @@ def route(path: str) -> Route | None:
     )
     if dag_id is None:
         return Route("dags")
-    if run_id is not None and what in ("publish", "runs"):
+    if (what in ("publish", "runs") and run_id is not None) or (what == "events" and run_id is None):
         return None
     if node_id is not None:
         return Route("output", dag_id, run_id, node_id)

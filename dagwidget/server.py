@@ -12,9 +12,10 @@ import ssl
 import time
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 from msgspec.structs import replace
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -27,13 +28,17 @@ from .auth import Access, bearer
 from .grant import EXPIRED, WRONG, Authorize, Grant
 from .limits import Limits
 from .local import LOOPBACK
-from .log import Journal
+from .log import Journal, Page
 from .outputs import OutputKey
-from .rooms import Rooms
+from .rooms import LetGo, Rooms
 from .routes import Route, route
 from .session import PlainSession, PublisherSession, Session, ViewerSession
 from .strangers import Strangers
 from .tokens import Tokens
+
+# What one answer holds of a run's log.
+_PAGE_EVENTS: Final = 5_000
+_PAGE_BYTES: Final = 1024 * 1024
 
 
 class StreamServer:
@@ -157,14 +162,23 @@ class StreamServer:
         if to is not None and to.what == "dags":
             dags = await self._rooms.summaries()
             return _json([dag for dag in dags if self._access.authorize(token, dag["dag_id"]) is not None])
-        body = None if to is None else await self._find(to, dict(parse_qsl(url.query)))
+        try:
+            body = None if to is None else await self._find(to, dict(parse_qsl(url.query)))
+        except ValueError as error:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        except LetGo as error:
+            return connection.respond(HTTPStatus.GONE, f"{error}\n")
         return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if body is None else _body(body)
 
     async def _find(self, to: Route, query: dict[str, str]) -> bytes | None:
-        """What a GET asks for, as JSON: a DAG, its runs, one of these as of `?seq=`, or a node's whole output."""
+        """What a GET asks for, as JSON: a DAG, its runs, one of these as of `?seq=`, its log, or a node's output."""
         if to.what == "output":
             whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
             return None if whole is None else whole.encode()
+        if to.what == "events" and to.run_id is not None:
+            after, most = _number(query, "after", 0), _number(query, "limit", _PAGE_EVENTS)
+            page = await self._rooms.page(to.dag_id, to.run_id, after, max(1, min(most, _PAGE_EVENTS)))
+            return None if page is None else _log_page(to, page.within(_PAGE_BYTES))
         if to.what == "runs":
             return p.encode_value(await self._rooms.runs(to.dag_id))
         seq = query.get("seq", "")
@@ -284,6 +298,22 @@ def _body(body: bytes) -> Response:
         {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"},
     )
     return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)
+
+
+def _log_page(to: Route, page: Page) -> bytes:
+    events = [msgspec.Raw(event) for event in page.events]
+    return p.encode_value(
+        {"dag_id": to.dag_id, "epoch": to.run_id, "after": page.after, "head": page.head, "events": events}
+    )
+
+
+def _number(query: dict[str, str], name: str, otherwise: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return otherwise
+    if not text.isdecimal() or len(text) > 15:
+        raise ValueError(f"{name} is a number, 0 or more: {text[:50]!r}")
+    return int(text)
 
 
 def _viewing(authorize: Authorize) -> Authorize:

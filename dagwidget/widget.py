@@ -6,6 +6,7 @@ custom messages, never as synced traits, and reduced here once more; commands go
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import pathlib
@@ -23,7 +24,7 @@ from . import begun, local
 from . import protocol as p
 from .command import SentCommand
 from .errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
-from .history import output_at
+from .history import log_page, output_at
 from .pictures import Pictures
 from .state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .waiting import Waiters
@@ -304,6 +305,16 @@ class DAGStreamWidget(anywidget.AnyWidget):
         else:
             self.send({"type": "output", "node_id": node_id, "text": text})
 
+    def _post_log(self, run_id: str, after: int) -> None:
+        about = {"type": "log", "run": run_id, "after": after}
+        try:
+            page = log_page(self._locate, self.dag_id, run_id, after)
+        except DagwidgetError as error:
+            self.send({**about, "fault": str(error)})
+        else:
+            # Jupyter's server drops what a kernel sends faster than 1 MB/s.
+            self.send(about, [gzip.compress(page, compresslevel=3)])
+
     def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run what may have to wait for a server."""
         threading.Thread(target=function, args=arguments, name=f"dagwidget{function.__name__}", daemon=True).start()
@@ -340,6 +351,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
                     self._pictures.repeat()
                 case "output?":
                     self._in_thread(self._post_output, message["node_id"])
+                case "log?":
+                    self._in_thread(self._post_log, message["run"], message["after"])
                 case "picture":
                     self._pictures.answer(message, buffers)
                 case "connection":

@@ -26,6 +26,9 @@ DIRECTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
+OVER_HTTP = "The log over HTTP"
+
+
 class Example(NamedTuple):
     """A JSON block of the reference, under a heading such as "### `bye` (server → viewer, server → publisher)"."""
 
@@ -38,11 +41,17 @@ def tag_of(message: type) -> str:
     return message.__struct_config__.tag
 
 
+def blocks(section: str) -> list[str]:
+    return re.findall(r"^```json\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
+
+
 def examples() -> Iterator[Example]:
     for section in re.split(r"^#+ ", REFERENCE, flags=re.MULTILINE)[1:]:
         heading, _, body = section.partition("\n")
         found = re.fullmatch(r"`(\w+)` \((.+)\)", heading)
-        for text in re.findall(r"^```json\n(.*?)^```$", body, flags=re.DOTALL | re.MULTILINE):
+        if heading == OVER_HTTP:
+            continue
+        for text in blocks(body):
             assert found is not None, f"an example under {heading!r}, which names no message and no direction"
             yield Example(found[1], found[2].split(", "), text)
 
@@ -81,6 +90,14 @@ def test_an_example_is_what_is_written_to_the_letter(example):
 def test_every_message_has_one_example_for_each_way_it_goes(direction):
     shown = [example.tag for example in EXAMPLES if direction in example.directions]
     assert sorted(shown) == sorted(tag_of(message) for message in get_args(DIRECTIONS[direction][1]))
+
+
+def test_the_page_of_a_log_holds_events_to_the_letter():
+    _, _, section = REFERENCE.partition(f"### {OVER_HTTP}\n")
+    page = json.loads(blocks(section)[0])
+    events = p.decode_server(json.dumps(page["events"]))
+    assert json.loads(p.encode(events)) == page["events"]
+    assert [event.seq for event in events] == [*range(page["after"] + 1, page["head"] + 1)]
 
 
 def test_the_plain_events_come_first():

@@ -1,9 +1,11 @@
 """The widget without a browser: a fake front end that speaks as js/src/kernel.ts does."""
 
 import asyncio
+import gzip
 import json
 import threading
 import time
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -36,7 +38,12 @@ class FrontEnd:
     def __init__(self, widget: DAGStreamWidget) -> None:
         self.widget = widget
         self.told: list[dict] = []
-        widget.send = self.told.append
+        self.buffers: list[bytes] = []
+        widget.send = self._hear
+
+    def _hear(self, message: dict, buffers: Sequence[bytes] = ()) -> None:
+        self.buffers.extend(buffers)
+        self.told.append(message)
 
     def say(self, **message) -> None:
         self.widget._handle_custom_msg(message, [])
@@ -425,6 +432,23 @@ async def test_start_run_notes_what_it_begins(server_url, no_runs_begun):
 def server_url():
     with serving(auth=False) as server:
         yield server.url
+
+
+def test_a_runs_log_is_fetched_for_the_front_end():
+    with serving() as server:
+        with start_run("dag", url=server.url, token=server.token) as run:
+            run.update("train", "completed")
+        assert run.flush(20)
+        front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
+        for run_id in (run.run_id, "elsewhere"):
+            front_end.say(type="log?", run=run_id, after=1)
+        until(lambda: len([told for told in front_end.told if told["type"] == "log"]) == 2)
+        answers = {told["run"]: told for told in front_end.told if told["type"] == "log"}
+        assert answers[run.run_id] == {"type": "log", "run": run.run_id, "after": 1}
+        page = json.loads(gzip.decompress(front_end.buffers[0]))
+        assert [event["seq"] for event in page["events"]] == [*range(2, page["head"] + 1)]
+        assert answers["elsewhere"]["fault"] == "the run 'elsewhere' of 'dag' is not kept by the server"
+        front_end.widget.close()
 
 
 def test_a_whole_output_is_fetched_for_the_front_end():

@@ -2,5 +2,6 @@
 
 from .journal import Journal, Record, RunInfo
 from .memory import Entry, MemoryLog
+from .page import Page
 
-__all__ = ["Entry", "Journal", "MemoryLog", "Record", "RunInfo"]
+__all__ = ["Entry", "Journal", "MemoryLog", "Page", "Record", "RunInfo"]

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ..outputs import OutputKey
 from ..protocol import NodeOutput
+from .page import Page
 
 
 class Record(NamedTuple):
@@ -49,6 +50,9 @@ class Journal(Protocol):
 
     def load(self, dag_id: str, run_id: str | None = None) -> tuple[str, list[Record]] | None:
         """The id and the records of a run, by default of the newest; None where there is none."""
+
+    def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
+        """The first `most` events of a run after `after`, or from where its numbers begin; None where none is kept."""
 
     def runs(self, dag_id: str | None = None) -> list[RunInfo]:
         """The runs that are kept, the newest first."""

@@ -24,6 +24,8 @@ class MemoryLog:
         self._entries: list[Entry] = []
         # The bytes of all events up to and with the one at the same index, counted from the first ever.
         self._bytes: list[int] = []
+        self.begins = after
+        """The `seq` before the first event that there ever was."""
         self._dropped = after
         self._dropped_bytes = 0
 

@@ -25,6 +25,7 @@ from msgspec import Struct, msgpack
 from ..outputs import OutputKey, joined
 from ..protocol import NodeOutput
 from .journal import Record, RunInfo
+from .page import Page
 
 _log = logging.getLogger("dagwidget")
 
@@ -121,6 +122,29 @@ class SqliteJournal:
                 *(self.path, run_id, dag_id, len(records) - len(whole), whole[-1].seq),
             )
         return run_id, whole
+
+    def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
+        """See `Journal.page`. What follows a gap is left out."""
+        found = self._read(
+            "SELECT id, MIN(first), MAX(last) FROM runs JOIN batches ON run = id"
+            " WHERE dag_id = ? AND run_id = ? GROUP BY id",
+            (dag_id, run_id),
+        )
+        if not found:
+            return None
+        number, first, last = found[0]
+        after = max(after, first - 1)
+        rows = self._read(
+            "SELECT records FROM batches WHERE run = ? AND last > ? AND first <= ? ORDER BY first",
+            (number, after, after + most),
+        )
+        records = [record for (batch,) in rows for record in msgpack.decode(batch, type=list[Record])]
+        events: list[bytes] = []
+        for record in records:
+            if record.seq == after + len(events) + 1 and len(events) < most:
+                events.append(record.data)
+        ends = len(events) < min(most, last - after)
+        return Page(after, after + len(events) if ends else max(last, after), events)
 
     def runs(self, dag_id: str | None = None) -> list[RunInfo]:
         """See `Journal.runs`."""
