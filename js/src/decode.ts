@@ -1,6 +1,6 @@
 // What a server says, checked as far as the reducer relies on it. A plain server may be anybody's, and may say anything.
 
-import type { ServerMessage } from "./protocol";
+import type { Event, ServerMessage } from "./protocol";
 
 type Json = Record<string, unknown>;
 
@@ -36,14 +36,44 @@ const WELL_FORMED: Record<ServerMessage["type"], (event: Json) => boolean> = {
 export function decode(data: unknown): ServerMessage[] {
   if (typeof data !== "string") throw new Error("the server sent a binary frame; a message is text");
   const frame: unknown = parse(data);
-  return (Array.isArray(frame) ? frame : [frame]).map((message) => {
-    if (!isObject(message) || typeof message.type !== "string") {
-      throw new Error(`the server sent something without a type: ${data.slice(0, 200)}`);
-    }
-    const wellFormed = Object.hasOwn(WELL_FORMED, message.type) && WELL_FORMED[message.type as ServerMessage["type"]];
-    if (wellFormed && !wellFormed(message)) message.type = `malformed ${message.type}`;
-    return message as unknown as ServerMessage;
-  });
+  return (Array.isArray(frame) ? frame : [frame]).map((message) => checked(message, data));
+}
+
+/** A part of a run's log: events that follow `after` without a gap, and the seq of the run's newest. */
+export interface LogPage {
+  after: number;
+  head: number;
+  events: readonly Event[];
+  /** Characters that it had. */
+  size: number;
+}
+
+/**
+ * A page of a log as it comes over HTTP, its events checked as those of a frame are.
+ *
+ * @throws Error where it is no such page.
+ */
+export function decodePage(text: string): LogPage {
+  const page: unknown = parse(text);
+  if (
+    !isObject(page) ||
+    typeof page.after !== "number" ||
+    typeof page.head !== "number" ||
+    !Array.isArray(page.events)
+  ) {
+    throw new Error(`the server sent what is no page of a log: ${text.slice(0, 200)}`);
+  }
+  const events = page.events.map((event) => checked(event, text) as Event);
+  return { after: page.after, head: page.head, events, size: text.length };
+}
+
+function checked(message: unknown, data: string): ServerMessage {
+  if (!isObject(message) || typeof message.type !== "string") {
+    throw new Error(`the server sent something without a type: ${data.slice(0, 200)}`);
+  }
+  const wellFormed = Object.hasOwn(WELL_FORMED, message.type) && WELL_FORMED[message.type as ServerMessage["type"]];
+  if (wellFormed && !wellFormed(message)) message.type = `malformed ${message.type}`;
+  return message as unknown as ServerMessage;
 }
 
 function parse(text: string): unknown {

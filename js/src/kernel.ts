@@ -2,6 +2,7 @@
 // there. All of it travels as custom messages; synced traits would be saved, throttled, and can get stuck for good.
 
 import type { Model } from "./anywidget";
+import { decodePage, type LogPage } from "./decode";
 import type { CommandAck } from "./protocol";
 import type { Lease } from "./registry";
 import { toJSON } from "./store";
@@ -12,8 +13,9 @@ import type { Draw, PictureFormat } from "./view/model";
 /** How long a kernel that runs a cell may take to say where the server is, before the last answer is used again. */
 const RENEWAL_MS = 1_500;
 
-/** How long a whole output may take: a kernel answers between two cells. */
-const OUTPUT_MS = 60_000;
+/** How long what the kernel asks the server for may take: a kernel answers between two cells. */
+const ANSWER_MS = 60_000;
+const BUSY = "the kernel is busy: it has not answered in a minute";
 
 /** A larger message would end the page's connection to the kernel: 10 MiB is what Jupyter takes. */
 const PICTURE_BYTES = 9_000_000;
@@ -28,12 +30,20 @@ interface Whole {
   fault?: string;
 }
 
+/** A page of a run's log, compressed and beside the message, or why there is none. */
+interface Page {
+  run: string;
+  after: number;
+  fault?: string;
+}
+
 /** What the kernel says. */
 type FromKernel =
   | ({ type: "endpoint" } & Endpoint)
   | { type: "command"; command: Command }
   | { type: "state?" }
   | ({ type: "output" } & Whole)
+  | ({ type: "log" } & Page)
   | { type: "picture?"; id: string; format: PictureFormat }
   | { type: "fault"; reason: string };
 
@@ -44,6 +54,7 @@ type ToKernel =
   | { type: "state"; source: string; state: unknown }
   | ({ type: "events"; source: string } & Omit<Batch, "reset">)
   | { type: "output?"; node_id: string }
+  | { type: "log?"; run: string; after: number }
   | { type: "picture"; id: string; fault?: string }
   | { type: "ack"; ack: CommandAck };
 
@@ -61,6 +72,7 @@ export class KernelLink {
   readonly #source = uuid();
   readonly #renewals = new Set<(endpoint: Endpoint) => void>();
   readonly #outputs = new Set<(message: Whole) => void>();
+  readonly #pages = new Set<(message: Page, bytes: DataView | undefined) => void>();
   /** Pictures that were asked for and are not drawn yet, and who can draw them. */
   readonly #pictures = new Map<string, PictureFormat>();
   readonly #offers = new Set<Draw>();
@@ -91,7 +103,7 @@ export class KernelLink {
   output(nodeId: string): Promise<string> {
     return new Promise((resolve, reject) => {
       const fail = (reason: string) => reject(new Error(reason));
-      const timer = setTimeout(() => fail("the kernel is busy: it has not answered in a minute"), OUTPUT_MS);
+      const timer = setTimeout(() => fail(BUSY), ANSWER_MS);
       const take = ({ node_id, text, fault }: Whole) => {
         if (node_id !== nodeId) return;
         clearTimeout(timer);
@@ -102,6 +114,23 @@ export class KernelLink {
       this.#outputs.add(take);
       this.#send({ type: "output?", node_id: nodeId });
     });
+  }
+
+  /** The events of a run that follow `after`, as many as come at once; rejects with a sentence. */
+  async log(run: string, after: number): Promise<LogPage> {
+    const bytes = await new Promise<DataView>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(BUSY)), ANSWER_MS);
+      const take = (page: Page, bytes: DataView | undefined) => {
+        if (page.run !== run || page.after !== after) return;
+        clearTimeout(timer);
+        this.#pages.delete(take);
+        if (bytes) resolve(bytes);
+        else reject(new Error(page.fault ?? "the kernel could not get it"));
+      };
+      this.#pages.add(take);
+      this.#send({ type: "log?", run, after });
+    });
+    return decodePage(await unpacked(bytes));
   }
 
   /** Take an offer to draw the graph, whenever the kernel asks for a picture; returns how to take it back. */
@@ -122,7 +151,7 @@ export class KernelLink {
     this.#lease?.release();
   };
 
-  readonly #receive = (message: FromKernel): void => {
+  readonly #receive = (message: FromKernel, buffers: readonly DataView[] = []): void => {
     switch (message.type) {
       case "endpoint":
         this.#located({ url: message.url, token: message.token });
@@ -137,6 +166,9 @@ export class KernelLink {
         break;
       case "output":
         for (const take of this.#outputs) take(message);
+        break;
+      case "log":
+        for (const take of this.#pages) take(message, buffers[0]);
         break;
       case "picture?":
         this.#pictures.set(message.id, message.format);
@@ -242,4 +274,9 @@ export class KernelLink {
   #notify(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+function unpacked(bytes: DataView): Promise<string> {
+  const packed = new Blob([bytes as DataView<ArrayBuffer>]).stream();
+  return new Response(packed.pipeThrough(new DecompressionStream("gzip"))).text();
 }

@@ -184,7 +184,7 @@ export class FakeModel implements Model {
   }
 
   /** The kernel says something. */
-  tell(message: unknown): void {
-    this.emit("msg:custom", message);
+  tell(message: unknown, buffers?: DataView[]): void {
+    this.emit("msg:custom", message, buffers);
   }
 }

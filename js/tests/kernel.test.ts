@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { KernelLink } from "../src/kernel";
 import type { Event, NodeState } from "../src/protocol";
@@ -306,6 +307,37 @@ describe("a whole output", () => {
     model.tell({ type: "output", node_id: "a", fault: "it is not kept" });
     await expect(missing).rejects.toThrow("it is not kept");
     const late = expect(link.output("a")).rejects.toThrow("the kernel is busy");
+    await pass(60_000);
+    await late;
+  });
+});
+
+describe("a run's log", () => {
+  const page = { dag_id: "d", epoch: "run", after: 2, head: 3, events: [{ type: "node_log", node_id: "a", seq: 3 }] };
+  const packed = (value: unknown) => new DataView(new Uint8Array(gzipSync(JSON.stringify(value))).buffer);
+
+  test("comes from the kernel page by page, unpacked and checked", async () => {
+    const { model, link } = await live();
+    const timers = vi.getTimerCount();
+    const asked = link.log("run", 2);
+    expect(model.sent).toEqual([{ type: "log?", run: "run", after: 2 }]);
+    model.tell({ type: "log", run: "run", after: 0 }, [packed({})]);
+    model.tell({ type: "log", run: "run", after: 2 }, [packed(page)]);
+    const { events, ...rest } = await asked;
+    expect(rest).toEqual({ after: 2, head: 3, size: JSON.stringify(page).length });
+    expect(events).toEqual([{ type: "malformed node_log", node_id: "a", seq: 3 }]);
+    expect(vi.getTimerCount()).toBe(timers);
+  });
+
+  test("that is not there, or is none, is refused with a sentence", async () => {
+    const { model, link } = await live();
+    const missing = link.log("run", 0);
+    model.tell({ type: "log", run: "run", after: 0, fault: "it is not kept" });
+    await expect(missing).rejects.toThrow("it is not kept");
+    const none = link.log("run", 0);
+    model.tell({ type: "log", run: "run", after: 0 }, [packed({ events: 7 })]);
+    await expect(none).rejects.toThrow('what is no page of a log: {"events":7}');
+    const late = expect(link.log("run", 0)).rejects.toThrow("the kernel is busy");
     await pass(60_000);
     await late;
   });

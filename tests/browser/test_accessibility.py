@@ -79,6 +79,20 @@ def test_axe_finds_nothing_in_the_timeline(page, state, theme):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["running", "gates", "failed", "complete"])
+def test_axe_finds_nothing_in_a_replay(page, state, theme):
+    page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
+    page.get_by_role("button", name="Replay").click()
+    slider = page.get_by_role("slider", name="Moment of the run")
+    slider.press("Space")
+    slider.press("End")
+    page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+    found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
+    assert found == []
+    assert passed > 5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("node", ["load", "plot", "train", "write"])
 def test_axe_finds_nothing_in_what_a_node_put_out(page, node, theme):
     page.goto(f"{ORIGIN}/?state=values&theme={theme}&select={node}")

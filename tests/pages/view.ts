@@ -1,7 +1,7 @@
 // A page to look at the view: `?state=running&theme=dark&width=900&select=plan`. The states are made here, nothing is connected.
 // Bundle it with js/build.mjs's settings next to view.html; `window.page` lets a script push changes.
 
-import type { HumanDecision } from "../../js/src/protocol";
+import type { Event, HumanDecision } from "../../js/src/protocol";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/store";
 import type { Ack, Connection, Pending } from "../../js/src/stream";
 import type { Draw } from "../../js/src/view/model";
@@ -333,6 +333,44 @@ function fan(): DagState {
   return state;
 }
 
+/** A log that adds up to about `state`: what its nodes say of when they began and ended. */
+function logOf(state: DagState): Event[] {
+  const nodes = [...state.nodes.values()];
+  const begun = state.started_at ?? NOW;
+  const edges = [...state.edges].flatMap(([to, sources]) =>
+    [...sources].map(([from, edge]) => ({ ...edge, from, to })),
+  );
+  const events: object[] = [
+    { type: "execution_state", status: "running", capabilities: state.capabilities, ts: begun },
+    {
+      type: "dag_mutated",
+      mutation: {
+        add_nodes: nodes.map(({ id, label, kind, group }) => ({ id, label, kind, group })),
+        add_edges: edges,
+      },
+      ts: begun,
+    },
+  ];
+  for (const [
+    i,
+    { id, status, started_at, ended_at, instances: _, counts: __, logs: ___, ...more },
+  ] of nodes.entries()) {
+    const at = begun + (60_000 * (i + 1)) / (nodes.length + 1);
+    if (status === "pending") continue;
+    events.push({ type: "node_state", node_id: id, status: "running", ts: at });
+    const ended = (ended_at ?? at) - (started_at ?? at) + at;
+    if (status !== "running" && status !== "waiting")
+      events.push({ type: "node_state", ...more, node_id: id, status, ts: ended });
+  }
+  for (const { gate_id, node_id, presentation } of state.gates.values())
+    events.push({ type: "human_gate_waiting", gate_id, node_id, presentation, ts: begun + 62_000 });
+  if (state.cost) events.push({ type: "cost_update", ...state.cost, ts: begun + 40_000 });
+  if (state.ended_at)
+    events.push({ type: "execution_complete", status: state.status, results: state.results, ts: state.ended_at });
+  const sorted = (events as Event[]).sort((a, b) => a.ts! - b.ts!);
+  return sorted.map((event, i) => ({ ...event, seq: i + 1 }));
+}
+
 const LIVE: Connection = { phase: "live", attempt: 1, resumable: true, role: "operate", seenAt: NOW };
 const STATES: Record<string, () => { state: DagState; connection?: Connection; select?: string }> = {
   empty: () => ({ state: empty() }),
@@ -475,6 +513,10 @@ const unmount = mountView(host, {
   offer: (draw) => {
     page.draw = draw;
     return () => {};
+  },
+  log: async (_run, after) => {
+    const events = logOf(page.state).slice(after);
+    return { after, head: after + events.length, events, size: 0 };
   },
   dagId: query.get("state") === "empty" ? "quickstart" : "research-agent",
 });

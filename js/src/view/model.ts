@@ -5,6 +5,9 @@ import type { Change, DagState, Node, Store } from "../store";
 import type { Ack, Connection, Pending, Stream } from "../stream";
 import { Folding } from "./folding/folding";
 import { asOf } from "./freshness";
+import { difference } from "./replay/difference";
+import type { Log } from "./replay/load";
+import type { Replay } from "./replay/replay";
 import { restore } from "./snapshot";
 import { Tally } from "./status";
 
@@ -22,6 +25,8 @@ export interface ViewOptions {
   dagId: string;
   /** Gets the whole output of a node, as JSON text, where what is known of it is a preview. */
   whole?: (nodeId: string) => Promise<string>;
+  /** Gets the log of a run, for a replay. */
+  log?: Log;
   /** Takes offers to draw the graph for others; returns how to take this one back. */
   offer?: (draw: Draw) => () => void;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
@@ -40,6 +45,7 @@ export interface Panel {
 export class Model {
   readonly dagId: string;
   readonly whole: ViewOptions["whole"];
+  readonly log: ViewOptions["log"];
   readonly tally = new Tally();
   readonly folding = new Folding(() => this.state);
   /** The node in the inspector. */
@@ -47,6 +53,7 @@ export class Model {
   readonly #store: StoreSource;
   readonly #stream: StreamSource;
   readonly #saved: DagState | undefined;
+  #replay: Replay | undefined;
   readonly #now: () => number;
   readonly #onSelect = new Set<() => void>();
   readonly #onFold = new Set<() => void>();
@@ -55,6 +62,7 @@ export class Model {
   constructor(options: ViewOptions, now: () => number = Date.now) {
     this.dagId = options.dagId;
     this.whole = options.whole;
+    this.log = options.log;
     this.#store = options.store;
     this.#stream = options.stream;
     this.#saved = options.snapshot && restore(options.snapshot);
@@ -63,9 +71,26 @@ export class Model {
     this.#drawnSaved = this.saved;
   }
 
-  /** What to draw: the live state, or the saved one where nothing live has come. */
+  /** What to draw: the moment of a replay, or else what is live. */
   get state(): DagState {
+    return this.#replay?.state ?? this.live;
+  }
+
+  /** The live state, or the saved one where nothing live has come. */
+  get live(): DagState {
     return this.saved ? (this.#saved as DagState) : this.#store.state;
+  }
+
+  /** What is watched in place of the live run, if anything: nothing can be asked of the past. */
+  get replay(): Replay | undefined {
+    return this.#replay;
+  }
+
+  /** Watch a replay in place of the live run, or that again; returns what that changes on screen. */
+  watch(replay: Replay | undefined): Change {
+    const before = this.state;
+    this.#replay = replay;
+    return difference(before, this.state);
   }
 
   /** Whether `state` is the saved one. */
@@ -88,7 +113,12 @@ export class Model {
 
   /** The moment that the picture shows: clocks run by this, and stand still when the connection does. */
   get asOf(): number {
-    return asOf(this.connection, this.now);
+    return this.#replay?.at ?? asOf(this.connection, this.now);
+  }
+
+  /** Whether time goes on in the picture. */
+  get moving(): boolean {
+    return this.#replay ? this.#replay.playing : !this.saved && this.connection.phase === "live";
   }
 
   /** Take in what a batch changed; returns what that changes on screen. */
@@ -99,7 +129,8 @@ export class Model {
     if (change.reset) this.tally.reset(this.state.nodes);
     else for (const id of change.nodes) this.tally.set(id, this.state.nodes.get(id));
     this.folding.changed(change);
-    if (change.structure) this.#checkSelected();
+    // In a replay a node may come back.
+    if (change.structure && !this.#replay) this.#checkSelected();
     return change;
   }
 

@@ -1,5 +1,6 @@
 // The view: a shell with a graph and panels around it, all of one store and stream. Nothing here opens a socket.
 
+import type { Change } from "../store";
 import { Alerts } from "./alert/alerts";
 import { h } from "./dom";
 import { Export } from "./export/export";
@@ -18,6 +19,7 @@ import { KeysPanel } from "./panels/keys";
 import { OutlinePanel } from "./panels/outline";
 import { ResultsPanel } from "./panels/results";
 import { SearchBar } from "./panels/searchbar";
+import { ReplayPanel } from "./replay/panel";
 import styles from "./styles.css";
 import { Tabs } from "./tabs";
 import { Timeline } from "./timeline/timeline";
@@ -45,7 +47,14 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   );
   const files = new Export(model, graph, (text) => announcer.say(text));
   const alerts = new Alerts(model, root);
-  const tabs = new Tabs(root, graph, timeline, alerts.el, files.el);
+  const shown = (change: Change) => {
+    const changed = model.changed(change);
+    graph.changed(changed);
+    timeline.changed(changed);
+    refresh();
+  };
+  const replay = new ReplayPanel(model, shown, (text) => announcer.say(text));
+  const tabs = new Tabs(root, graph, timeline, h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el));
   const find = (id: string) => {
     model.select(id);
     graph.reveal(id);
@@ -80,6 +89,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     search,
     graph,
     timeline,
+    replay,
     inspector,
     results,
     errors,
@@ -102,6 +112,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
       tabs.el,
       search.el,
       h("div", { class: "dw-main" }, graph.el, timeline.el, inspector.el),
+      replay.el,
       results.el,
       errors.el,
       announcer.el,
@@ -114,7 +125,12 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       for (const panel of panels) contained(() => panel.update());
+      // In a replay time passes by the moment that is sought, too.
+      if (model.replay && !model.moving) tick();
     });
+  };
+  const tick = () => {
+    for (const panel of panels) contained(() => panel.tick?.());
   };
   const retheme = () => {
     const next = makeTheme(readHost(root));
@@ -125,12 +141,11 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     timeline.setTheme(theme);
   };
   const stops = [
+    // While a replay is watched, the live run is only heard of.
     options.store.subscribe((change) => {
-      const changed = model.changed(change);
-      graph.changed(changed);
-      timeline.changed(changed);
       contained(() => alerts.look());
-      refresh();
+      if (model.replay) refresh();
+      else shown(change);
     }),
     options.stream.subscribe(refresh),
     options.stream.subscribe(() => contained(() => alerts.look())),
@@ -143,12 +158,12 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "/") search.focus();
     else if (event.key === "?") keys.toggle();
-    else return;
+    else if (!replay.key(event.key)) return;
     event.preventDefault();
     event.stopPropagation();
   });
   const timer = setInterval(() => {
-    if (!document.hidden) for (const panel of panels) contained(() => panel.tick?.());
+    if (!document.hidden) tick();
   }, TICK_MS);
   for (const panel of panels) contained(() => panel.update());
   const withdraw = options.offer?.((format) => files.draw(format));

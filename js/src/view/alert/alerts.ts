@@ -53,7 +53,7 @@ export class Alerts implements Panel {
 
   /** Take note of the gates that are open. Not a part of `update`: in a hidden page there are no frames. */
   look(): void {
-    const { state, connection, saved, dagId, now } = this.#model;
+    const { live: state, connection, saved, dagId, now } = this.#model;
     const asked = !saved && connection.role !== "view";
     const gates = new Map(
       asked ? [...state.gates.values()].map((gate) => [JSON.stringify([dagId, state.epoch, gate.gate_id]), gate]) : [],
@@ -71,7 +71,7 @@ export class Alerts implements Panel {
         gate: key,
         title: presentation.title ?? `${where} needs a decision`,
         text: `${dagId}: ${where}`,
-        open: () => this.#model.state.gates.has(gate_id),
+        open: () => this.#model.live.gates.has(gate_id),
         show: () => this.#root.scrollIntoView({ block: "center" }),
       });
     }

@@ -597,7 +597,7 @@ export class Graph implements Panel {
       asOf,
       time,
       // A clock that stands still and a spinner that turns would contradict each other.
-      still: this.#still || this.#model.saved || this.#model.connection.phase !== "live",
+      still: this.#still || !this.#model.moving,
       cost: state.cost,
     });
   }

@@ -24,7 +24,8 @@ export class Announcer implements Panel {
   }
 
   update(): void {
-    const { state } = this.#model;
+    // Also while a replay is watched.
+    const { live: state } = this.#model;
     if (state.epoch !== this.#epoch) {
       this.#epoch = state.epoch;
       this.#known.clear();
@@ -51,6 +52,6 @@ export class Announcer implements Panel {
   }
 
   #label(nodeId: string): string {
-    return label(this.#model.state.nodes.get(nodeId) ?? { id: nodeId });
+    return label(this.#model.live.nodes.get(nodeId) ?? { id: nodeId });
   }
 }

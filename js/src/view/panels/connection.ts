@@ -26,11 +26,13 @@ export class ConnectionPanel implements Panel {
   }
 
   update(): void {
-    const { connection, now, saved } = this.#model;
+    const { connection, now, saved, replay } = this.#model;
     const { tone, text, detail } = freshness(connection, now);
-    this.el.dataset.tone = this.#root.dataset.tone = tone;
+    this.el.dataset.tone = replay && tone === "live" ? "off" : tone;
+    // What is long past is never out of date.
+    this.#root.dataset.tone = replay ? "replay" : tone;
     this.el.title = detail;
-    setText(this.#text, saved ? `saved picture · ${text}` : text);
+    setText(this.#text, saved ? `saved picture · ${text}` : replay ? `replay · ${text} underneath` : text);
     const old =
       tone !== "live" && !saved && connection.seenAt !== undefined ? `seen ${ago(now - connection.seenAt)}` : "";
     setText(this.#age, old);

@@ -74,7 +74,8 @@ export class ControlsPanel implements Panel {
 
   /** Why nothing at all can be done. */
   #blocked(): string | undefined {
-    const { state, connection, saved } = this.#model;
+    const { state, connection, saved, replay } = this.#model;
+    if (replay) return "This is a replay: go live to steer.";
     if (saved) return "This is a saved picture.";
     if (over(state.status)) return "The run is over.";
     if (connection.phase !== "live") return "Not connected.";

@@ -100,7 +100,7 @@ export class GateCard {
       });
     }
     this.update(gate);
-    this.#restore();
+    if (!model.replay) this.#restore();
   }
 
   /** Whether something was typed or chosen that would be lost with the card. */
@@ -246,7 +246,8 @@ export class GateCard {
 
   /** Why nothing can be decided here at all. Being offline is no reason: a decision waits to be sent. */
   #blocked(): string | undefined {
-    const { connection, saved, state } = this.#model;
+    const { connection, saved, state, replay } = this.#model;
+    if (replay) return "This is a replay: go live to decide.";
     if (saved) return "This is a saved picture: nothing can be decided in it.";
     if (connection.role === "view") return "You may watch, not decide.";
     if (state.capabilities?.gate === "none") return "This engine takes no decisions.";

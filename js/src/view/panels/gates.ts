@@ -13,7 +13,9 @@ const CARDS = 12;
 export class GatesPanel implements Panel {
   readonly #model: Model;
   readonly #find: (nodeId: string) => void;
-  readonly #cards = new Map<string, GateCard>();
+  #cards = new Map<string, GateCard>();
+  /** The live cards while a replay is watched, with what was typed in them. */
+  #aside: Map<string, GateCard> | undefined;
   readonly #list = h("div", { class: "dw-gate-list" });
   readonly #more = h("p", { class: "dw-muted", hidden: true });
   readonly #notices = h("div", { class: "dw-notices", role: "status" });
@@ -42,10 +44,12 @@ export class GatesPanel implements Panel {
 
   update(): void {
     const { gates } = this.#model.state;
+    this.#turn();
     for (const [id, card] of this.#cards) {
       if (gates.has(id)) continue;
       this.#cards.delete(id);
       card.el.remove();
+      if (this.#aside) continue;
       card.forget();
       this.#farewell(id, card);
     }
@@ -59,6 +63,16 @@ export class GatesPanel implements Panel {
     setHidden(this.#more, hidden === 0);
     setText(this.#more, `${hidden} more wait after these.`);
     this.#show();
+  }
+
+  /** A gate of the past is another card than the live one. */
+  #turn(): void {
+    const { replay } = this.#model;
+    if ((replay === undefined) === (this.#aside === undefined)) return;
+    const back = this.#aside;
+    this.#aside = back ? undefined : this.#cards;
+    this.#cards = back ?? new Map();
+    this.#list.replaceChildren(...[...this.#cards.values()].map((card) => card.el));
   }
 
   tick(): void {

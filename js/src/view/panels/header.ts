@@ -85,10 +85,10 @@ export class HeaderPanel implements Panel {
   }
 
   update(): void {
-    const { state, tally } = this.#model;
+    const { state, tally, replay } = this.#model;
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : LOOKS[state.status];
-    setText(this.#word, waiting ? "Waiting for you" : WORDS[state.status]);
+    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : WORDS[state.status]);
     const open = state.gates.size;
     setHidden(this.#gates, open === 0);
     setText(this.#gates, count(open));

@@ -202,8 +202,8 @@ export class Timeline implements Panel {
   }
 
   get #live(): boolean {
-    const { state, saved, connection } = this.#model;
-    return !saved && !over(state.status) && state.status !== "pending" && connection.phase === "live";
+    const { state, moving } = this.#model;
+    return moving && !over(state.status) && state.status !== "pending";
   }
 
   // --- Drawing
@@ -244,7 +244,8 @@ export class Timeline implements Panel {
     const origin = state.started_at ?? this.#rows.from ?? asOf;
     if (this.#follow) {
       const { from = origin, to = origin + UNSTARTED_MS } = this.#rows;
-      this.#window.fit(Math.min(origin, from), Math.max(asOf, to), WORDS_PX);
+      // In a replay the whole run is in sight from the beginning.
+      this.#window.fit(Math.min(origin, from), Math.max(asOf, to, this.#model.replay?.recording.to ?? 0), WORDS_PX);
     }
     drawTimeline({
       ctx,
