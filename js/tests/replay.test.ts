@@ -9,7 +9,9 @@ import { difference } from "../src/view/replay/difference";
 import { load } from "../src/view/replay/load";
 import { Recording } from "../src/view/replay/recording";
 import { FIT_MS, Replay } from "../src/view/replay/replay";
+import { elapsedText, momentText } from "../src/view/replay/words";
 
+const WHICH = { dagId: "dag", run: "run" };
 const START = Date.UTC(2026, 10, 23, 12);
 
 const numbered = (events: readonly object[], step = 100): Event[] =>
@@ -231,7 +233,7 @@ describe("getting the log", () => {
     const get = log(RUN, 3);
     const recording = new Recording("run");
     const told: number[][] = [];
-    await load(recording, "run", get, (have, of) => told.push([have, of]) > 0);
+    await load(recording, WHICH, get, (have, of) => told.push([have, of]) > 0);
     expect(told).toEqual([
       [3, 7],
       [6, 7],
@@ -247,9 +249,9 @@ describe("getting the log", () => {
 
   test("goes on where the last time ended", async () => {
     const recording = new Recording("run");
-    await load(recording, "run", log(RUN.slice(0, 5), 3), () => true);
+    await load(recording, WHICH, log(RUN.slice(0, 5), 3), () => true);
     const replay = new Replay(recording, 2);
-    await load(recording, "run", log(RUN, 3), () => true);
+    await load(recording, WHICH, log(RUN, 3), () => true);
     expect([replay.position, recording.length]).toEqual([2, 7]);
     replay.seek(7);
     expect(toJSON(replay.state)).toEqual(toJSON(reduced(RUN, 7)));
@@ -257,7 +259,7 @@ describe("getting the log", () => {
 
   test("ends when nobody wants it any more", async () => {
     const get = log(RUN, 1);
-    await load(new Recording("run"), "run", get, (have) => have < 2);
+    await load(new Recording("run"), WHICH, get, (have) => have < 2);
     expect(get).toHaveBeenCalledTimes(2);
   });
 
@@ -266,7 +268,7 @@ describe("getting the log", () => {
     const late = RUN.map((event) => ({ ...event, seq: (event.seq ?? 0) + 1000 }));
     await load(
       recording,
-      "run",
+      WHICH,
       async () => page(late, 1000),
       () => true,
     );
@@ -274,14 +276,18 @@ describe("getting the log", () => {
   });
 
   test.each<[string, LogPage, string]>([
-    ["too many events", page(RUN, 0, 1_000_000), "the run has 1M events, and a replay holds 200K. In Python"],
+    [
+      "too many events",
+      page(RUN, 0, 1_000_000),
+      'the run has 1M events, and a replay holds 200K. In Python, dagwidget.run_state("dag", "run", seq=…)',
+    ],
     ["too large outputs", { ...page(RUN), size: 3e8 }, "outputs are too large"],
     ["no events where there should be", page([], 0, 7), "the server gave no events after 0"],
   ])("%s are refused with the reason", async (_, one, reason) => {
     await expect(
       load(
         new Recording("run"),
-        "run",
+        WHICH,
         async () => one,
         () => true,
       ),
@@ -292,10 +298,26 @@ describe("getting the log", () => {
     const pages = [page(RUN.slice(0, 2), 0, 7), page(RUN.slice(3), 3, 7)];
     const gap = load(
       new Recording("run"),
-      "run",
+      WHICH,
       async () => pages.shift()!,
       () => true,
     );
     await expect(gap).rejects.toThrow("the log has a gap: events 3 to 3 did not come");
   });
+});
+
+test("a moment is told to the second, with its date where that is not today", () => {
+  const replay = new Replay(recorded(RUN), 3);
+  const at = replay.at;
+  expect(momentText(replay, at, "en-US")).toMatch(/^\d\d:\d\d:02, event 3 of 7$/);
+  expect(momentText(replay, at + 3 * 86_400_000, "en-US")).toMatch(/^Nov 23, \d\d:\d\d:02, event 3 of 7$/);
+  expect(elapsedText(replay)).toBe("2.0 s of 6.0 s");
+  const long = numbered(
+    [
+      { type: "error", message: "1" },
+      { type: "error", message: "2" },
+    ],
+    7_387_000,
+  );
+  expect(elapsedText(new Replay(recorded(long), 2))).toBe("2:03:07 of 2:03:07");
 });

@@ -62,7 +62,7 @@ function mount(log?: (run: string, after: number) => Promise<LogPage>) {
   );
   const el = document.createElement("div");
   document.body.append(el);
-  unmount = mountView(el, { store, stream, dagId: "dag", log: get });
+  unmount = mountView(el, { store, stream, dagId: "dag", log: get, whole: async () => '["whole"]' });
   const find = <E extends HTMLElement>(selector: string) => el.querySelector<E>(selector)!;
   const named = (name: string) =>
     [...el.querySelectorAll<HTMLButtonElement>("button")].find(
@@ -142,6 +142,21 @@ test("nothing can be asked of the past, and each control says why", async () => 
     expect(view.named(name).title).toContain("This is a replay: go live to ");
   }
   expect(view.find(".dw-connection").textContent).toBe("replay · live underneath");
+});
+
+test("an output that another has taken the place of is not passed off as whole", async () => {
+  const output = (seq: number, rows: string[]) =>
+    ({ type: "node_state", node_id: "b", status: "waiting", output: rows, output_bytes: 9000, seq, ts: NOW }) as Event;
+  const view = mount();
+  view.tell([output(8, ["first", "…"]), output(9, ["second", "…"])]);
+  await frame();
+  view.find(".dw-gate .dw-link").click();
+  await view.open();
+  view.named("Show all").click();
+  await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("all of 9.0 kB"));
+  await view.press(view.slider, "ArrowLeft");
+  view.named("Show all").click();
+  await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("this was not the last output"));
 });
 
 test("what is typed into a gate is there again after a replay", async () => {

@@ -358,7 +358,7 @@ function logOf(state: DagState): Event[] {
     const at = begun + (60_000 * (i + 1)) / (nodes.length + 1);
     if (status === "pending") continue;
     events.push({ type: "node_state", node_id: id, status: "running", ts: at });
-    const ended = (ended_at ?? at) - (started_at ?? at) + at;
+    const ended = at + (ended_at !== undefined && started_at !== undefined ? ended_at - started_at : 1000);
     if (status !== "running" && status !== "waiting")
       events.push({ type: "node_state", ...more, node_id: id, status, ts: ended });
   }

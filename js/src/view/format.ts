@@ -82,10 +82,10 @@ export function ago(ms: number): string {
   return `${Math.floor(ms / 86_400_000)} d ago`;
 }
 
-/** The time of day, `12:03`; with the date where that is another day than `now`. */
-export function timeOfDay(at: number, now: number, locale?: string): string {
+/** The time of day, `12:03`, or to the `second`; with the date where that is another day than `now`. */
+export function timeOfDay(at: number, now: number, locale?: string, second?: "2-digit"): string {
   const date = new Date(at);
-  const time: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const time: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", second, hourCycle: "h23" };
   const sameDay = date.toDateString() === new Date(now).toDateString();
   return date.toLocaleString(locale, sameDay ? time : { ...time, month: "short", day: "numeric" });
 }

@@ -44,7 +44,7 @@ export interface Panel {
 
 export class Model {
   readonly dagId: string;
-  readonly whole: ViewOptions["whole"];
+  readonly #whole: ViewOptions["whole"];
   readonly log: ViewOptions["log"];
   readonly tally = new Tally();
   readonly folding = new Folding(() => this.state);
@@ -61,7 +61,7 @@ export class Model {
 
   constructor(options: ViewOptions, now: () => number = Date.now) {
     this.dagId = options.dagId;
-    this.whole = options.whole;
+    this.#whole = options.whole;
     this.log = options.log;
     this.#store = options.store;
     this.#stream = options.stream;
@@ -97,6 +97,19 @@ export class Model {
   get saved(): boolean {
     const { epoch, seq, nodes, status } = this.#store.state;
     return this.#saved !== undefined && epoch === undefined && seq === 0 && nodes.size === 0 && status === "pending";
+  }
+
+  /** Gets the whole output of a node; of an earlier one than the newest no more than the preview is kept. */
+  get whole(): ViewOptions["whole"] {
+    const whole = this.#whole;
+    const outputOf = ({ nodes }: DagState, id: string) => JSON.stringify(nodes.get(id)?.output);
+    return (
+      whole &&
+      (async (id) => {
+        if (outputOf(this.state, id) === outputOf(this.live, id)) return whole(id);
+        throw new Error("this was not the last output, and only the last is kept whole");
+      })
+    );
   }
 
   get connection(): Connection {

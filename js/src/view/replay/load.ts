@@ -18,26 +18,23 @@ const MOST_CHARACTERS = 200_000_000;
  */
 export async function load(
   recording: Recording,
-  run: string,
+  { dagId, run }: { dagId: string; run: string },
   log: Log,
   told: (have: number, of: number) => boolean,
 ): Promise<void> {
+  const inPython = `. In Python, dagwidget.run_state(${JSON.stringify(dagId)}, ${JSON.stringify(run)}, seq=…) has each moment`;
   for (;;) {
     const page = await log(run, recording.head);
     const before = recording.length === 0 ? page.after : recording.head - recording.length;
     const all = page.head - before;
     if (all > MOST_EVENTS) {
-      throw new Error(`the run has ${count(all)} events, and a replay holds ${count(MOST_EVENTS)}${inPython(run)}`);
+      throw new Error(`the run has ${count(all)} events, and a replay holds ${count(MOST_EVENTS)}${inPython}`);
     }
     recording.append(page);
     if (recording.size > MOST_CHARACTERS) {
-      throw new Error(`the run's outputs are too large to be replayed here${inPython(run)}`);
+      throw new Error(`the run's outputs are too large to be replayed here${inPython}`);
     }
     if (!told(recording.length, all) || recording.head >= page.head) return;
     if (page.events.length === 0) throw new Error(`the server gave no events after ${recording.head}`);
   }
-}
-
-function inPython(run: string): string {
-  return `. In Python, dagwidget.run_state(…, ${JSON.stringify(run)}, seq=…) gives the state at any of them`;
 }

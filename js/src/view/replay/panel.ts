@@ -1,5 +1,6 @@
 // The bar under the picture while a replay is watched, and the button that opens it. The live stream goes on underneath.
 
+import { noChange } from "../../reducer";
 import type { Change } from "../../store";
 import { button, h, setHidden, setText, svg } from "../dom";
 import type { Model, Panel } from "../model";
@@ -65,7 +66,7 @@ export class ReplayPanel implements Panel {
   readonly #speed = h(
     "select",
     { class: "dw-field dw-replay-speed", "aria-label": "Speed" },
-    ...SPEEDS.map(([speed, name]) => h("option", { value: String(speed) }, name)),
+    ...SPEEDS.map(([, name]) => h("option", {}, name)),
   );
   readonly #controls: HTMLElement;
   /** What is being got or watched; undefined while the bar is closed. */
@@ -224,7 +225,8 @@ export class ReplayPanel implements Panel {
     this.#mark();
     setHidden(this.#controls, false);
     this.#shown(this.#model.watch(replay));
-    this.#say(`Replay of ${recording.length.toLocaleString()} events. The live run goes on.`);
+    const goesOn = over(this.#model.live.status) ? "" : " The live run goes on.";
+    this.#say(`Replay of ${recording.length.toLocaleString()} events.${goesOn}`);
     this.#slider.focus({ preventScroll: true });
     if (!calm) this.#start();
     this.update();
@@ -232,17 +234,20 @@ export class ReplayPanel implements Panel {
 
   /** Get what `recording` lacks; false where that failed, or nobody waits for it any more. */
   async #load(recording: Recording): Promise<boolean> {
-    const { log } = this.#model;
+    const { log, dagId } = this.#model;
     if (!log) return false;
     const wanted = () => this.#recording === recording;
     try {
-      await load(recording, this.#run, log, (have, of) => {
+      await load(recording, { dagId, run: this.#run }, log, (have, of) => {
         if (wanted() && !this.#replay)
           setText(this.#aside, `${have.toLocaleString()} of ${of.toLocaleString()} events`);
         return wanted();
       });
     } catch (error) {
-      if (wanted()) this.#complain(`No replay: ${error instanceof Error ? error.message : error}`);
+      if (wanted())
+        this.#complain(
+          `${this.#replay ? "Nothing newer" : "No replay"}: ${error instanceof Error ? error.message : error}`,
+        );
       return false;
     }
     return wanted();
@@ -290,13 +295,10 @@ export class ReplayPanel implements Panel {
 
   #pause(): void {
     cancelAnimationFrame(this.#frame);
-    if (this.#replay) this.#replay.playing = false;
-    this.#shownStill();
-  }
-
-  /** What moves by itself must be drawn once more, to stand still. */
-  #shownStill(): void {
-    if (this.#replay) this.#shown({ reset: false, structure: false, nodes: new Set(), edges: false });
+    if (!this.#replay?.playing) return;
+    this.#replay.playing = false;
+    // What moves by itself is drawn once more, to stand still.
+    this.#shown(noChange());
   }
 
   readonly #advance = (time: number): void => {
