@@ -10,15 +10,19 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from . import local
 from . import protocol as p
 from .errors import NotConnected, UnknownOutput, UnknownRun
 from .log.journal import RunInfo
-from .state import DagState
+from .state import DagState, Node
 
 _SECONDS = 30.0
 _MISSING = object()
+# How many runs before one are looked at for one that has completed, and how large each may be.
+_EARLIER = 3
+_EARLIER_EVENTS = 100_000
 
 
 def runs(dag_id: str, *, url: str | None = None, token: local.Token | None = None) -> list[RunInfo]:
@@ -115,6 +119,42 @@ def output_at(
     if answer is _MISSING:
         raise UnknownOutput(f"no whole output of {node_id!r} of {dag_id!r} is kept")
     return answer
+
+
+class Durations(Struct):
+    """How long a run took that has completed, and its nodes, in milliseconds."""
+
+    ms: int
+    nodes: dict[str, int]
+
+
+def earlier_durations(locate: Callable[[], local.Endpoint], dag_id: str, run_id: str) -> Durations | None:
+    """Those of the last run before `run_id` that has completed; None where none of the last few is kept.
+
+    Raises:
+        NotConnected: the server does not answer, or refuses.
+    """
+    kept = msgspec.convert(_get(locate, dag_id, "/runs") or [], list[RunInfo])
+    at = next((i for i, run in enumerate(kept) if run.run_id == run_id), len(kept))
+    for run in kept[at + 1 : at + 1 + _EARLIER]:
+        # The server would have to read all of it.
+        if run.events > _EARLIER_EVENTS:
+            continue
+        answer = _get(locate, dag_id, f"/runs/{quote(run.run_id, safe='')}")
+        state = None if answer is None else msgspec.convert(answer["state"], DagState)
+        if state is None or state.status != "completed" or state.started_at is None or state.ended_at is None:
+            continue
+        took = {node.id: _took(node) for node in state.nodes.values()}
+        return Durations(state.ended_at - state.started_at, {name: ms for name, ms in took.items() if ms is not None})
+    return None
+
+
+def _took(node: Node) -> int | None:
+    if node.started_at is not None and node.ended_at is not None:
+        return node.ended_at - node.started_at
+    spans = [(each.started_at, each.ended_at) for each in (node.instances or {}).values()]
+    starts, ends = [start for start, _ in spans if start is not None], [end for _, end in spans if end is not None]
+    return max(ends) - min(starts) if starts and ends else None
 
 
 def log_page(locate: Callable[[], local.Endpoint], dag_id: str, run_id: str, after: int) -> bytes:

@@ -24,7 +24,7 @@ from . import begun, local
 from . import protocol as p
 from .command import SentCommand
 from .errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
-from .history import log_page, output_at
+from .history import earlier_durations, log_page, output_at
 from .pictures import Pictures
 from .state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .waiting import Waiters
@@ -315,6 +315,14 @@ class DAGStreamWidget(anywidget.AnyWidget):
             # Jupyter's server drops what a kernel sends faster than 1 MB/s.
             self.send(about, [gzip.compress(page, compresslevel=3)])
 
+    def _post_earlier(self, run_id: str) -> None:
+        try:
+            earlier = earlier_durations(self._locate, self.dag_id, run_id)
+        except DagwidgetError as error:
+            self.send({"type": "earlier", "run": run_id, "fault": str(error)})
+        else:
+            self.send({"type": "earlier", "run": run_id, "durations": msgspec.to_builtins(earlier)})
+
     def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run what may have to wait for a server."""
         threading.Thread(target=function, args=arguments, name=f"dagwidget{function.__name__}", daemon=True).start()
@@ -353,6 +361,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
                     self._in_thread(self._post_output, message["node_id"])
                 case "log?":
                     self._in_thread(self._post_log, message["run"], message["after"])
+                case "earlier?":
+                    self._in_thread(self._post_earlier, message["run"])
                 case "picture":
                     self._pictures.answer(message, buffers)
                 case "connection":

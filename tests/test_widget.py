@@ -1,6 +1,7 @@
 """The widget without a browser: a fake front end that speaks as js/src/kernel.ts does."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import threading
@@ -13,6 +14,7 @@ import pytest
 from dagwidget import begun, start_run
 from dagwidget import protocol as p
 from dagwidget.errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
+from dagwidget.log.sqlite import SqliteJournal
 from dagwidget.state import DagState, reduce
 from dagwidget.widget import DAGStreamWidget
 
@@ -448,6 +450,31 @@ def test_a_runs_log_is_fetched_for_the_front_end():
         page = json.loads(gzip.decompress(front_end.buffers[0]))
         assert [event["seq"] for event in page["events"]] == [*range(2, page["head"] + 1)]
         assert answers["elsewhere"]["fault"] == "the run 'elsewhere' of 'dag' is not kept by the server"
+        front_end.widget.close()
+
+
+def test_what_the_run_before_took_is_fetched_for_the_front_end(tmp_path):
+    journal = SqliteJournal(tmp_path / "log.sqlite3")
+    with contextlib.closing(journal), serving(journal=journal) as server:
+        ids = []
+        for end in ("complete", "fail", "complete"):
+            with start_run("dag", ["a", "b"], url=server.url, token=server.token) as run:
+                run.update("a", "running")
+                time.sleep(0.05)
+                run.update("a", "completed")
+                run.fail("no") if end == "fail" else run.complete()
+            assert run.flush(20)
+            ids.append(run.run_id)
+        front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
+        for run_id in ids:
+            front_end.say(type="earlier?", run=run_id)
+        until(lambda: len([told for told in front_end.told if told["type"] == "earlier"]) == 3)
+        answers = {told["run"]: told["durations"] for told in front_end.told if told["type"] == "earlier"}
+        assert answers[ids[0]] is None
+        # The one that failed tells nothing.
+        assert answers[ids[1]] == answers[ids[2]]
+        assert answers[ids[1]]["nodes"].keys() == {"a"}
+        assert 40 <= answers[ids[1]]["nodes"]["a"] <= answers[ids[1]]["ms"] < 10_000
         front_end.widget.close()
 
 

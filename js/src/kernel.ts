@@ -9,6 +9,7 @@ import { toJSON } from "./store";
 import type { Batch, Command, Endpoint } from "./stream";
 import { uuid } from "./uuid";
 import type { Draw, PictureFormat } from "./view/model";
+import type { Durations } from "./view/timeline/estimate";
 
 /** How long a kernel that runs a cell may take to say where the server is, before the last answer is used again. */
 const RENEWAL_MS = 1_500;
@@ -23,17 +24,17 @@ const PICTURE_BYTES = 9_000_000;
 /** A plain server sends one event a frame, and a kernel should not get one message for each. */
 const GATHER_MS = 16;
 
-/** The whole output of a node as JSON text, or why there is none. */
-interface Whole {
-  node_id: string;
-  text?: string;
-  fault?: string;
-}
+/** What the kernel gets from the server when it is asked to. */
+type Question =
+  | { type: "output?"; node_id: string }
+  | { type: "log?"; run: string; after: number }
+  | { type: "earlier?"; run: string };
 
-/** A page of a run's log, compressed and beside the message, or why there is none. */
-interface Page {
-  run: string;
-  after: number;
+/** Its answer, with what the question named; a page of a log comes compressed beside it. `fault`: why there is none. */
+interface Answer {
+  type: "output" | "log" | "earlier";
+  text?: string;
+  durations?: Durations | null;
   fault?: string;
 }
 
@@ -42,8 +43,7 @@ type FromKernel =
   | ({ type: "endpoint" } & Endpoint)
   | { type: "command"; command: Command }
   | { type: "state?" }
-  | ({ type: "output" } & Whole)
-  | ({ type: "log" } & Page)
+  | Answer
   | { type: "picture?"; id: string; format: PictureFormat }
   | { type: "fault"; reason: string };
 
@@ -53,8 +53,7 @@ type ToKernel =
   | { type: "connection"; connection: unknown }
   | { type: "state"; source: string; state: unknown }
   | ({ type: "events"; source: string } & Omit<Batch, "reset">)
-  | { type: "output?"; node_id: string }
-  | { type: "log?"; run: string; after: number }
+  | Question
   | { type: "picture"; id: string; fault?: string }
   | { type: "ack"; ack: CommandAck };
 
@@ -71,8 +70,7 @@ export class KernelLink {
   #gathering: ReturnType<typeof setTimeout> | undefined;
   readonly #source = uuid();
   readonly #renewals = new Set<(endpoint: Endpoint) => void>();
-  readonly #outputs = new Set<(message: Whole) => void>();
-  readonly #pages = new Set<(message: Page, bytes: DataView | undefined) => void>();
+  readonly #questions = new Set<(answer: Answer, bytes: DataView | undefined) => void>();
   /** Pictures that were asked for and are not drawn yet, and who can draw them. */
   readonly #pictures = new Map<string, PictureFormat>();
   readonly #offers = new Set<Draw>();
@@ -101,36 +99,17 @@ export class KernelLink {
 
   /** The whole output of a node, as JSON text; rejects with a sentence. */
   output(nodeId: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const fail = (reason: string) => reject(new Error(reason));
-      const timer = setTimeout(() => fail(BUSY), ANSWER_MS);
-      const take = ({ node_id, text, fault }: Whole) => {
-        if (node_id !== nodeId) return;
-        clearTimeout(timer);
-        this.#outputs.delete(take);
-        if (text === undefined) fail(fault ?? "the kernel could not get it");
-        else resolve(text);
-      };
-      this.#outputs.add(take);
-      this.#send({ type: "output?", node_id: nodeId });
-    });
+    return this.#ask({ type: "output?", node_id: nodeId }, ({ text }) => text);
   }
 
   /** The events of a run that follow `after`, as many as come at once; rejects with a sentence. */
   async log(run: string, after: number): Promise<LogPage> {
-    const bytes = await new Promise<DataView>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(BUSY)), ANSWER_MS);
-      const take = (page: Page, bytes: DataView | undefined) => {
-        if (page.run !== run || page.after !== after) return;
-        clearTimeout(timer);
-        this.#pages.delete(take);
-        if (bytes) resolve(bytes);
-        else reject(new Error(page.fault ?? "the kernel could not get it"));
-      };
-      this.#pages.add(take);
-      this.#send({ type: "log?", run, after });
-    });
-    return decodePage(await unpacked(bytes));
+    return decodePage(await unpacked(await this.#ask({ type: "log?", run, after }, (_, bytes) => bytes)));
+  }
+
+  /** How long the last run before `run` took that has completed; undefined where there is none. Rejects as they do. */
+  async earlier(run: string): Promise<Durations | undefined> {
+    return (await this.#ask({ type: "earlier?", run }, ({ durations }) => durations)) ?? undefined;
   }
 
   /** Take an offer to draw the graph, whenever the kernel asks for a picture; returns how to take it back. */
@@ -151,6 +130,32 @@ export class KernelLink {
     this.#lease?.release();
   };
 
+  /** Ask, and take from the answer what `value` finds in it. */
+  #ask<T>(question: Question, value: (answer: Answer, bytes?: DataView) => T | undefined): Promise<T> {
+    const { type, ...which } = question;
+    const named = Object.entries(which);
+    return new Promise((resolve, reject) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#questions.delete(take);
+      };
+      const take = (answer: Answer, bytes: DataView | undefined) => {
+        const said = answer as unknown as Record<string, unknown>;
+        if (`${answer.type}?` !== type || named.some(([name, asked]) => said[name] !== asked)) return;
+        done();
+        const found = value(answer, bytes);
+        if (found === undefined) reject(new Error(answer.fault ?? "the kernel could not get it"));
+        else resolve(found);
+      };
+      const timer = setTimeout(() => {
+        done();
+        reject(new Error(BUSY));
+      }, ANSWER_MS);
+      this.#questions.add(take);
+      this.#send(question);
+    });
+  }
+
   readonly #receive = (message: FromKernel, buffers: readonly DataView[] = []): void => {
     switch (message.type) {
       case "endpoint":
@@ -165,10 +170,9 @@ export class KernelLink {
         this.#sendState();
         break;
       case "output":
-        for (const take of this.#outputs) take(message);
-        break;
       case "log":
-        for (const take of this.#pages) take(message, buffers[0]);
+      case "earlier":
+        for (const take of this.#questions) take(message, buffers[0]);
         break;
       case "picture?":
         this.#pictures.set(message.id, message.format);

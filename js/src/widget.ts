@@ -29,6 +29,7 @@ function renderView(model: Model, el: HTMLElement, link: KernelLink | undefined)
     dagId,
     snapshot: saved && Object.keys(saved).length > 0 ? saved : undefined,
     whole: link && ((nodeId: string) => link.output(nodeId)),
+    earlier: link && ((run: string) => link.earlier(run)),
     log: link && ((run: string, after: number) => link.log(run, after)),
   };
   let unmount = () => {};

@@ -343,6 +343,18 @@ describe("a run's log", () => {
   });
 });
 
+describe("what the run before took", () => {
+  test("is asked of the kernel; where there is none, there is no estimate", async () => {
+    const { model, link } = await live();
+    const asked = [link.earlier("run"), link.earlier("first")];
+    expect(model.sent).toEqual(["run", "first"].map((run) => ({ type: "earlier?", run })));
+    const durations = { ms: 9, nodes: { a: 4 } };
+    model.tell({ type: "earlier", run: "first", durations: null });
+    model.tell({ type: "earlier", run: "run", durations });
+    expect(await Promise.all(asked)).toEqual([durations, undefined]);
+  });
+});
+
 describe("a picture", () => {
   const svg = async () => new Blob(["<svg/>"]);
 

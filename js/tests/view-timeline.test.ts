@@ -3,13 +3,13 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Execution, Node } from "../src/store";
 import { makeTheme } from "../src/view/graph/theme";
 import { Model } from "../src/view/model";
-import { instanceLeft, leftText, nodeLeft, typical } from "../src/view/timeline/estimate";
+import { instanceLeft, leftText, nodeLeft, runLeft, typical } from "../src/view/timeline/estimate";
 import { rowsOf } from "../src/view/timeline/rows";
 import { gateKey, spanOf, waitingSince } from "../src/view/timeline/span";
 import { ticks } from "../src/view/timeline/ticks";
 import { Timeline } from "../src/view/timeline/timeline";
 import { TimeWindow } from "../src/view/timeline/window";
-import { describe as inWords, standing } from "../src/view/timeline/words";
+import { describe as inWords, standing, summary } from "../src/view/timeline/words";
 import { mountView } from "../src/view/view";
 import { Fake, NOW, runningState } from "./view-helpers";
 
@@ -184,7 +184,25 @@ describe("an estimate", () => {
     expect(nodeLeft(node(finished), 105)).toBeUndefined();
   });
 
+  test("of a run is the share of its work that is not done, as the last run tells it", () => {
+    const earlier = { ms: 100, nodes: { a: 40, b: 40, gone: 7 } };
+    const run = (...nodes: Node[]) => runningState([{ id: "another", status: "pending" }, ...nodes]);
+    const b: Node = { id: "b", status: "pending" };
+    expect(runLeft(run({ id: "a", ...done(20) }, b), earlier, 20)).toBe(50);
+    expect(runLeft(run({ id: "a", status: "running", started_at: 0 }, b), earlier, 20)).toBe(75);
+    // What takes longer than last time is not done for that.
+    expect(runLeft(run({ id: "a", status: "running", started_at: 0 }, b), earlier, 400)).toBe(50);
+    expect(runLeft(run({ id: "a", ...done(20) }, { ...b, ...done(20) }), earlier, 40)).toBeUndefined();
+    expect(runLeft(run(), earlier, 40)).toBeUndefined();
+    const asks = runningState([b], [{ gate_id: "g", node_id: "b", presentation: {} }]);
+    expect(runLeft(asks, earlier, 20)).toBeUndefined();
+    expect(runLeft({ ...run(b), status: "failed" }, earlier, 20)).toBeUndefined();
+  });
+
   test("is said to be one", () => {
+    const last = { ms: 100_000, nodes: { map: 40_000 } };
+    const begun = runningState([{ id: "map", status: "running", started_at: NOW - 10_000 }]);
+    expect(summary(begun, NOW, last)).toBe("1:00 elapsed · about 1:15 left (estimate from the last run)");
     expect(leftText(3200)).toBe("about 4 s left (estimate)");
     expect(leftText(100_000)).toBe("about 1:40 left (estimate)");
     const of = node({

@@ -10,6 +10,7 @@ import type { Log } from "./replay/load";
 import type { Replay } from "./replay/replay";
 import { restore } from "./snapshot";
 import { Tally } from "./status";
+import type { Durations } from "./timeline/estimate";
 
 /** What a view needs of a store and of a stream; the real ones fit, and so do a test's. */
 export type StoreSource = Pick<Store, "state" | "subscribe">;
@@ -25,6 +26,8 @@ export interface ViewOptions {
   dagId: string;
   /** Gets the whole output of a node, as JSON text, where what is known of it is a preview. */
   whole?: (nodeId: string) => Promise<string>;
+  /** Gets how long the last run before one took that has completed, if there is one. */
+  earlier?: (run: string) => Promise<Durations | undefined>;
   /** Gets the log of a run, for a replay. */
   log?: Log;
   /** Takes offers to draw the graph for others; returns how to take this one back. */
@@ -46,6 +49,7 @@ export class Model {
   readonly dagId: string;
   readonly #whole: ViewOptions["whole"];
   readonly log: ViewOptions["log"];
+  readonly earlier: ViewOptions["earlier"];
   readonly tally = new Tally();
   readonly folding = new Folding(() => this.state);
   /** The node in the inspector. */
@@ -63,6 +67,7 @@ export class Model {
     this.dagId = options.dagId;
     this.#whole = options.whole;
     this.log = options.log;
+    this.earlier = options.earlier;
     this.#store = options.store;
     this.#stream = options.stream;
     this.#saved = options.snapshot && restore(options.snapshot);

@@ -1,7 +1,9 @@
-// How long is left, guessed from the instances of the same node that have finished. Never more than a guess.
+// How long is left, guessed from the instances of the same node that have finished, or from an earlier run. Never more
+// than a guess.
 
-import type { Execution, Node } from "../../store";
+import type { DagState, Execution, Node } from "../../store";
 import { clock } from "../format";
+import { doneShare, over } from "../status";
 import { spanOf } from "./span";
 
 /** Fewer finished instances than this tell nothing of the others. */
@@ -11,6 +13,28 @@ const ENOUGH = 3;
 export interface Typical {
   ms: number;
   of: number;
+}
+
+/** How long an earlier run took, and its nodes, in milliseconds. */
+export interface Durations {
+  ms: number;
+  nodes: Readonly<Record<string, number>>;
+}
+
+/** Milliseconds that a run has left, if it goes on as `earlier` did: by its share of the work that is not done. */
+export function runLeft(state: DagState, earlier: Durations, asOf: number): number | undefined {
+  // A person decides how long that takes.
+  if (over(state.status) || state.gates.size > 0) return undefined;
+  let [work, done] = [0, 0];
+  for (const node of state.nodes.values()) {
+    if (!Object.hasOwn(earlier.nodes, node.id)) continue;
+    const took = earlier.nodes[node.id]!;
+    const { start, end } = spanOf(node);
+    const share = start === undefined || end !== undefined || took === 0 ? 0 : Math.min(1, (asOf - start) / took);
+    work += took;
+    done += took * Math.max(doneShare(node), share);
+  }
+  return work > done ? earlier.ms * (1 - done / work) : undefined;
 }
 
 const cached = new WeakMap<Node, { typical: Typical | undefined }>();
@@ -60,8 +84,8 @@ export function nodeLeft(node: Node, asOf: number): number | undefined {
 }
 
 /** `about 0:40 left (estimate)`. */
-export function leftText(ms: number): string {
-  return `about ${ms < 60_000 ? `${Math.ceil(ms / 1000)} s` : clock(ms)} left (estimate)`;
+export function leftText(ms: number, how = "estimate"): string {
+  return `about ${ms < 60_000 ? `${Math.ceil(ms / 1000)} s` : clock(ms)} left (${how})`;
 }
 
 function median(values: number[]): number {

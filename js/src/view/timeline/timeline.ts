@@ -9,6 +9,7 @@ import type { Theme } from "../graph/theme";
 import type { Model, Panel } from "../model";
 import { over } from "../status";
 import { AXIS, drawTimeline, INDENT, ROW } from "./draw";
+import type { Durations } from "./estimate";
 import { keyOf, type Row, type Rows, rowsOf } from "./rows";
 import { spanOf, waitingSince } from "./span";
 import { TimeWindow } from "./window";
@@ -53,6 +54,9 @@ export class Timeline implements Panel {
   /** What the rows were put in order by. */
   #ranked: ReadonlyMap<string, number> | undefined;
   #starts = new Map<string, string>();
+  /** The run that was asked about, and what the one before it took. */
+  #learned: string | undefined;
+  #earlier: Durations | undefined;
   #changed = new Set<string>();
   #unordered = true;
   #orderedAt = Number.NEGATIVE_INFINITY;
@@ -302,8 +306,19 @@ export class Timeline implements Panel {
     if (this.el.hidden) return;
     const { state } = this.#model;
     const asOf = this.#asOf;
-    setText(this.words, summary(state, asOf));
+    const { epoch } = state;
+    if (epoch !== this.#learned) void this.#learn(epoch);
+    setText(this.words, summary(state, asOf, this.#earlier));
     setText(this.#told, describe(state, asOf));
+  }
+
+  /** What the run before took tells what this one may take. */
+  async #learn(epoch: string | undefined): Promise<void> {
+    this.#learned = epoch;
+    this.#earlier = undefined;
+    // Without an answer there is no estimate.
+    const earlier = epoch === undefined ? undefined : await this.#model.earlier?.(epoch).catch(() => undefined);
+    if (this.#learned === epoch) this.#earlier = earlier;
   }
 
   // --- Gestures

@@ -4,7 +4,7 @@ import type { DagState, Execution, Node } from "../../store";
 import { clock, duration } from "../format";
 import { caption, took } from "../graph/caption";
 import { label, STATUSES, settled } from "../status";
-import { instanceLeft, leftText, nodeLeft } from "./estimate";
+import { type Durations, instanceLeft, leftText, nodeLeft, runLeft } from "./estimate";
 import type { Row } from "./rows";
 import { spanOf } from "./span";
 
@@ -57,15 +57,20 @@ export function describe(state: DagState, asOf: number): string {
   return sentences.join(" ");
 }
 
-/** The line above the rows: how long it has run, and what is left of the node that has the most left. */
-export function summary(state: DagState, asOf: number): string {
+/** The line above the rows: how long it has run, what is left of it, and of the node that has the most left. */
+export function summary(state: DagState, asOf: number, earlier?: Durations): string {
   let most: [node: Node, left: number] | undefined;
   for (const node of state.nodes.values()) {
     if (node.status !== "running" || !node.instances) continue;
     const left = nodeLeft(node, asOf);
     if (left !== undefined && left > (most?.[1] ?? 0)) most = [node, left];
   }
-  return join(elapsed(state, asOf), most && `${label(most[0])}: ${leftText(most[1])}`);
+  const whole = earlier && runLeft(state, earlier, asOf);
+  return join(
+    elapsed(state, asOf),
+    whole !== undefined && leftText(whole, "estimate from the last run"),
+    most && `${label(most[0])}: ${leftText(most[1])}`,
+  );
 }
 
 function elapsed({ started_at }: DagState, asOf: number): string {
