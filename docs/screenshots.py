@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Locator, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -79,19 +79,33 @@ async def play(until):
 def _play(book: Notebook, until: str) -> None:
     book.run(0, 3)
     widget = book.page.locator(".dagwidget")
-    if until == "complete":
+    if until in ("complete", "replay"):
         widget.get_by_role("button", name="Approve", exact=True).click()
         book.page.wait_for_timeout(300)
-    expected = {"running": "paragraph", "waiting": "Publish this answer?", "failed": "Failed", "complete": "Completed"}
+    expected = {"running": "paragraph", "waiting": "Publish this answer?", "failed": "Failed"}
     book.page.wait_for_timeout(2500)
-    assert until == "running" or widget.get_by_text(expected[until]).count() > 0, until
+    assert until == "running" or widget.get_by_text(expected.get(until, "Completed")).count() > 0, until
+    if until == "replay":
+        _scrub(widget)
+
+
+def _scrub(widget: Locator) -> None:
+    """Go to a moment in the middle of the run."""
+    widget.get_by_role("button", name="Replay").click()
+    slider = widget.get_by_role("slider", name="Moment of the run")
+    slider.press("Home")
+    while widget.locator(".dw-counts").get_by_text("4 completed").count() == 0:
+        slider.press("ArrowRight")
+    for _ in range(3):
+        slider.press("ArrowRight")
+    widget.page.wait_for_timeout(500)
 
 
 def _take(lab: Lab, browser: Browser, until: str, theme: str) -> None:
     name = "research-agent"
     start = (
         f"run = await play({until!r})"
-        if until != "complete"
+        if until not in ("complete", "replay")
         else "task = asyncio.create_task(play('complete'))\nawait w.wait_for()"
     )
     source = notebook(lab.root / "picture.ipynb", SETUP.format(name=name), RUN.replace("NAME", repr(name)), start)
@@ -105,7 +119,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         for theme in ("light", "dark"):
-            for until in ("running", "waiting", "failed", "complete"):
+            for until in ("running", "waiting", "failed", "complete", "replay"):
                 _take(lab, browser, until, theme)
         browser.close()
 

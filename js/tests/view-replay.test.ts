@@ -181,6 +181,8 @@ test("a gate that opens live meanwhile is announced, and stands at the way back"
   expect(view.said()).toContain("Decision needed: Once more?");
   expect(view.counts()).toEqual([]);
   expect(view.named("Live").textContent).toBe("Live · 1 waits for you");
+  await view.press(view.slider, "End");
+  expect(view.find(".dw-replay-top").textContent).toContain("more has happened: play goes on");
 });
 
 test("it plays from the beginning to the end, and goes on with what has happened since", async () => {

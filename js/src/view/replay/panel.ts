@@ -328,8 +328,9 @@ export class ReplayPanel implements Panel {
   }
 
   #standing({ ended, playing }: Replay): string {
-    if (!ended || playing || over(this.#model.state.status)) return "";
-    return " · caught up with the live run";
+    const { state, live } = this.#model;
+    if (!ended || playing || over(state.status) || live.epoch !== this.#run) return "";
+    return this.#lacks() ? " · more has happened: play goes on" : " · caught up with the live run";
   }
 
   #step(by: number): void {
