@@ -32,7 +32,13 @@ def page(name: str, *workers: str, files: dict[str, Path] | None = None) -> Iter
     """`browser/<name>` as the script of an empty page, with the scripts of its workers beside it."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         entries = [str(HERE / each) for each in (name, *workers)]
-        options = ["--bundle", "--minify", "--format=iife", "--loader:.css=text", "--define:process.env.NODE_ENV='production'"]
+        options = [
+            "--bundle",
+            "--minify",
+            "--format=iife",
+            "--loader:.css=text",
+            "--define:process.env.NODE_ENV='production'",
+        ]
         subprocess.run([_ESBUILD, *entries, *options, f"--outdir={folder}", "--log-level=error"], check=True)
         served = {f"/{each}": Path(folder) / each for each in (name, *workers)} | (files or {})
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)

@@ -1,4 +1,4 @@
-"""The layout, in a worker of headless Chromium, and the same graphs laid out by dagre, ELK, d3-dag and Graphviz's dot."""
+"""The layout in a worker of headless Chromium, and the same graphs laid out by dagre, ELK, d3-dag and dot."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def measure() -> list[Row]:
                     ms = ask(task="time", layouter=stage, shape=shape, n=n, runs=_RUNS)["ms"]
                     known = times.get((shape, n), {}) if stage == "refined" else {}
                     best = min(known, key=lambda peer: known[peer], default=None)
-                    rows.append(Row(f"{place}/{stage}_ms", round(ms, 2), "ms", best and names[best], best and known[best]))
+                    rows.append(
+                        Row(f"{place}/{stage}_ms", round(ms, 2), "ms", best and names[best], best and known[best])
+                    )
             for peer, ms in times.get(("pipeline", n), {}).items():
                 rows.append(Row(f"layout/{n}/{peer}_ms", ms, "ms"))
             if n <= _DOT_UP_TO:
@@ -72,7 +74,10 @@ def _peers(ask: Any) -> dict[tuple[str, int], dict[str, float]]:
                 slow = "late" in answer
                 if not slow:
                     times.setdefault((shape, n), {})[peer] = round(answer["ms"], 1)
-                print(f"  {peer} {shape} {n}: {'more than ' + str(_SECONDS) + ' s' if slow else times[shape, n][peer]}", flush=True)
+                print(
+                    f"  {peer} {shape} {n}: {'more than ' + str(_SECONDS) + ' s' if slow else times[shape, n][peer]}",
+                    flush=True,
+                )
                 if slow:
                     break
     return times
