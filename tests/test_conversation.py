@@ -781,7 +781,7 @@ def act(world: World, action: str, argument) -> None:
             world.handle()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(actions, min_size=10, max_size=60))
 def test_it_ends_with_the_state_of_the_room_whatever_happens_on_the_way(steps):
     world = World()

@@ -77,14 +77,14 @@ def checked(decode, frame) -> None:
 
 
 @pytest.mark.parametrize("decode", DECODERS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(frame=st.binary(max_size=200) | st.text(max_size=200) | mangled())
 def test_decoding_gives_messages_or_the_named_error(decode, frame):
     checked(decode, frame)
 
 
 @pytest.mark.parametrize("decode", DECODERS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(text=texts)
 def test_a_message_may_be_cut_at_every_byte(decode, text):
     whole = text.encode("utf-8", "surrogatepass")
@@ -105,7 +105,7 @@ def test_hostile_messages_cost_no_more_than_a_few_times_their_size(decode, frame
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(frames=st.lists(st.binary(max_size=50) | st.text(max_size=50) | mangled() | texts, max_size=4))
 @example(frames=HOSTILE)
 def test_a_session_survives_everything_and_says_why_it_ends(dialect, frames):

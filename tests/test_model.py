@@ -261,5 +261,5 @@ class Model(RuleBasedStateMachine):
         assert all(made.count(name) <= 1 for name in made if name and name.startswith("c"))
 
 
-Model.TestCase.settings = settings(max_examples=2000, stateful_step_count=25, deadline=None)
+Model.TestCase.settings = settings(max_examples=2000, stateful_step_count=25)
 test_every_interleaving_leaves_every_viewer_with_the_rooms_state = Model.TestCase

@@ -23,7 +23,7 @@ from .strategies import (
     server_messages,
 )
 
-MODERATE = settings(max_examples=100, deadline=None)
+MODERATE = settings(max_examples=100)
 DECODERS = [p.decode_server, p.decode_client, p.decode_publisher, p.decode_reply]
 DIRECTIONS = [
     pytest.param(p.decode_server, server_messages, p.ServerMessage, id="server"),
@@ -62,7 +62,7 @@ def test_every_message_round_trips_alone_and_in_a_batch(decode, messages, _union
 def test_the_strategies_leave_no_message_out(_decode, messages, union):
     missing = set(get_args(union))
 
-    @settings(max_examples=500, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=500, database=None, derandomize=True)
     @given(messages)
     def note(message):
         missing.discard(type(message))
@@ -231,7 +231,7 @@ def test_an_error_quotes_at_most_200_characters(decode, filler):
 
 
 @pytest.mark.parametrize("decode", DECODERS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=40) | st.text(max_size=40))
 @example("\ud800")
 @example('{"type":"\ud800"}')

@@ -70,7 +70,7 @@ def running(node_id: str = "a", **fields) -> p.NodeState:
 # --- Numbers, the log and the epoch
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(strategies.logs)
 def test_events_are_numbered_densely_from_one(log):
     room = Room("dag")
@@ -79,7 +79,7 @@ def test_events_are_numbered_densely_from_one(log):
     assert room.state.seq == room.head
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(strategies.logs)
 def test_the_log_adds_up_to_the_state(log):
     room = Room("dag")
@@ -212,7 +212,7 @@ def test_what_a_publisher_sends_again_is_dropped_by_its_own_number(room, engine)
     assert [event.node_id for event in told(room, head)] == ["c"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_however_often_a_publisher_starts_over_each_event_is_there_once(data):
     room = Room("dag")
@@ -274,7 +274,7 @@ def test_deltas_of_several_publishers_add_up_without_the_noise_of_binary_fractio
     assert room.state.cost.tokens == 15
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 10_000), max_size=30))
 def test_cents_add_up_exactly(cents):
     room = Room("dag")
@@ -565,7 +565,7 @@ def test_a_run_that_ends_leaves_no_node_running_or_waiting(room, engine):
     assert (room.state.status, room.state.gates, room.under_way) == ("cancelled", {}, False)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(strategies.logs)
 def test_whatever_happened_before_a_run_ends_settled(log):
     room = Room("dag")
@@ -591,7 +591,7 @@ def caught_up(state: DagState, way: CatchUp, epoch: str) -> DagState:
     return state
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_from_any_cursor_a_client_catches_up_to_the_rooms_state(data):
     limits = Limits(
@@ -618,7 +618,7 @@ def test_from_any_cursor_a_client_catches_up_to_the_rooms_state(data):
     assert client.to_dict() == room.state.to_dict()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(strategies.logs, st.sampled_from([None, p.Cursor(epoch="other", seq=1), p.Cursor(epoch="run-1", seq=999)]))
 def test_who_stands_nowhere_is_given_the_whole_state(log, cursor):
     room = Room("dag")
@@ -707,7 +707,7 @@ def test_few_frames_are_kept(room, engine):
 # --- What is too large
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     most=st.integers(1_000, 20_000),
     text=st.text('x"\\é😀\n\x00', min_size=1, max_size=5),

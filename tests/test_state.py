@@ -6,7 +6,7 @@ from dagwidget.state import DagState, compact, reduce
 from .strategies import logs
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(logs)
 def test_compacted_state_reduces_to_the_same_state(log):
     state = reduce(log, DagState(epoch="e"))
@@ -14,7 +14,7 @@ def test_compacted_state_reduces_to_the_same_state(log):
     assert again.to_dict() == state.to_dict()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(logs)
 def test_compacted_state_survives_the_wire(log):
     state = reduce(log, DagState(epoch="e"))

@@ -5,7 +5,7 @@ import { adjacency } from "./adjacency";
 import { backEdges } from "./cycles";
 import { Blocks, framePadding, frames, type Groups, groupTree, outermost, tighten } from "./groups";
 import { enclose, type Recalled, recall, stay } from "./keep";
-import { layers } from "./layers";
+import { layers, span } from "./layers";
 import { orderLayers } from "./order";
 import { type Boxes, pack, packAround, parts } from "./parts";
 import { type Extents, positions } from "./position";
@@ -19,6 +19,8 @@ const STEEP = 1 / 10;
 const WIDEST = 2.5;
 /** Places of an earlier picture are given up where edges could be shorter by this much. */
 const STRAINED = 1.6;
+/** Layers of an earlier picture are given up where edges could be shorter by this much. */
+const STRETCHED = 1.3;
 /** px of an empty band that a part keeps, where something was removed. */
 const HOLE = 140;
 
@@ -35,9 +37,16 @@ export function layered(graph: Graph, options?: Partial<Settings>, previous?: Pr
   const edges = orient(graph);
   const groups = graph.group ? groupTree(n, graph.group) : undefined;
   const part = parts(n, edges.lo, edges.hi, groups && outermost(groups));
-  const layer = layersByPart(n, edges, part);
+  const same = previous?.graph.direction === graph.direction ? previous : undefined;
+  const layer = layersByPart(
+    n,
+    edges,
+    part,
+    settings,
+    same && Int32Array.from(same.of, (v) => same.layout.layer[v] ?? -1),
+  );
   const p = proper(n, edges, layer, part, groups, settings.bendLimit);
-  const known = previous?.graph.direction === graph.direction ? recall(p, edges, graph, groups, previous) : undefined;
+  const known = same && recall(p, edges, graph, groups, same);
   const fresh = known && Uint8Array.from(known.cross, (at) => (Number.isNaN(at) ? 1 : 0));
   const keeps = orderLayers(p, settings, groups && new Blocks(p, groups), known?.cross);
 
@@ -115,10 +124,24 @@ function orient({ n, edges }: Graph): Oriented {
   return { lo: from, hi: to, back };
 }
 
-/** Layers from 0 in every part. Back edges have no say: a path forward leads from their lower end to their higher. */
-function layersByPart(n: number, { lo, hi, back }: Oriented, part: { of: Int32Array; count: number }): Int32Array {
+/**
+ * Layers from 0 in every part. Back edges have no say: a path forward leads from their lower end to their higher.
+ *
+ * @param before The layers in an earlier picture, -1 = it was not there: they are kept unless edges are far longer then.
+ */
+function layersByPart(
+  n: number,
+  { lo, hi, back }: Oriented,
+  part: { of: Int32Array; count: number },
+  settings: Settings,
+  before: Int32Array | undefined,
+): Int32Array {
   const forward = (_: number, e: number) => back[e] === 0;
-  const layer = layers(n, lo.filter(forward), hi.filter(forward));
+  const [from, to] = [lo.filter(forward), hi.filter(forward)];
+  const kept = before && layers(n, from, to, 0, before);
+  const quick = settings.layering === 0;
+  const anew = kept && quick ? kept : layers(n, from, to, settings.layering);
+  const layer = kept && (quick || span(kept, from, to) <= STRETCHED * span(anew, from, to) + 1) ? kept : anew;
   const least = new Int32Array(part.count).fill(0x7fffffff);
   for (let v = 0; v < n; v++) least[part.of[v]!] = Math.min(least[part.of[v]!]!, layer[v]!);
   for (let v = 0; v < n; v++) layer[v]! -= least[part.of[v]!]!;

@@ -73,6 +73,8 @@ export interface Settings {
   groupLabel: number;
   /** Width : height aimed at when several connected parts are packed into one picture. */
   aspect: number;
+  /** Visits to nodes and edges that may be spent on making edges span fewer layers. */
+  layering: number;
   /** Sweeps of crossing reduction, at most. Counted, not timed: the same input gives the same picture everywhere. */
   sweeps: number;
   /** How often, after each sweep, neighbours are exchanged in all layers to undo crossings; an even number. */
@@ -90,10 +92,11 @@ export const REFINED: Settings = {
   groupGap: 14,
   groupLabel: 18,
   aspect: 1.6,
+  layering: 4_000_000,
   sweeps: 36,
   exchange: 6,
   bendLimit: 100_000,
 };
 
 /** Settings for a picture within a frame or two. */
-export const FIRST: Settings = { ...REFINED, sweeps: 6, exchange: 0, bendLimit: 40_000 };
+export const FIRST: Settings = { ...REFINED, layering: 0, sweeps: 6, exchange: 0, bendLimit: 40_000 };
