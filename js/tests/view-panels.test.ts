@@ -5,6 +5,7 @@ import { Model } from "../src/view/model";
 import { Announcer } from "../src/view/panels/announcer";
 import { ControlsPanel } from "../src/view/panels/controls";
 import { CostPanel } from "../src/view/panels/costbar";
+import { DecisionsPanel } from "../src/view/panels/decisions";
 import { ErrorsPanel } from "../src/view/panels/errors";
 import { HeaderPanel } from "../src/view/panels/header";
 import { InspectorPanel } from "../src/view/panels/inspector";
@@ -467,4 +468,28 @@ test("a run that has spent nothing has nowhere where it went", () => {
   const panel = new CostPanel(new Model(fake.options, () => NOW));
   panel.update();
   expect(panel.el.querySelector("details")!.hidden).toBe(true);
+});
+
+test("the audit trail says who decided what, from where, with which words, newest first", async () => {
+  const made = { gate_id: "g", node_id: "n", at: NOW, source: "widget" };
+  const fake = new Fake(runningState([{ id: "n", status: "completed", label: "Review" }]));
+  const panel = new DecisionsPanel(new Model(fake.options, () => NOW));
+  panel.update();
+  expect(panel.el.hidden).toBe(true);
+  fake.state.decisions = [
+    { ...made, decision: "approve", by: "ann", feedback: SCRIPT },
+    { ...made, decision: "modify", by: "bob", source: "python", value: { n: 2 } },
+  ];
+  panel.update();
+  expect(panel.el.querySelector("summary")!.textContent).toBe("2 decisions");
+  panel.el.open = true;
+  await vi.waitFor(() => expect(panel.el.querySelector("table")).not.toBeNull());
+  const rows = [...panel.el.querySelectorAll("tbody tr")].map((row) =>
+    [...row.querySelectorAll("td")].slice(1).map((cell) => cell.textContent),
+  );
+  expect(rows).toEqual([
+    ["Review", "modify", "bob", "python", "", '{"n": 2}'],
+    ["Review", "approve", "ann", "widget", SCRIPT, ""],
+  ]);
+  harmless(panel.el);
 });

@@ -11,6 +11,7 @@ import { Announcer } from "./panels/announcer";
 import { ConnectionPanel } from "./panels/connection";
 import { ControlsPanel } from "./panels/controls";
 import { CostPanel } from "./panels/costbar";
+import { DecisionsPanel } from "./panels/decisions";
 import { ErrorsPanel } from "./panels/errors";
 import { GatesPanel } from "./panels/gates";
 import { HeaderPanel } from "./panels/header";
@@ -77,6 +78,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     tabs.focus();
   });
   const results = new ResultsPanel(model);
+  const decisions = new DecisionsPanel(model);
   const errors = new ErrorsPanel(model, find);
   const outline = new OutlinePanel(model, find);
   const panels: Panel[] = [
@@ -92,6 +94,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     replay,
     inspector,
     results,
+    decisions,
     errors,
     announcer,
     alerts,
@@ -114,6 +117,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
       h("div", { class: "dw-main" }, graph.el, timeline.el, inspector.el),
       replay.el,
       results.el,
+      decisions.el,
       errors.el,
       announcer.el,
     ),
