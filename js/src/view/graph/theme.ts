@@ -54,6 +54,8 @@ const DARK: Readonly<Record<NodeStatus, string>> = {
 export interface Host {
   ground?: Rgb;
   dark?: boolean;
+  /** Whether more contrast is asked for, by the system or by the host's theme. */
+  more?: boolean;
   font?: string;
   mono?: string;
 }
@@ -69,19 +71,23 @@ export function makeTheme(host: Host): Theme {
   const surface = dark ? mix(ground, [255, 255, 255], 0.045) : mix(ground, [255, 255, 255], 0.6);
   const sunken = mix(ground, ink, dark ? 0.09 : 0.045);
   const grounds = [ground, surface, sunken];
-  const text = readable(ink, grounds, 7);
+  const more = host.more === true;
+  // WCAG's levels: enhanced where it is asked for.
+  const legible = more ? 7.2 : 4.5;
+  const text = readable(ink, grounds, more ? 12 : 7);
   const palette = dark ? DARK : LIGHT;
   const status = {} as Record<NodeStatus, string>;
   const tint = {} as Record<NodeStatus, string>;
   for (const name of STATUSES) {
     const base = parseColor(palette[name]) as Rgb;
     const quiet = name === "pending" || name === "skipped" || name === "cancelled";
-    const wash = mix(surface, base, quiet ? 0 : dark ? 0.12 : 0.07);
-    status[name] = toHex(readable(base, [...grounds, wash], 4.5));
+    const wash = mix(surface, base, quiet || more ? 0 : dark ? 0.12 : 0.07);
+    status[name] = toHex(readable(base, [...grounds, wash], legible));
     tint[name] = toHex(wash);
     grounds.push(wash);
   }
-  const accent = readable(dark ? [122, 172, 255] : [31, 95, 224], grounds, 4.5);
+  const accent = readable(dark ? [122, 172, 255] : [31, 95, 224], grounds, legible);
+  const line = (ratio: number) => readable(mix(ground, ink, 0.4), grounds, ratio);
   return {
     dark,
     font: host.font || FONT,
@@ -89,14 +95,14 @@ export function makeTheme(host: Host): Theme {
     ground: toHex(ground),
     surface: toHex(surface),
     sunken: toHex(sunken),
-    line: toHex(mix(ground, ink, dark ? 0.16 : 0.12)),
-    strongLine: toHex(readable(mix(ground, ink, 0.4), grounds, 3)),
+    line: toHex(more ? line(3) : mix(ground, ink, dark ? 0.16 : 0.12)),
+    strongLine: toHex(line(more ? 4.5 : 3)),
     text: toHex(text),
-    muted: toHex(readable(mix(ground, ink, 0.62), grounds, 4.5)),
+    muted: toHex(readable(mix(ground, ink, 0.62), grounds, legible)),
     accent: toHex(accent),
     onAccent: toHex(readable(ground, [accent], 4.5)),
-    edge: toHex(mix(ground, ink, dark ? 0.26 : 0.22)),
-    edgeTaken: toHex(mix(ground, ink, dark ? 0.55 : 0.5)),
+    edge: toHex(more ? line(3) : mix(ground, ink, dark ? 0.26 : 0.22)),
+    edgeTaken: toHex(more ? line(7) : mix(ground, ink, dark ? 0.55 : 0.5)),
     status,
     tint,
   };
@@ -111,9 +117,17 @@ export function readHost(el: Element): Host {
   return {
     ground,
     dark: globalThis.matchMedia?.("(prefers-color-scheme: dark)").matches,
+    more: CONTRAST.some((query) => globalThis.matchMedia?.(query).matches) || highContrast(document.body.dataset),
     font: variable("--jp-ui-font-family", "--vscode-font-family"),
     mono: variable("--jp-code-font-family", "--vscode-editor-font-family"),
   };
+}
+
+const CONTRAST = ["(prefers-contrast: more)", "(forced-colors: active)"];
+
+/** Whether the host's theme calls itself so: JupyterLab's name of it, VS Code's kind of it. */
+function highContrast({ jpThemeName, vscodeThemeKind }: DOMStringMap): boolean {
+  return /high[ -]contrast/i.test(`${jpThemeName} ${vscodeThemeKind}`);
 }
 
 /** A CSS colour in any notation, as the browser resolves it. */
@@ -174,14 +188,14 @@ export function watchHost(changed: () => void): () => void {
   for (const root of [document.documentElement, document.body]) {
     observer.observe(root, { attributes: true, attributeFilter: attributes });
   }
-  const media = globalThis.matchMedia?.("(prefers-color-scheme: dark)");
-  media?.addEventListener("change", soon);
+  const media = ["(prefers-color-scheme: dark)", ...CONTRAST].map((query) => globalThis.matchMedia?.(query));
+  for (const one of media) one?.addEventListener("change", soon);
   // A style sheet may come at any time later; `load` does not bubble, but it can be captured.
   document.addEventListener("load", soon, true);
   return () => {
     document.removeEventListener("load", soon, true);
     clearTimeout(timer);
     observer.disconnect();
-    media?.removeEventListener("change", soon);
+    for (const one of media) one?.removeEventListener("change", soon);
   };
 }
