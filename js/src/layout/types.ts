@@ -94,7 +94,7 @@ export const REFINED: Settings = {
   aspect: 1.6,
   layering: 4_000_000,
   sweeps: 36,
-  exchange: 6,
+  exchange: 8,
   bendLimit: 100_000,
 };
 
