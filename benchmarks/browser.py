@@ -16,7 +16,7 @@ from tests.browser.lab import CHROMIUM, CHROMIUM_ARGUMENTS
 
 HERE: Final = Path(__file__).parent / "browser"
 _ORIGIN: Final = "http://benchmark.test"
-_ESBUILD: Final = HERE.parent.parent / "js" / "node_modules" / ".bin" / "esbuild"
+_BUILD: Final = HERE.parent.parent / "js" / "build.mjs"
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -31,21 +31,14 @@ def versions(*packages: str) -> dict[str, str]:
 def page(name: str, *workers: str, files: dict[str, Path] | None = None) -> Iterator[Page]:
     """`browser/<name>` as the script of an empty page, with the scripts of its workers beside it."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        entries = [str(HERE / each) for each in (name, *workers)]
-        options = [
-            "--bundle",
-            "--minify",
-            "--format=iife",
-            "--loader:.css=text",
-            "--define:process.env.NODE_ENV='production'",
-        ]
-        subprocess.run([_ESBUILD, *entries, *options, f"--outdir={folder}", "--log-level=error"], check=True)
+        for each in (name, *workers):
+            subprocess.run(["node", _BUILD, HERE / each, Path(folder) / each], check=True)
         served = {f"/{each}": Path(folder) / each for each in (name, *workers)} | (files or {})
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         context = browser.new_context(viewport={"width": 1000, "height": 700})
         for path, file in served.items():
             context.route(f"{_ORIGIN}{path}", _answer(file))
-        empty = f'<!doctype html><meta charset="utf-8"><body><div id="view"></div><script src="/{name}"></script>'
+        empty = f'<!doctype html><meta charset="utf-8"><body><div id="view"></div><script type="module" src="/{name}"></script>'
         context.route(f"{_ORIGIN}/", lambda route: route.fulfill(body=empty, content_type="text/html"))
         shown = context.new_page()
         shown.set_default_timeout(0)
