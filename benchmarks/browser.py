@@ -38,7 +38,8 @@ def page(name: str, *workers: str, files: dict[str, Path] | None = None) -> Iter
         context = browser.new_context(viewport={"width": 1000, "height": 700})
         for path, file in served.items():
             context.route(f"{_ORIGIN}{path}", _answer(file))
-        empty = f'<!doctype html><meta charset="utf-8"><body><div id="view"></div><script type="module" src="/{name}"></script>'
+        script = f'<script type="module" src="/{name}"></script>'
+        empty = f'<!doctype html><meta charset="utf-8"><body><div id="view"></div>{script}'
         context.route(f"{_ORIGIN}/", lambda route: route.fulfill(body=empty, content_type="text/html"))
         shown = context.new_page()
         shown.set_default_timeout(0)

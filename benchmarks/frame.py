@@ -1,8 +1,8 @@
 """Frames while 10,000 nodes a second change their state, in headless Chromium: ours, Cytoscape.js's and React Flow's.
 
-A frame lasts from one callback of `requestAnimationFrame` to the next, so none is shorter than the screen's 16.7 ms. All
-draw the same graph at the same places, whole, in a view of 1,000 × 640 px, and take what has changed once a frame. Idle is
-the share of a core that the page takes for five seconds after the run has ended.
+A frame lasts from one callback of `requestAnimationFrame` to the next, so none is shorter than the screen's 16.7 ms.
+All draw the same graph at the same places, whole, in a view of 1,000 × 640 px, and take what has changed once a frame.
+Idle is the share of a core that the page takes for five seconds after the run has ended.
 """
 
 from __future__ import annotations

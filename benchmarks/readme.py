@@ -26,9 +26,18 @@ ROWS = {
     "resync/10000/ms": "… all of it",
     "decision/ack_p99_ms": "from a decision to its acknowledgement, on disk, 99th percentile",
     "reconnect/1000/p99_s": "1,000 viewers back after the server restarted, 99th percentile",
-    "layout/1000/refined_ms": "layout of 1,000 nodes",
-    "layout/10000/first_ms": "layout of 10,000 nodes: first picture",
+    "layout/1000/refined_ms": "layout of 1,000 nodes ({name}, the fastest of dagre, ELK, d3-dag and dot: {peer})",
+    "layout/2000/refined_ms": "… of 2,000 ({name}: {peer})",
+    "layout/5000/crossings_vs_dot": "… crossings at 5,000, against dot's",
+    "layout/10000/first_ms": "… of 10,000: first picture",
     "layout/10000/refined_ms": "… refined",
+    "layout/10000/add_node_ms": "… with one more node",
+    "layout/10000/add_node_moved_px": "… by how far that moves the others, median",
+    "frame/1000/median_ms": "a frame while 10,000 nodes a second change, of 1,000 ({name}: {peer})",
+    "frame/10000/median_ms": "… of 10,000 ({name}: {peer})",
+    "frame/10000/p95_ms": "… 95th percentile",
+    "frame/50000/fps": "… of 50,000",
+    "frame/idle_percent": "what a run of 10,000 nodes costs that has ended and is looked at",
     "codec/decode_us": "decoding an event (`json`: {peer})",
     "codec/encode_us": "encoding an event (`json`: {peer})",
     "imports/over_anywidget_ms": "`import dagwidget`, over `import anywidget`",
@@ -44,7 +53,7 @@ def write() -> None:
         row = results.get(name)
         if row is not None:
             peer = _figure(row["peer_value"], row["unit"]) if row["peer_value"] is not None else ""
-            lines.append(f"| {what.format(peer=peer)} | {_figure(row['value'], row['unit'])} |")
+            lines.append(f"| {what.format(peer=peer, name=row['peer'])} | {_figure(row['value'], row['unit'])} |")
     text = README.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
