@@ -10,7 +10,7 @@ BUNDLE := dagwidget/static/widget.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-py test-js test-browser lint format protocol build bench soak screenshots clean
+.PHONY: help setup demo test test-py test-js test-browser lint format protocol build bench soak pictures screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ bench: setup ## Run the benchmarks and rewrite benchmarks/results.json (ONLY=nam
 
 soak: setup ## Look for anything lost or doubled over cuts and kills (SECONDS=600)
 	$(BIN)/python -m benchmarks.soak $(SECONDS)
+
+pictures: setup ## Store anew what the view looks like in the pictures that the tests compare: look at each
+	CHROMIUM=$(CHROMIUM) PICTURES=store $(BIN)/python -m pytest -q tests/browser/test_pictures.py
 
 screenshots: setup ## Take the README's pictures anew
 	CHROMIUM=$(CHROMIUM) $(BIN)/python docs/screenshots.py

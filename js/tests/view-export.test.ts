@@ -163,3 +163,12 @@ test("the menu downloads the state", async () => {
   await vi.waitFor(() => expect(clicked).toEqual([".._my_dag.json"]));
   expect(blobs.at(-1)!.type).toBe("application/json");
 });
+
+test("a node's attempt and the engine's own word are on it, and one that stands for several is a stack", () => {
+  const folded = { id: "maps", label: "map × 20", status: "running", members: ["a"], counts: { running: 20 } } as Node;
+  const state = runningState([{ id: "b", status: "failed", attempt: 3, native: "gone", error: "no" }, folded]);
+  const svg = svgOf(state);
+  expect(texts(svg)).toEqual(expect.arrayContaining(["#3", "gone", "no", "map × 20", "0/20"]));
+  const rects = [...svg.querySelectorAll("svg > g")].map((node) => node.querySelectorAll("rect[stroke]").length);
+  expect(rects).toEqual([1, 3]);
+});

@@ -1,9 +1,10 @@
 // The whole graph as an SVG file: what the canvas shows from near, written down. All that comes from a run is escaped.
 
 import type { Node } from "../../store";
+import { isFolded } from "../folding/folding";
 import type { Box } from "../graph/camera";
 import { caption, groupCaption } from "../graph/caption";
-import { type Drawing, faceAt, PAD, RADIUS } from "../graph/frame";
+import { type Drawing, faceAt, PAD, RADIUS, STACK_INSET, STACK_STEP } from "../graph/frame";
 import { iconOf } from "../graph/icons";
 import { arrow, middle, type Path, trace } from "../graph/route";
 import { ACTIVE, BACK, CONDITIONAL, type Scene, TAKEN } from "../graph/scene";
@@ -137,6 +138,7 @@ function nodeOf(drawing: Drawing, i: number): string {
     {},
     [
       tag("title", {}, escaped(`${label(node ?? { id: scene.ids[i]! })}: ${status}`)),
+      isFolded(node) ? stack(drawing, box, color) : "",
       tag("rect", {
         ...box,
         rx: RADIUS,
@@ -149,6 +151,17 @@ function nodeOf(drawing: Drawing, i: number): string {
       node ? words(drawing, node, box, face.textAt) + progress(drawing, node, box) : "",
     ].join(""),
   );
+}
+
+/** Two more boxes behind, as on the canvas. */
+function stack({ theme }: Drawing, box: Box, stroke: string): string {
+  return [2, 1]
+    .map((behind) => {
+      const [inset, below] = [STACK_INSET * behind, STACK_STEP * behind];
+      const back = { ...box, x: box.x + inset, y: box.y + below, width: box.width - 2 * inset };
+      return tag("rect", { ...back, rx: RADIUS, fill: theme.ground, stroke });
+    })
+    .join("");
 }
 
 function icon({ scene, theme }: Drawing, i: number, x: number, y: number): string {
@@ -173,15 +186,27 @@ function icon({ scene, theme }: Drawing, i: number, x: number, y: number): strin
 function words({ theme, text: measure, cost, asOf }: Drawing, node: Node, box: Box, at: number): string {
   const { status } = node;
   const half = box.y + box.height / 2;
-  const [x, room] = [box.x + at, box.width - at - PAD];
+  const [x, room, end] = [box.x + at, box.width - at - PAD, box.x + box.width - PAD];
   const detail = caption(node, cost, asOf);
-  const name = measure.fit(label(node), `600 ${LABEL_SIZE}px ${theme.font}`, room);
-  const shown = measure.fit(detail, `${DETAIL_SIZE}px ${theme.font}`, room);
+  const small = `${DETAIL_SIZE}px ${theme.font}`;
+  const attempt = (node.attempt ?? 1) > 1 ? `#${node.attempt}` : "";
+  const taken = attempt ? measure.width(attempt, small) + 6 : 0;
+  const name = measure.fit(label(node), `600 ${LABEL_SIZE}px ${theme.font}`, room - taken);
+  const native = node.native
+    ? measure.fit(node.native, small, Math.max(0, room - measure.width(detail, small) - 16))
+    : "";
+  const own = native.length > 2 ? measure.width(native, small) + 8 : 0;
+  const shown = measure.fit(detail, small, room - own);
   const ink = status === "skipped" || status === "cancelled" ? theme.muted : theme.text;
   const told = status === "failed" || status === "waiting" ? theme.status[status] : theme.muted;
   return (
     text(x, shown ? half - 8.5 : half, LABEL_SIZE, ink, name, BOLD) +
-    (shown ? text(x, half + 9.5, DETAIL_SIZE, told, shown) : "")
+    (attempt ? text(end, shown ? half - 8.5 : half, DETAIL_SIZE, theme.muted, attempt, { "text-anchor": "end" }) : "") +
+    (shown ? text(x, half + 9.5, DETAIL_SIZE, told, shown) : "") +
+    (shown && own
+      ? tag("rect", { x: end - own + 4, y: half + 1.5, width: own, height: 15, rx: 4, fill: theme.sunken }) +
+        text(end, half + 9.5, DETAIL_SIZE, theme.muted, native, { "text-anchor": "end" })
+      : "")
   );
 }
 

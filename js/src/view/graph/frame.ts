@@ -19,6 +19,9 @@ export const GROUP_NAME_HEIGHT = 26;
 /** Corners of a node, and what is kept free in it, in world px. */
 export const RADIUS = 8;
 export const PAD = 12;
+/** How much narrower, and lower, each box of a stack is than the one before it. */
+export const STACK_INSET = 5;
+export const STACK_STEP = 4;
 
 /** What is drawn, wherever that is. */
 export interface Drawing {

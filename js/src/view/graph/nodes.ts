@@ -5,13 +5,22 @@ import { isFolded } from "../folding/folding";
 import { doneShare, label, STATUSES } from "../status";
 import type { Box } from "./camera";
 import { caption } from "./caption";
-import { BOXES_FROM, begin, type Face, type Frame, faceAt, LABELS_FROM, PAD, RADIUS, seen } from "./frame";
+import {
+  BOXES_FROM,
+  begin,
+  type Face,
+  type Frame,
+  faceAt,
+  LABELS_FROM,
+  PAD,
+  RADIUS,
+  STACK_INSET,
+  STACK_STEP,
+  seen,
+} from "./frame";
 import { drawIcon, iconOf } from "./icons";
 import { DETAIL_SIZE } from "./text";
 
-/** How much narrower, and lower, each box of a stack is than the one before it. */
-const STACK_INSET = 5;
-const STACK_STEP = 4;
 /** The height of a line, in sizes of its font. */
 const LINE = 1.15;
 

@@ -15,6 +15,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["s", "fit the selection"],
   ["e, E", "expand or collapse: this node, all"],
   ["0", "fit all"],
+  ["t", "timeline, and graph again"],
   ["l", "replay the run, and live again"],
   ["k", "in a replay: play, pause"],
   [", .", "in a replay: one event back, on"],
