@@ -33,7 +33,7 @@ ROWS = {
     "layout/10000/refined_ms": "… refined",
     "layout/10000/add_node_ms": "… with one more node",
     "layout/10000/add_node_moved_px": "… by how far that moves the others, median",
-    "frame/1000/median_ms": "a frame while 10,000 nodes a second change, of 1,000 ({name}: {peer})",
+    "frame/5000/median_ms": "a frame while 10,000 nodes a second change, of 5,000 ({name}: {peer})",
     "frame/10000/median_ms": "… of 10,000 ({name}: {peer})",
     "frame/10000/p95_ms": "… 95th percentile",
     "frame/50000/fps": "… of 50,000",
