@@ -13,7 +13,7 @@ const INSERTION_LIMIT = 40;
 const WORK = 800_000;
 const FEWEST = 6;
 /** How many sweeps in vain end the search. */
-const PATIENCE = 12;
+const PATIENCE = 9;
 /** Parts of up to this size (bends included) are searched three times: there is time enough. */
 const SMALL = 1000;
 const SMOOTH_ROUNDS = 60;
