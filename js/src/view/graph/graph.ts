@@ -13,6 +13,7 @@ import { drawEdges } from "./edges";
 import { boxOf, viewOf } from "./follow";
 import { DETAILS_FROM, type Drawing, type Frame, GROUP_NAME_HEIGHT, LABELS_FROM } from "./frame";
 import { listen } from "./input";
+import { type Layer, Layers } from "./layers";
 import { Minimap } from "./minimap";
 import { drawMoving, type Marks } from "./moving";
 import { drawNodes } from "./nodes";
@@ -20,6 +21,7 @@ import { graphOf, Scene } from "./scene";
 import { type Mode, nextOf, Spotlight, type Stop } from "./spotlight";
 import { LABEL_SIZE, TextMeasure } from "./text";
 import type { Theme } from "./theme";
+import { Tooltip } from "./tooltip";
 import { isArrow, step } from "./walk";
 
 const TRANSITION_MS = 360;
@@ -39,9 +41,6 @@ const WATCH_MS = 1500;
 const WATCH_FLIGHT_MS = 900;
 const PAN_PX = 80;
 
-type Layer = "edges" | "nodes" | "moving";
-const LAYERS: readonly Layer[] = ["edges", "nodes", "moving"];
-
 export class Graph implements Panel {
   readonly el: HTMLElement;
   readonly #model: Model;
@@ -52,9 +51,9 @@ export class Graph implements Panel {
   readonly #layouter = new Layouter();
   readonly #spotlight: Spotlight;
   readonly #minimap: Minimap;
-  readonly #layers: Record<Layer, HTMLCanvasElement>;
+  readonly #layers = new Layers((time) => this.#paint(time));
   readonly #surface: HTMLElement;
-  readonly #tooltip = h("div", { class: "dw-tooltip", hidden: true });
+  readonly #tooltip = new Tooltip();
   readonly #empty = h("div", { class: "dw-empty" }, "No nodes yet. They appear here as soon as the run names them.");
   readonly #hint = h(
     "div",
@@ -62,12 +61,8 @@ export class Graph implements Panel {
     "Click the graph, or hold Ctrl, to zoom with the wheel",
   );
   readonly #stops: (() => void)[] = [];
-  readonly #dirty = new Set<Layer>(LAYERS);
   readonly #marks: Marks = { hovered: undefined, selected: undefined, cursor: undefined };
   #theme: Theme;
-  #ratio = 1;
-  #frame = 0;
-  #onScreen = true;
   /** Width by height of the window that the direction was chosen for; undefined until there is one. */
   #shape: number | undefined;
   #still = false;
@@ -102,8 +97,6 @@ export class Graph implements Panel {
     this.#say = say;
     this.#spotlight = new Spotlight(this.#scene, model);
     this.#minimap = new Minimap(this.#scene, this.#camera, (x, y) => this.#look(() => this.#camera.setState({ x, y })));
-    const layer = () => h("canvas", { "aria-hidden": "true" });
-    this.#layers = { edges: layer(), nodes: layer(), moving: layer() };
     this.#surface = h(
       "div",
       {
@@ -114,7 +107,7 @@ export class Graph implements Panel {
         "aria-label":
           "Graph. Arrow keys walk along the edges, Enter inspects a node, 0 fits, plus and minus zoom, ? lists all keys.",
       },
-      ...LAYERS.map((name) => this.#layers[name]),
+      ...this.#layers.elements,
     );
     this.el = h(
       "div",
@@ -123,7 +116,7 @@ export class Graph implements Panel {
       this.#empty,
       this.#hint,
       this.#minimap.el,
-      this.#tooltip,
+      this.#tooltip.el,
       h(
         "div",
         { class: "dw-zoom" },
@@ -141,7 +134,7 @@ export class Graph implements Panel {
     if (change.reset) this.#follow = true;
     if (change.edges || change.reset) this.#edgesChanged = true;
     for (const id of change.nodes) this.#changedNodes.add(id);
-    this.#wake();
+    this.#layers.wake();
   }
 
   update(): void {
@@ -152,12 +145,12 @@ export class Graph implements Panel {
       this.#spotlight.set("path", selected);
       this.#light();
     }
-    this.#redraw("nodes", "moving");
+    this.#layers.redraw("nodes", "moving");
   }
 
   /** Only the clocks of running nodes have moved. */
   tick(): void {
-    if (this.#model.tally.counts.running > 0 && this.#camera.getState().k >= DETAILS_FROM) this.#redraw("nodes");
+    if (this.#model.tally.counts.running > 0 && this.#camera.getState().k >= DETAILS_FROM) this.#layers.redraw("nodes");
   }
 
   setTheme(theme: Theme): void {
@@ -165,7 +158,7 @@ export class Graph implements Panel {
     if (theme.font !== this.#theme.font) this.#structureChanged = true;
     this.#theme = theme;
     this.#minimap.changed();
-    this.#redraw(...LAYERS);
+    this.#layers.redraw();
   }
 
   /** Show the whole graph, and keep doing so. */
@@ -245,7 +238,7 @@ export class Graph implements Panel {
     this.#scene.refreshAll(this.#model.folding.shown);
     this.#scene.move(1);
     this.#transition = undefined;
-    this.#redraw(...LAYERS);
+    this.#layers.redraw();
     const { asOf, state } = this.#model;
     return { scene: this.#scene, theme: this.#theme, text: this.#text, asOf, cost: state.cost };
   }
@@ -319,7 +312,7 @@ export class Graph implements Panel {
   #refold(): void {
     if (this.#cursor !== undefined) this.#cursor = this.#model.folding.shows(this.#cursor);
     this.#structureChanged = true;
-    this.#wake();
+    this.#layers.wake();
   }
 
   #hold(id: string): void {
@@ -354,7 +347,7 @@ export class Graph implements Panel {
     if (!view) return;
     if (this.#still) this.#camera.setState(view);
     else this.#camera.animate(view, performance.now(), WATCH_FLIGHT_MS);
-    this.#redraw(...LAYERS);
+    this.#layers.redraw();
   }
 
   #light(): void {
@@ -362,13 +355,13 @@ export class Graph implements Panel {
     this.#lightTimer = undefined;
     this.#spotlight.light();
     this.#minimap.changed();
-    this.#redraw(...LAYERS);
+    this.#layers.redraw();
     this.#navigated();
   }
 
   #navigated(): void {
     this.#onNavigate?.();
-    this.#redraw("moving");
+    this.#layers.redraw("moving");
   }
 
   /** Fit what is selected, or else what is bright. */
@@ -387,7 +380,7 @@ export class Graph implements Panel {
   }
 
   close(): void {
-    cancelAnimationFrame(this.#frame);
+    this.#layers.close();
     clearTimeout(this.#hintTimer);
     clearTimeout(this.#lightTimer);
     clearTimeout(this.#watchTimer);
@@ -400,7 +393,7 @@ export class Graph implements Panel {
     const motion = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)");
     const calm = () => {
       this.#still = motion?.matches ?? false;
-      this.#redraw("moving");
+      this.#layers.redraw("moving");
     };
     calm();
     motion?.addEventListener("change", calm);
@@ -411,8 +404,7 @@ export class Graph implements Panel {
     resized.observe(this.#surface);
     const shown = new IntersectionObserver(
       ([entry]) => {
-        this.#onScreen = entry?.isIntersecting ?? true;
-        this.#wake();
+        this.#layers.asleep = !(entry?.isIntersecting ?? true);
       },
       // Awake before it scrolls into sight.
       { rootMargin: "300px" },
@@ -433,7 +425,7 @@ export class Graph implements Panel {
       }),
     );
     for (const type of ["focus", "blur"] as const) {
-      const listener = () => this.#redraw("moving");
+      const listener = () => this.#layers.redraw("moving");
       this.#surface.addEventListener(type, listener);
       this.#stops.push(() => this.#surface.removeEventListener(type, listener));
     }
@@ -456,12 +448,12 @@ export class Graph implements Panel {
         const wait = Math.max(0, this.#watched + WATCH_MS - performance.now());
         this.#watchTimer ??= setTimeout(() => this.#moveToAction(), wait);
       }
-      this.#dirty.add("nodes").add("moving");
+      this.#layers.mark("nodes", "moving");
     }
     if (this.#edgesChanged) {
       this.#scene.refreshEdges(folding.shown);
       this.#edgesChanged = false;
-      this.#dirty.add("edges").add("moving");
+      this.#layers.mark("edges", "moving");
     }
   }
 
@@ -500,9 +492,9 @@ export class Graph implements Panel {
       else this.#camera.animate(view, performance.now());
     }
     this.#stay(result);
-    this.#redraw(...LAYERS);
+    this.#layers.redraw();
     // Out of sight nothing is redrawn, but a page that is printed or captured shows every part of itself.
-    if (!this.#onScreen) this.#paint(performance.now());
+    if (this.#layers.asleep) this.#layers.paint();
   }
 
   /** Move the camera along with the node that is held. */
@@ -522,11 +514,7 @@ export class Graph implements Panel {
     const { clientWidth, clientHeight } = this.#surface;
     if (clientWidth === 0 || clientHeight === 0) return;
     this.#camera.resize(clientWidth, clientHeight);
-    this.#ratio = globalThis.devicePixelRatio || 1;
-    for (const name of LAYERS) {
-      this.#layers[name].width = Math.round(clientWidth * this.#ratio);
-      this.#layers[name].height = Math.round(clientHeight * this.#ratio);
-    }
+    this.#layers.resize(clientWidth, clientHeight);
     // Another shape of window may call for another direction.
     const shape = this.#window.width / this.#window.height;
     if (this.#shape !== undefined && Math.max(shape / this.#shape, this.#shape / shape) > RESHAPED) {
@@ -534,25 +522,12 @@ export class Graph implements Panel {
     }
     if (this.#structureChanged || this.#shape === undefined) this.#shape = shape;
     if (this.#follow) this.#camera.setState(this.#camera.fitted(this.#scene.bounds));
-    this.#redraw(...LAYERS);
+    this.#layers.redraw();
     // A resized canvas is blank until it is drawn, so don't wait for the next frame.
-    this.#paint(performance.now());
+    this.#layers.paint();
   }
 
-  // --- The loop
-
-  #redraw(...layers: Layer[]): void {
-    for (const name of layers) this.#dirty.add(name);
-    this.#wake();
-  }
-
-  #wake(): void {
-    if (this.#frame !== 0 || !this.#onScreen) return;
-    this.#frame = requestAnimationFrame((time) => {
-      this.#frame = 0;
-      if (this.#paint(time)) this.#wake();
-    });
-  }
+  // --- The picture
 
   /** Draw what is dirty; whether another frame is needed for what moves by itself. */
   #paint(time: number): boolean {
@@ -561,14 +536,14 @@ export class Graph implements Panel {
       const t = Math.min(1, Math.max(0, (time - this.#transition) / TRANSITION_MS));
       this.#scene.move(t);
       if (t === 1) this.#transition = undefined;
-      for (const name of LAYERS) this.#dirty.add(name);
+      this.#layers.mark();
     }
     if (this.#camera.moving) {
       this.#camera.step(time);
-      for (const name of LAYERS) this.#dirty.add(name);
+      this.#layers.mark();
     }
-    if (this.#dirty.has("edges")) this.#draw("edges", time, drawEdges);
-    if (this.#dirty.has("nodes")) this.#draw("nodes", time, drawNodes);
+    if (this.#layers.isDirty("edges")) this.#draw("edges", time, drawEdges);
+    if (this.#layers.isDirty("nodes")) this.#draw("nodes", time, drawNodes);
     let moving = false;
     this.#draw("moving", time, (frame) => {
       const focused = document.activeElement === this.#surface || this.#surface.matches(":focus");
@@ -576,12 +551,11 @@ export class Graph implements Panel {
       moving = drawMoving(frame, { ...this.#marks, cursor, found: this.#indexOf(this.#found) });
     });
     this.#minimap.update(this.#theme);
-    this.#dirty.clear();
     return moving || this.#camera.moving || this.#transition !== undefined;
   }
 
   #draw(layer: Layer, time: number, draw: (frame: Frame) => void): void {
-    const ctx = this.#layers[layer].getContext("2d");
+    const ctx = this.#layers.context(layer);
     if (!ctx) return;
     const { asOf, state } = this.#model;
     draw({
@@ -593,7 +567,7 @@ export class Graph implements Panel {
       visible: this.#camera.visible(),
       width: this.#camera.width,
       height: this.#camera.height,
-      ratio: this.#ratio,
+      ratio: this.#layers.ratio,
       asOf,
       time,
       // A clock that stands still and a spinner that turns would contradict each other.
@@ -608,14 +582,14 @@ export class Graph implements Panel {
     move();
     this.#follow = false;
     this.#endWatch();
-    setHidden(this.#tooltip, true);
-    this.#redraw(...LAYERS);
+    this.#tooltip.hide();
+    this.#layers.redraw();
   }
 
   #fly(view: ReturnType<Camera["getState"]>): void {
     if (this.#still) this.#camera.setState(view);
     else this.#camera.animate(view, performance.now());
-    this.#redraw(...LAYERS);
+    this.#layers.redraw();
   }
 
   #zoom(factor: number): void {
@@ -653,21 +627,13 @@ export class Graph implements Panel {
     const hovered = x === undefined ? undefined : this.#hit(x, y, 2);
     if (hovered !== this.#marks.hovered) {
       this.#marks.hovered = hovered;
-      this.#redraw("moving");
+      this.#layers.redraw("moving");
     }
     const group = hovered === undefined && x !== undefined ? this.#groupAt(x, y) : undefined;
     this.#surface.classList.toggle("dw-over", hovered !== undefined || group !== undefined);
     const node = hovered === undefined ? undefined : this.#scene.nodes[hovered];
-    setHidden(this.#tooltip, !node);
-    if (!node || x === undefined) return;
-    const detail = caption(node, this.#model.state.cost, this.#model.asOf);
-    this.#tooltip.replaceChildren(
-      h("strong", {}, label(node)),
-      h("span", {}, [node.status, detail !== node.status && detail].filter(Boolean).join(" · ")),
-    );
-    const left = Math.max(8, Math.min(x + 14, this.#camera.width - this.#tooltip.offsetWidth - 8));
-    const below = y + 18 + this.#tooltip.offsetHeight < this.#camera.height;
-    this.#tooltip.style.transform = `translate(${left}px, ${below ? y + 18 : y - 12 - this.#tooltip.offsetHeight}px)`;
+    if (!node || x === undefined) this.#tooltip.hide();
+    else this.#tooltip.show(node, this.#model.state.cost, this.#model.asOf, x, y, this.#camera);
   }
 
   #key({ key, shiftKey }: KeyboardEvent): boolean {
@@ -699,7 +665,7 @@ export class Graph implements Panel {
         this.#endWatch();
         this.#fly(view);
       }
-      this.#redraw("moving");
+      this.#layers.redraw("moving");
       return true;
     }
     switch (key) {
