@@ -109,6 +109,43 @@ function expectSame(layout: Layout, before: Layout): void {
   }
 }
 
+/** The connected part of each node, by its first node. */
+function partsOf(graph: Graph): number[] {
+  const part = Array.from(graph.width.keys());
+  for (let again = true; again; ) {
+    again = false;
+    for (const [a, b] of pairsOf(graph)) {
+      const least = Math.min(part[a]!, part[b]!);
+      if (part[a] !== least || part[b] !== least) [part[a], part[b], again] = [least, least, true];
+    }
+  }
+  return part;
+}
+
+type Rect = [left: number, top: number, right: number, bottom: number];
+
+/** Around the boxes and routes of a part. */
+function boxOf(graph: Graph, layout: Layout, part: readonly number[], q: number): Rect {
+  const rect: Rect = [Infinity, Infinity, -Infinity, -Infinity];
+  const cover = (l: number, t: number, r: number, b: number) => {
+    [rect[0], rect[1]] = [Math.min(rect[0], l), Math.min(rect[1], t)];
+    [rect[2], rect[3]] = [Math.max(rect[2], r), Math.max(rect[3], b)];
+  };
+  for (const [v, p] of part.entries()) {
+    if (p !== q || v >= graph.n) continue;
+    const [x, y, w, h] = [layout.x[v]!, layout.y[v]!, graph.width[v]! / 2, graph.height[v]! / 2];
+    cover(x - w, y - h, x + w, y + h);
+  }
+  for (let e = 0; e < layout.back.length; e++) {
+    if (part[graph.edges[2 * e]!] === q) for (const [x, y] of pointsOf(layout, e)) cover(x, y, x, y);
+  }
+  return rect;
+}
+
+function overlap(a: Rect, b: Rect, within: number): boolean {
+  return a[0] < b[2] + within && b[0] < a[2] + within && a[1] < b[3] + within && b[1] < a[3] + within;
+}
+
 type Change =
   | { add: number; group: string | undefined }
   | { connect: [number, number] }
@@ -216,6 +253,28 @@ describe("any graph", () => {
         }
       }),
       { numRuns: 150 },
+    );
+  });
+
+  it("moves no other part when one grows, but one that is in its way", () => {
+    fc.assert(
+      fc.property(anyGraph, fc.nat(), ({ group: _, ...graph }, at) => {
+        const [grown, of] = changed(graph, { add: at, group: undefined });
+        const before = layered(graph);
+        const after = layered(grown, FIRST, { of, graph, layout: before });
+        const part = partsOf(grown);
+        const others = [...new Set(part)].filter((q) => q !== part[graph.n]);
+        const moved = (q: number) =>
+          part.some((p, v) => p === q && Math.hypot(after.x[v]! - before.x[v]!, after.y[v]! - before.y[v]!) > 0.1);
+        for (const q of others.filter(moved)) {
+          const was = boxOf(graph, before, part, q);
+          const inTheWay = [...new Set(part)].some(
+            (other) => other !== q && overlap(boxOf(grown, after, part, other), was, 120),
+          );
+          expect(inTheWay).toBe(true);
+        }
+      }),
+      { numRuns: 300 },
     );
   });
 

@@ -77,7 +77,7 @@ export interface Boxes {
 }
 
 /** More boxes than these are packed anew: looking for room among them would take too long. */
-const AROUND = 500;
+const AROUND = 200;
 
 /**
  * Leave the boxes where they are that are kept, and place the others beside or below them.
@@ -101,22 +101,47 @@ export function packAround({ x, y, width, height }: Boxes, keeps: Uint8Array, ga
         top + height[i]! + apart <= corners.y[j]!,
     );
   // What has grown pushes away what is smaller; to the others it may come closer than where there is a choice.
-  for (const i of kept.sort((a, b) => area[b]! - area[a]!)) if (free(i, x[i]!, y[i]!, gap / 4)) set.push(i);
-  const placed = new Set(set);
-  const least = (values: Float64Array) => set.reduce((sum, i) => Math.min(sum, values[i]!), Infinity);
-  const [left, top] = [least(x), least(y)];
-  const right = set.reduce((end, i) => Math.max(end, x[i]! + width[i]!), left);
+  const pushed: number[] = [];
+  for (const i of kept.sort((a, b) => area[b]! - area[a]!)) (free(i, x[i]!, y[i]!, gap / 4) ? set : pushed).push(i);
+  const right = set.reduce((end, i) => Math.max(end, x[i]! + width[i]!), -Infinity);
+  const left = set.reduce((start, i) => Math.min(start, x[i]!), Infinity);
+  const top = set.reduce((start, i) => Math.min(start, y[i]!), Infinity);
+  const put = (i: number, place: readonly [number, number]) => {
+    [corners.x[i], corners.y[i]] = place;
+    set.push(i);
+  };
+  const below = (): [number, number] => [
+    left,
+    set.reduce((end, j) => Math.max(end, corners.y[j]! + height[j]! + gap), top),
+  ];
+
+  for (const i of pushed) {
+    let nearest: readonly [number, number] | undefined;
+    let least = Infinity;
+    for (const j of set) {
+      const [fromX, toX] = [corners.x[j]! - width[i]! - gap, corners.x[j]! + width[j]! + gap];
+      const [fromY, toY] = [corners.y[j]! - height[i]! - gap, corners.y[j]! + height[j]! + gap];
+      for (const [atX, atY] of [
+        [fromX, y[i]!],
+        [toX, y[i]!],
+        [x[i]!, fromY],
+        [x[i]!, toY],
+      ] as const) {
+        const away = Math.abs(atX - x[i]!) + Math.abs(atY - y[i]!);
+        if (away < least && free(i, atX, atY, gap)) [nearest, least] = [[atX, atY], away];
+      }
+    }
+    put(i, nearest ?? below());
+  }
+
   const rowEnd = Math.max(right, left + Math.sqrt(area.reduce((sum, one) => sum + one, 0) * aspect));
   for (let i = 0; i < count; i++) {
-    if (placed.has(i)) continue;
+    if (keeps[i]) continue;
     const beside = set.find((j) => {
       const at = corners.x[j]! + width[j]! + gap;
       return at + width[i]! <= rowEnd && free(i, at, corners.y[j]!, gap);
     });
-    const below = set.reduce((end, j) => Math.max(end, corners.y[j]! + height[j]! + gap), top);
-    corners.x[i] = beside === undefined ? left : corners.x[beside]! + width[beside]! + gap;
-    corners.y[i] = beside === undefined ? below : corners.y[beside]!;
-    set.push(i);
+    put(i, beside === undefined ? below() : [corners.x[beside]! + width[beside]! + gap, corners.y[beside]!]);
   }
   return corners;
 }
