@@ -17,6 +17,9 @@ const PATIENCE = 9;
 /** Parts of up to this size (bends included) are searched three times: there is time enough. */
 const SMALL = 1000;
 const SMOOTH_ROUNDS = 60;
+/** Parts of up to this size are also searched from orders that are mere chance, and how many nodes those have in all. */
+const TINY = 600;
+const SHUFFLED = 3000;
 /** How far a node looks for a better place at once, and how often all do. */
 const REACH = 40;
 const SIFTS = 4;
@@ -225,6 +228,11 @@ class Search {
         this.#smooth(from, to);
         this.#descend(from, to, settings, Ties.Alternate, best);
       }
+      const starts = settings.exchange > 0 && last - first <= TINY ? Math.floor(SHUFFLED / (last - first)) : 0;
+      for (let start = 1; start <= starts && best.crossings > 0; start++) {
+        this.#shuffle(from, to, start);
+        this.#descend(from, to, settings, Ties.Alternate, best);
+      }
     }
     for (let r = from; r < to; r++) this.#write(r, best.order.subarray(start[r]! - first, start[r + 1]! - first));
     if (!keep && settings.exchange > 0) for (let round = 0; round < SIFTS && this.#sift(from, to); round++);
@@ -238,6 +246,23 @@ class Search {
     for (let slot = start[from]!; slot < start[to]!; slot++)
       count += downStart[order[slot]! + 1]! - downStart[order[slot]!]!;
     return count;
+  }
+
+  /** Any order: the same each time for the same seed. */
+  #shuffle(from: number, to: number, seed: number): void {
+    const { start, order } = this.#p;
+    let state = seed;
+    for (let r = from; r < to; r++) {
+      const nodes = order.slice(start[r]!, start[r + 1]!);
+      for (let i = nodes.length - 1; i > 0; i--) {
+        // Numerical Recipes' generator.
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        const j = Math.floor((state / 2 ** 32) * (i + 1));
+        [nodes[i], nodes[j]] = [nodes[j]!, nodes[i]!];
+      }
+      this.#write(r, nodes);
+    }
+    this.#arrangeAll(from, to);
   }
 
   /** Put every node where it is in `place`, a position by node. */
