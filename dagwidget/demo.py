@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -20,6 +21,7 @@ from typing import Any
 import nbformat
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import find_connection_file
+from jupyter_core.paths import jupyter_config_dir
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import output_from_msg
 
@@ -100,7 +102,7 @@ def _lab(folder: Path, port: int, token: str) -> Iterator[tuple[subprocess.Popen
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"),
-        "--LabApp.news_url=None",
+        f"--LabApp.user_settings_dir={_settings(folder)}",
     ]
     with (folder / ".jupyterlab.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
@@ -113,6 +115,19 @@ def _lab(folder: Path, port: int, token: str) -> Iterator[tuple[subprocess.Popen
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _settings(folder: Path) -> Path:
+    """The user's settings of JupyterLab, and nobody is asked about news."""
+    own = Path(os.environ.get("JUPYTERLAB_SETTINGS_DIR") or Path(jupyter_config_dir(), "lab", "user-settings"))
+    settings = folder / ".settings"
+    if own.is_dir():
+        shutil.copytree(own, settings)
+    news = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    if not news.exists():
+        news.parent.mkdir(parents=True, exist_ok=True)
+        news.write_text('{"fetchNews": "false"}')
+    return settings
 
 
 class _Server:
