@@ -110,6 +110,8 @@ def _take(lab: Lab, browser: Browser, until: str, theme: str) -> None:
     )
     source = notebook(lab.root / "picture.ipynb", SETUP.format(name=name), RUN.replace("NAME", repr(name)), start)
     with lab.open(browser, source, theme=theme, device_scale_factor=2) as book:
+        # As high as the widget with an open gate: what is scrolled away is not in a picture.
+        book.page.set_viewport_size({"width": 1280, "height": 1400})
         _play(book, until)
         book.page.locator(".dagwidget").screenshot(path=IMAGES / f"{until}-{theme}.png")
 
