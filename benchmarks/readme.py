@@ -36,6 +36,7 @@ ROWS = {
     "frame/5000/median_ms": "a frame while 10,000 nodes a second change, of 5,000 ({name}: {peer})",
     "frame/10000/median_ms": "… of 10,000 ({name}: {peer})",
     "frame/10000/p95_ms": "… 95th percentile",
+    "frame/10000/busy_ms": "… of which the page's main thread is busy ({name}: {peer})",
     "frame/50000/fps": "… of 50,000",
     "frame/idle_percent": "what a run of 10,000 nodes costs that has ended and is looked at",
     "codec/decode_us": "decoding an event (`json`: {peer})",

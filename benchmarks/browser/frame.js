@@ -46,9 +46,9 @@ const KINDS = {
       return () => {};
     };
     mountView(host, { store, stream, dagId: "frames", offer });
-    // There is a picture as soon as it could be saved.
-    if (n <= 10_000) await drawn("svg");
-    else await new Promise((resolve) => setTimeout(resolve, 15_000));
+    // There is a picture, refined, as soon as it could be saved.
+    const picture = await drawn("svg");
+    if (picture.size < 100 * n) throw new Error("there are nodes without a box");
     return {
       change: (changes) =>
         store.apply([...changes].map(([id, status]) => ({ type: "node_state", node_id: `n${id}`, status }))),
