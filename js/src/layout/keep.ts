@@ -14,7 +14,7 @@ export interface Recalled {
 }
 
 /** A new node gives way sooner than one that was there; the borders of groups, once they are straight, to none. */
-const NEW = 0.05;
+const NEW = 1e-4;
 const FIRM = 1e4;
 /** How often groups and what stands around them may push each other until there is room for all. */
 const PUSHES = 8;

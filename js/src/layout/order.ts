@@ -17,9 +17,9 @@ const PATIENCE = 9;
 /** Parts of up to this size (bends included) are searched three times: there is time enough. */
 const SMALL = 1000;
 const SMOOTH_ROUNDS = 60;
-/** Parts of up to this size are also searched from orders that are mere chance, and how many nodes those have in all. */
+/** Parts of up to this size are also searched from orders that are mere chance: how many nodes and edges those have in all. */
 const TINY = 600;
-const SHUFFLED = 3000;
+const SHUFFLED = 8000;
 /** How far a node looks for a better place at once, and how often all do. */
 const REACH = 40;
 const SIFTS = 4;
@@ -228,7 +228,8 @@ class Search {
         this.#smooth(from, to);
         this.#descend(from, to, settings, Ties.Alternate, best);
       }
-      const starts = settings.exchange > 0 && last - first <= TINY ? Math.floor(SHUFFLED / (last - first)) : 0;
+      const size = last - first + this.#segments(from, to);
+      const starts = settings.exchange > 0 && last - first <= TINY ? Math.floor(SHUFFLED / size) : 0;
       for (let start = 1; start <= starts && best.crossings > 0; start++) {
         this.#shuffle(from, to, start);
         this.#descend(from, to, settings, Ties.Alternate, best);
@@ -487,9 +488,24 @@ class Search {
     }
   }
 
+  /** A new node belongs behind the last of those that come from the same node or lead to it, or else between its neighbours. */
   #placeByNeighbours(v: number, place: Float64Array): void {
     if (!Number.isNaN(place[v])) return;
-    const { up, upStart, down, downStart } = this.#p;
+    const { up, upStart, down, downStart, n } = this.#p;
+    let behind = -Infinity;
+    for (const [near, nearStart, far, farStart] of [
+      [up, upStart, down, downStart],
+      [down, downStart, up, upStart],
+    ] as const) {
+      for (let i = nearStart[v]!; v < n && i < nearStart[v + 1]!; i++) {
+        const [first, last] = [farStart[near[i]!]!, farStart[near[i]! + 1]!];
+        for (let j = first; j < last; j++) if (place[far[j]!]! > behind) behind = place[far[j]!]!;
+      }
+      if (behind > -Infinity) {
+        place[v] = behind + 1;
+        return;
+      }
+    }
     let [sum, count] = [0, 0];
     for (const [list, listStart] of [
       [up, upStart],
