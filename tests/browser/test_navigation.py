@@ -109,7 +109,25 @@ def test_a_fan_of_thousands_is_one_node_that_says_what_failed_and_opens_by_a_key
     expect(said).to_contain_text("failed, 1 of 1")
 
 
-def test_groups_are_collapsed_by_their_name_and_everything_by_a_button(fan):
+def test_a_group_is_collapsed_by_a_click_on_its_name(fan):
+    surface, tooltip = fan.locator(".dw-surface"), fan.locator(".dw-graph:not(.dw-timeline) > .dw-tooltip")
+    box = surface.bounding_box()
+    x = box["x"] + 0.27 * box["width"]
+    # The pointer tells: over a name it is a hand, and there is no node to be told of.
+    for y in range(int(box["y"]), int(box["y"] + box["height"]), 4):
+        fan.mouse.move(x, y)
+        if "dw-over" in surface.get_attribute("class") and tooltip.is_hidden():
+            fan.mouse.click(x, y)
+            break
+    expect(fan.locator("[aria-live=polite].dw-offscreen")).to_contain_text("prepare, collapsed")
+    # A picture can be saved as soon as it is laid out.
+    fan.evaluate("() => window.page.draw('svg').then(() => undefined)")
+    fan.keyboard.press("r")
+    fan.keyboard.press("Enter")
+    expect(fan.locator(".dw-inspector")).to_contain_text("Nodes 2/3")
+
+
+def test_everything_is_expanded_and_collapsed_by_a_button(fan):
     bar = fan.get_by_role("search", name="Find in the graph")
     bar.get_by_role("button", name="Expand all").click()
     expect(fan.locator(".dw-map")).to_be_visible()
