@@ -140,7 +140,7 @@ function layersByPart(
   const [from, to] = [lo.filter(forward), hi.filter(forward)];
   const kept = before && layers(n, from, to, 0, before);
   const quick = settings.layering === 0;
-  const anew = kept && quick ? kept : layers(n, from, to, settings.layering);
+  const anew = kept && quick ? kept : layers(n, from, to, settings.layering * (n + from.length));
   const layer = kept && (quick || span(kept, from, to) <= STRETCHED * span(anew, from, to) + 1) ? kept : anew;
   const least = new Int32Array(part.count).fill(0x7fffffff);
   for (let v = 0; v < n; v++) least[part.of[v]!] = Math.min(least[part.of[v]!]!, layer[v]!);

@@ -12,6 +12,9 @@ const INSERTION_LIMIT = 40;
 /** Graphs with very many edges and bends get fewer sweeps: about so many visits to them, yet a few sweeps always. */
 const WORK = 800_000;
 const FEWEST = 6;
+/** With more crossings than that for each segment of an edge nobody can follow one, and the search ends after so many. */
+const TANGLED = 1.5;
+const HOPELESS = 14;
 /** How many sweeps in vain end the search. */
 const PATIENCE = 9;
 /** Parts of up to this size (bends included) are searched three times: there is time enough. */
@@ -287,7 +290,7 @@ class Search {
     best: { crossings: number; order: Int32Array },
   ): void {
     const { start, order } = this.#p;
-    const sweeps = Math.min(settings.sweeps, Math.max(FEWEST, Math.floor(WORK / this.#p.down.length)));
+    let sweeps = Math.min(settings.sweeps, Math.max(FEWEST, Math.floor(WORK / this.#p.down.length)));
     let own = Infinity;
     let inVain = 0;
     for (let sweep = 0; sweep < sweeps && inVain < PATIENCE && best.crossings > 0; sweep++) {
@@ -299,6 +302,7 @@ class Search {
       const crossings = this.#counter.count(from, to);
       if (crossings < own) [own, inVain] = [crossings, 0];
       else inVain++;
+      if (sweep === FEWEST && own > TANGLED * this.#segments(from, to)) sweeps = Math.min(sweeps, HOPELESS);
       if (crossings < best.crossings) {
         best.crossings = crossings;
         best.order.set(order.subarray(start[from]!, start[to]!));

@@ -73,7 +73,7 @@ export interface Settings {
   groupLabel: number;
   /** Width : height aimed at when several connected parts are packed into one picture. */
   aspect: number;
-  /** Visits to nodes and edges that may be spent on making edges span fewer layers. */
+  /** How many visits, for each node and edge, may be spent on making edges span fewer layers. */
   layering: number;
   /** Sweeps of crossing reduction, at most. Counted, not timed: the same input gives the same picture everywhere. */
   sweeps: number;
@@ -92,7 +92,7 @@ export const REFINED: Settings = {
   groupGap: 14,
   groupLabel: 18,
   aspect: 1.6,
-  layering: 4_000_000,
+  layering: 100,
   sweeps: 36,
   exchange: 8,
   bendLimit: 100_000,
