@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 CHROMIUM ?= /usr/bin/chromium
 SECONDS ?= 600
 
-BUNDLE := dagwidget/static/widget.js
+# The last that the build writes.
+BUNDLE := dagwidget/static/details.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help

@@ -42,7 +42,8 @@ ROWS = {
     "codec/decode_us": "decoding an event (`json`: {peer})",
     "codec/encode_us": "encoding an event (`json`: {peer})",
     "imports/over_anywidget_ms": "`import dagwidget`, over `import anywidget`",
-    "bundle/gzip_kb": "the whole front end, gzip",
+    "bundle/gzip_kb": "the front end up to its first picture, gzip",
+    "bundle/all_gzip_kb": "… all of it: timeline, replay, forms and panels follow at once",
 }
 
 

@@ -33,6 +33,8 @@ __all__ = ["DAGStreamWidget"]
 
 _log = logging.getLogger("dagwidget")
 
+_STATIC: Final = pathlib.Path(__file__).parent / "static"
+
 # The largest graph that is saved with the notebook, in nodes.
 _SNAPSHOT_NODES: Final = 500
 # How long a picture may take: a page that shows the graph draws it at once, but it may have to connect first.
@@ -58,7 +60,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
         TypeError, ValueError: `dag_id` or `run` is not a non-empty string.
     """
 
-    _esm = pathlib.Path(__file__).parent / "static" / "widget.js"
+    _esm = _STATIC / "widget.js"
+    _details = traitlets.Unicode(read_only=True).tag(sync=True)
+    """The second part of the front end: what stands around the graph, loaded when that is drawn."""
 
     dag_id = traitlets.Unicode(read_only=True).tag(sync=True)
     snapshot = traitlets.Dict(read_only=True).tag(sync=True)
@@ -106,6 +110,10 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self.on_msg(self._receive)
         _answer_in_any_thread(self)
         self._in_thread(self._announce)
+
+    @traitlets.default("_details")
+    def _read_details(self) -> str:
+        return (_STATIC / "details.js").read_text(encoding="utf-8")
 
     def __repr__(self) -> str:
         settled = sum(node.settled for node in self.nodes.values())

@@ -1,6 +1,7 @@
-// Bundles the widget into ../dagwidget/static/widget.js: one ES module, nothing fetched at run time.
+// Bundles the widget into ../dagwidget/static: widget.js and details.js, and nothing that is fetched at run time.
 // `node build.mjs page.ts page.js` does the same with a page of the tests.
 import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { build, transform } from "esbuild";
 
 const options = {
@@ -12,12 +13,12 @@ const options = {
   logLevel: "warning",
 };
 
-/** A plugin that gives modules of the layout another source, by what they are imported as. */
-const layout = (sources) => ({
-  name: "layout",
+/** A plugin that gives modules their source, by what they are imported as. */
+const given = (sources) => ({
+  name: "given",
   setup(build_) {
-    build_.onResolve({ filter: /./ }, ({ path }) => (path in sources ? { path, namespace: "layout" } : undefined));
-    build_.onLoad({ filter: /./, namespace: "layout" }, ({ path }) => ({ contents: sources[path] }));
+    build_.onResolve({ filter: /./ }, ({ path }) => (path in sources ? { path, namespace: "given" } : undefined));
+    build_.onLoad({ filter: /./, namespace: "given" }, ({ path }) => ({ contents: sources[path] }));
   },
 });
 
@@ -31,8 +32,8 @@ async function script(file, globalName, plugins = []) {
 // The layout runs in a worker, and where there can be none in the page. Its code is in the bundle once, in a function:
 // the page calls that, and a worker's source (`worker.ts?inline`) begins with the function's own.
 const made = await script("stages.ts", "made");
-const worker = await script("worker.ts", "worker", [layout({ "./stages": "export const { Stages } = made;" })]);
-const once = layout({
+const worker = await script("worker.ts", "worker", [given({ "./stages": "export const { Stages } = made;" })]);
+const once = given({
   "./stages": `export const make = () => { ${made}; return made; }; export const { Stages } = make();`,
   "./worker.ts?inline": `import { make } from "./stages";
     export default "const made = (" + make + ")();" + ${JSON.stringify(worker)};`,
@@ -50,6 +51,47 @@ const css = {
 };
 
 const here = (path) => new URL(path, import.meta.url).pathname;
-const [entry = here("src/widget.ts"), outfile = here("../dagwidget/static/widget.js")] = process.argv.slice(2);
+const [page, outfile] = process.argv.slice(2);
 
-await build({ ...options, entryPoints: [entry], outfile, plugins: [css, once] });
+if (page) await build({ ...options, entryPoints: [page], outfile, plugins: [css, once] });
+else await buildWidget(here("../dagwidget/static"));
+
+/**
+ * The two bundles: what draws the graph, and the details around it. What both are made of is in the first, which gives it
+ * to the second: that is a function of it, since a module that has no address can import nothing.
+ */
+async function buildWidget(folder) {
+  const { outputFiles, metafile } = await build({
+    ...options,
+    entryPoints: [here("src/widget.ts"), here("src/view/details.ts")],
+    entryNames: "[name]",
+    chunkNames: "common",
+    splitting: true,
+    outdir: folder,
+    metafile: true,
+    write: false,
+    plugins: [css, once],
+  });
+  const text = Object.fromEntries(outputFiles.map((file) => [`./${basename(file.path)}`, file.text]));
+  const common = Object.entries(metafile.outputs).find(([path]) => basename(path) === "common.js")[1].exports;
+
+  await build({
+    ...options,
+    stdin: {
+      contents: `import { createWidget, load } from "./widget.js";
+        import * as common from "./common.js";
+        export default () => createWidget((source) => load(source, common));`,
+    },
+    outfile: join(folder, "widget.js"),
+    plugins: [given(text)],
+  });
+  await build({
+    ...options,
+    format: "iife",
+    stdin: { contents: `import { mountDetails } from "./details.js"; made = mountDetails;` },
+    banner: { js: "export default (common) => { let made;" },
+    footer: { js: "return made; };" },
+    outfile: join(folder, "details.js"),
+    plugins: [given({ ...text, "./common.js": `export const { ${common.join(", ")} } = common;` })],
+  });
+}

@@ -5,28 +5,50 @@ import { KernelLink } from "./kernel";
 import { acquire } from "./registry";
 import { Store } from "./store";
 import type { Connection } from "./stream";
-import type { Draw } from "./view/model";
+import type { Draw, MountDetails } from "./view/model";
 import { mountView, type ViewOptions } from "./view/view";
 
-/** Called once for each model; what its `initialize` made is there for all of its views. */
-export default function createWidget(): Widget {
+/**
+ * Called once for each model; what its `initialize` made is there for all of its views. `make` gets the details from the
+ * source of their bundle, which the kernel sends along.
+ */
+export function createWidget(make: (source: string) => Promise<MountDetails>): Widget {
   let link: KernelLink | undefined;
+  let details: Promise<MountDetails> | undefined;
   return {
     initialize({ model }) {
       link = new KernelLink(model, acquire);
       return link.close;
     },
     render({ model, el }) {
-      return renderView(model, el, link);
+      details ??= make(String(model.get("_details")));
+      return renderView(model, el, link, details);
     },
   };
 }
 
-function renderView(model: Model, el: HTMLElement, link: KernelLink | undefined): () => void {
+/** A bundle that was built apart from this one, from its source and from what the two have in common. */
+export async function load<T>(source: string, common: object): Promise<T> {
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  try {
+    const bundle = await import(/* @vite-ignore */ url);
+    return bundle.default(common);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
+function renderView(
+  model: Model,
+  el: HTMLElement,
+  link: KernelLink | undefined,
+  details: Promise<MountDetails>,
+): () => void {
   const dagId = String(model.get("dag_id"));
   const saved = model.get("snapshot") as Record<string, unknown> | undefined;
   const options = {
     dagId,
+    details,
     snapshot: saved && Object.keys(saved).length > 0 ? saved : undefined,
     whole: link && ((nodeId: string) => link.output(nodeId)),
     earlier: link && ((run: string) => link.earlier(run)),

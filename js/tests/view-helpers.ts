@@ -3,6 +3,7 @@
 import type { Command, CommandAck } from "../src/protocol";
 import type { Change, DagState, Gate, Node } from "../src/store";
 import type { Connection, Pending } from "../src/stream";
+import { mountDetails } from "../src/view/details";
 import type { ViewOptions } from "../src/view/model";
 
 export const NOW = Date.UTC(2026, 10, 23, 12, 3, 0);
@@ -46,6 +47,7 @@ export class Fake {
     const fake = this;
     this.options = {
       dagId: "my-dag",
+      details: mountDetails,
       store: {
         get state() {
           return fake.state;

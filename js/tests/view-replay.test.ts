@@ -52,7 +52,7 @@ function mount(log?: (run: string, after: number) => Promise<LogPage>) {
     store.apply(events);
   };
   tell(RUN);
-  const { stream } = new Fake(store.state).options;
+  const { options } = new Fake(store.state);
   const get = vi.fn(
     log ??
       (async (_run: string, after: number): Promise<LogPage> => {
@@ -62,7 +62,7 @@ function mount(log?: (run: string, after: number) => Promise<LogPage>) {
   );
   const el = document.createElement("div");
   document.body.append(el);
-  unmount = mountView(el, { store, stream, dagId: "dag", log: get, whole: async () => '["whole"]' });
+  unmount = mountView(el, { ...options, store, dagId: "dag", log: get, whole: async () => '["whole"]' });
   const find = <E extends HTMLElement>(selector: string) => el.querySelector<E>(selector)!;
   const named = (name: string) =>
     [...el.querySelectorAll<HTMLButtonElement>("button")].find(

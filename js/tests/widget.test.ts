@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Cleanup, Widget } from "../src/anywidget";
 import type { Event } from "../src/protocol";
-import createWidget from "../src/widget";
+import { mountDetails } from "../src/view/details";
+import { createWidget } from "../src/widget";
 import { FakeModel, FakeServer } from "./fake-server";
 
 // jsdom lays nothing out and has no canvas: the graph itself is looked at in a browser.
@@ -48,10 +49,11 @@ const frame = () => vi.advanceTimersByTimeAsync(50);
 /** A cell's output: its widget, as a host loads it, and the model behind it. */
 class Cell {
   readonly model: FakeModel;
-  readonly widget: Widget = createWidget();
+  readonly widget: Widget;
   readonly close: Cleanup;
 
-  constructor(traits: Readonly<Record<string, unknown>> = {}) {
+  constructor(traits: Readonly<Record<string, unknown>> = {}, details = async () => mountDetails) {
+    this.widget = createWidget(details);
     this.model = new FakeModel({ dag_id: "etl", snapshot: {}, ...traits });
     const close = this.widget.initialize({ model: this.model });
     this.close = once(close);
@@ -144,6 +146,44 @@ describe("the widget", () => {
     const cell = new Cell();
     cell.model.tell({ type: "fault", reason: "no server" });
     expect(text(cell.render().el, ".dw-connection")).toBe("refused: no server");
+  });
+
+  test("draws the graph before the details are there, and them as soon as they are", async () => {
+    let loaded = (_: typeof mountDetails) => {};
+    const make = vi.fn(() => new Promise<typeof mountDetails>((resolve) => (loaded = resolve)));
+    const cell = new Cell({ _details: "export default …" }, make);
+    const { el } = cell.render();
+    cell.model.tell(ENDPOINT);
+    await frame();
+    server.last.greet({ events: [running("a", 1)] });
+    await frame();
+    expect(text(el, ".dw-counts li:not([hidden])")).toBe("1 running");
+    expect(el.querySelector(".dw-timeline")).toBeNull();
+    loaded(mountDetails);
+    await frame();
+    expect(el.querySelector(".dw-timeline")).not.toBeNull();
+    expect(make.mock.calls).toEqual([["export default …"]]);
+  });
+
+  test("says so where the details can't be loaded", async () => {
+    vi.spyOn(console, "error");
+    const { el } = new Cell({}, async () => {
+      throw new Error("blob: is refused");
+    }).render();
+    await frame();
+    expect(text(el, ".dw-tabs [role=alert]")).toBe(
+      "Only the graph can be shown: Error: blob: is refused. Reload the page.",
+    );
+  });
+
+  test("draws no details into a view that is gone", async () => {
+    let loaded = (_: typeof mountDetails) => {};
+    const mount = vi.fn(mountDetails);
+    const { close } = new Cell({}, () => new Promise((resolve) => (loaded = resolve))).render();
+    close();
+    loaded(mount);
+    await frame();
+    expect(mount).not.toHaveBeenCalled();
   });
 
   test("has one connection for all of its views", async () => {

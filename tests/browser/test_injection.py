@@ -15,9 +15,11 @@ from dagwidget import protocol
 from tests.injections import LINKS, LONG, MARKUP, TEXTS
 
 ORIGIN = "http://page.test"
+STATIC = Path(dagwidget.__file__).parent / "static"
 FILES = {
     "/": Path(__file__).parents[1] / "pages" / "injection.html",
-    "/widget.js": Path(dagwidget.__file__).parent / "static" / "widget.js",
+    "/widget.js": STATIC / "widget.js",
+    "/details.js": STATIC / "details.js",
 }
 SIDE_BY_SIDE = 24
 

@@ -4,6 +4,7 @@
 import type { Event, HumanDecision } from "../../js/src/protocol";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/store";
 import type { Ack, Connection, Pending } from "../../js/src/stream";
+import { mountDetails } from "../../js/src/view/details";
 import type { Draw } from "../../js/src/view/model";
 import { mountView } from "../../js/src/view/view";
 
@@ -508,6 +509,7 @@ await Promise.all([...document.fonts].map((font) => font.load()));
 
 const page = new Page();
 const unmount = mountView(host, {
+  details: mountDetails,
   store: page.store,
   stream: page.stream,
   offer: (draw) => {

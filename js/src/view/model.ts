@@ -3,6 +3,7 @@
 import type { Command } from "../protocol";
 import type { Change, DagState, Node, Store } from "../store";
 import type { Ack, Connection, Pending, Stream } from "../stream";
+import type { Details, Shell } from "./details";
 import { Folding } from "./folding/folding";
 import { asOf } from "./freshness";
 import { difference } from "./replay/difference";
@@ -20,6 +21,8 @@ export type PictureFormat = "svg" | "png";
 /** Draws the whole graph, as soon as there is one. */
 export type Draw = (format: PictureFormat) => Promise<Blob>;
 
+export type MountDetails = (shell: Shell) => Details;
+
 export interface ViewOptions {
   store: StoreSource;
   stream: StreamSource;
@@ -32,6 +35,8 @@ export interface ViewOptions {
   log?: Log;
   /** Takes offers to draw the graph for others; returns how to take this one back. */
   offer?: (draw: Draw) => () => void;
+  /** Draws what stands around the graph, as soon as it is there. */
+  details: MountDetails | Promise<MountDetails>;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
   snapshot?: Record<string, unknown>;
 }

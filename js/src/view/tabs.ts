@@ -5,21 +5,18 @@ import type { Graph } from "./graph/graph";
 import type { Timeline } from "./timeline/timeline";
 
 export class Tabs {
-  readonly el: HTMLElement;
   readonly #graph: Graph;
   readonly #timeline: Timeline;
   readonly #buttons: readonly [graph: HTMLElement, timeline: HTMLElement];
   readonly #stop = new AbortController();
 
-  constructor(root: HTMLElement, graph: Graph, timeline: Timeline, ...menus: HTMLElement[]) {
+  constructor(el: HTMLElement, root: HTMLElement, graph: Graph, timeline: Timeline, ...menus: HTMLElement[]) {
     this.#graph = graph;
     this.#timeline = timeline;
     const tab = (name: string, over: boolean) =>
       button(name, () => this.show(over), { class: "dw-tab", "aria-pressed": String(!over), title: `${name} (T)` });
     this.#buttons = [tab("Graph", false), tab("Timeline", true)];
-    this.el = h(
-      "div",
-      { class: "dw-tabs" },
+    el.replaceChildren(
       h("div", { role: "group", "aria-label": "View", class: "dw-tab-group" }, ...this.#buttons),
       timeline.words,
       ...menus,

@@ -1,0 +1,84 @@
+// What stands around the graph: gates, timeline, replay, inspector, the files to take away. A bundle of its own
+// (build.mjs), so that the first picture does not wait for it.
+
+import type { Change } from "../store";
+import { Alerts } from "./alert/alerts";
+import styles from "./details.css";
+import { h } from "./dom";
+import { Export } from "./export/export";
+import type { Graph } from "./graph/graph";
+import type { Theme } from "./graph/theme";
+import type { Draw, Model, Panel } from "./model";
+import { DecisionsPanel } from "./panels/decisions";
+import { ErrorsPanel } from "./panels/errors";
+import { GatesPanel } from "./panels/gates";
+import { InspectorPanel } from "./panels/inspector";
+import { KeysPanel } from "./panels/keys";
+import { ResultsPanel } from "./panels/results";
+import { ReplayPanel } from "./replay/panel";
+import { Tabs } from "./tabs";
+import { Timeline } from "./timeline/timeline";
+
+/** The view that is there already. */
+export interface Shell {
+  model: Model;
+  root: HTMLElement;
+  graph: Graph;
+  theme: Theme;
+  /** Where the details go: below the cost, into the line of tabs, beside the graph and below it. */
+  places: Readonly<Record<"cost" | "tabs" | "main", HTMLElement>>;
+  say(text: string): void;
+  find(nodeId: string): void;
+  /** Show what has changed on screen. */
+  show(change: Change): void;
+}
+
+export interface Details {
+  panels: readonly Panel[];
+  draw: Draw;
+  changed(change: Change): void;
+  setTheme(theme: Theme): void;
+  /** Take note of the live state, which a replay does not show. */
+  look(): void;
+  toGates(): void;
+  toggleKeys(): void;
+  /** Act on a key; returns whether it had a meaning. */
+  key(key: string): boolean;
+  close(): void;
+}
+
+export function mountDetails({ model, root, graph, theme, places, say, find, show }: Shell): Details {
+  const timeline = new Timeline(model, theme, () => graph.ranks(), say);
+  const files = new Export(model, graph, say);
+  const alerts = new Alerts(model, root);
+  const replay = new ReplayPanel(model, show, say);
+  const menus = h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el);
+  const tabs = new Tabs(places.tabs, root, graph, timeline, menus);
+  const keys = new KeysPanel();
+  const gates = new GatesPanel(model, find);
+  const inspector = new InspectorPanel(model, () => {
+    model.select(undefined);
+    tabs.focus();
+  });
+  const below = [new ResultsPanel(model), new DecisionsPanel(model), new ErrorsPanel(model, find)];
+
+  const style = h("style");
+  style.textContent = styles;
+  // After the style sheet of the view, to which it adds.
+  root.append(style);
+  places.cost.after(gates.el);
+  graph.el.append(keys.el);
+  places.main.append(timeline.el, inspector.el);
+  places.main.after(replay.el, ...below.map((panel) => panel.el));
+  return {
+    panels: [gates, timeline, replay, inspector, ...below, alerts],
+    draw: (format) => files.draw(format),
+    changed: (change) => timeline.changed(change),
+    setTheme: (next) => timeline.setTheme(next),
+    look: () => alerts.look(),
+    toGates: () => gates.focus(),
+    toggleKeys: () => keys.toggle(),
+    key: (key) => replay.key(key),
+    close: () => tabs.close(),
+  };
+}
