@@ -26,13 +26,15 @@ export class CrossingCounter {
 
   /** Crossings between each two neighbouring ranks of `from` to `to` (exclusive). */
   count(from: number, to: number): number {
+    const { order, pos } = this.#p;
     let crossings = 0;
-    for (let r = from; r + 1 < to; r++) crossings += this.#between(r);
+    for (let r = from; r + 1 < to; r++) crossings += this.between(r, order, pos);
     return crossings;
   }
 
-  #between(r: number): number {
-    const { start, order, pos, down, downStart } = this.#p;
+  /** Crossings between rank r in `order` and the next one in the places `pos`. */
+  between(r: number, order: Int32Array, pos: Int32Array): number {
+    const { start, down, downStart } = this.#p;
     const below = start[r + 2]! - start[r + 1]!;
     if (below < 2 || start[r + 1]! - start[r]! < 2) return 0;
     const tree = this.#tree;

@@ -1,6 +1,6 @@
 // The order of nodes within their layers: few crossings.
 
-import { CrossingCounter } from "./crossings";
+import { Best } from "./best";
 import type { Blocks } from "./groups";
 import { Kind, type Proper } from "./proper";
 import type { Settings } from "./types";
@@ -14,7 +14,7 @@ const WORK = 800_000;
 const FEWEST = 6;
 /** With more crossings than that for each segment of an edge nobody can follow one, and the search ends after so many. */
 const TANGLED = 1.5;
-const HOPELESS = 14;
+const HOPELESS = 10;
 /** How many sweeps in vain end the search. */
 const PATIENCE = 9;
 /** Parts of up to this size (bends included) are searched three times: there is time enough. */
@@ -25,7 +25,7 @@ const TINY = 600;
 const SHUFFLED = 8000;
 /** How far a node looks for a better place at once, and how often all do. */
 const REACH = 40;
-const SIFTS = 4;
+const SIFTS = 2;
 
 /**
  * What neighbours do whose exchange neither makes nor undoes crossings: stay, which keeps the reading order; change
@@ -52,7 +52,8 @@ const FITTING = 6;
  * @returns 1 for each part that keeps the order of the earlier picture.
  */
 export function orderLayers(p: Proper, settings: Settings, blocks?: Blocks, seed?: Float64Array): Uint8Array {
-  const search = new Search(p, blocks);
+  // Of few sweeps, one alone is about as good as what can be made of them all.
+  const search = new Search(p, blocks, settings.exchange === 0);
   const keeps = new Uint8Array(p.firstRank.length - 1);
   search.natural();
   const fresh = seed && Uint8Array.from(seed, (at) => (Number.isNaN(at) ? 1 : 0));
@@ -80,7 +81,7 @@ function knownShare(p: Proper, from: number, to: number, fresh: Uint8Array): num
 class Search {
   readonly #p: Proper;
   readonly #blocks: Blocks | undefined;
-  readonly #counter: CrossingCounter;
+  readonly #best: Best;
   readonly #key: Float64Array;
   readonly #other: Float64Array;
   /** Positions in the order that the search set out from. */
@@ -90,10 +91,10 @@ class Search {
   readonly #slots: Int32Array;
   readonly #packed: Float64Array;
 
-  constructor(p: Proper, blocks: Blocks | undefined) {
+  constructor(p: Proper, blocks: Blocks | undefined, whole: boolean) {
     this.#p = p;
     this.#blocks = blocks;
-    this.#counter = new CrossingCounter(p);
+    this.#best = new Best(p, whole || blocks !== undefined);
     this.#key = new Float64Array(p.size);
     this.#other = new Float64Array(p.size);
     this.#home = new Int32Array(p.size);
@@ -216,32 +217,40 @@ class Search {
   improve(from: number, to: number, settings: Settings, fresh: Uint8Array | undefined): boolean {
     const keep = fresh !== undefined;
     if (keep) this.#exchange(from, to, FITTING, Ties.Stay, fresh);
-    const before = this.#counter.count(from, to);
+    const best = this.#best;
+    best.begin(from, to);
+    const before = best.crossings;
     if (before === 0 || to - from < 2 || (keep && settings.exchange === 0)) return keep;
-    const { start, order } = this.#p;
+    const { start, pos } = this.#p;
     const [first, last] = [start[from]!, start[to]!];
-    const enough = keep ? Math.min(before * WORTH_MOVING, before - this.#segments(from, to) * WORTH_SAVING) : before;
-    const best = { crossings: enough, order: order.slice(first, last) };
-    if (keep || last - first > SMALL) this.#descend(from, to, settings, Ties.Alternate, best);
+    const kept = keep ? pos.slice() : pos;
+    if (keep || last - first > SMALL) this.#descend(from, to, settings, Ties.Alternate);
     else {
-      this.#descend(from, to, settings, Ties.Stay, best);
+      this.#descend(from, to, settings, Ties.Stay);
       this.#restore(from, to, this.#home);
-      this.#descend(from, to, settings, Ties.Alternate, best);
+      this.#descend(from, to, settings, Ties.Alternate);
       if (best.crossings > 0) {
         this.#smooth(from, to);
-        this.#descend(from, to, settings, Ties.Alternate, best);
+        this.#descend(from, to, settings, Ties.Alternate);
       }
       const size = last - first + this.#segments(from, to);
       const starts = settings.exchange > 0 && last - first <= TINY ? Math.floor(SHUFFLED / size) : 0;
       for (let start = 1; start <= starts && best.crossings > 0; start++) {
         this.#shuffle(from, to, start);
-        this.#descend(from, to, settings, Ties.Alternate, best);
+        this.#descend(from, to, settings, Ties.Alternate);
       }
     }
-    for (let r = from; r < to; r++) this.#write(r, best.order.subarray(start[r]! - first, start[r + 1]! - first));
+    if (keep) {
+      const enough = Math.min(before * WORTH_MOVING, before - this.#segments(from, to) * WORTH_SAVING);
+      if (best.crossings >= enough) {
+        this.#restore(from, to, kept);
+        return true;
+      }
+    }
+    for (let r = from; r < to; r++) this.#write(r, best.of(r));
     if (!keep && settings.exchange > 0) for (let round = 0; round < SIFTS && this.#sift(from, to); round++);
     if (!keep) this.#exchange(from, to, settings.exchange, Ties.Home);
-    return keep && best.crossings === enough;
+    return false;
   }
 
   #segments(from: number, to: number): number {
@@ -281,32 +290,21 @@ class Search {
     }
   }
 
-  /** Sweep on from the order as it is, until nothing better comes for a while; `best` keeps the best of all. */
-  #descend(
-    from: number,
-    to: number,
-    settings: Settings,
-    ties: Ties,
-    best: { crossings: number; order: Int32Array },
-  ): void {
-    const { start, order } = this.#p;
+  /** Sweep on from the order as it is, until nothing better comes for a while. */
+  #descend(from: number, to: number, settings: Settings, ties: Ties): void {
     let sweeps = Math.min(settings.sweeps, Math.max(FEWEST, Math.floor(WORK / this.#p.down.length)));
     let own = Infinity;
     let inVain = 0;
-    for (let sweep = 0; sweep < sweeps && inVain < PATIENCE && best.crossings > 0; sweep++) {
+    for (let sweep = 0; sweep < sweeps && inVain < PATIENCE && this.#best.crossings > 0; sweep++) {
       this.#blocks?.measure(from, to);
       const flip = sweep % 4 > 1;
       if (sweep % 2 === 0) for (let r = from + 1; r < to; r++) this.#sortLayer(r, true, flip);
       else for (let r = to - 2; r >= from; r--) this.#sortLayer(r, false, flip);
       this.#exchange(from, to, settings.exchange, ties);
-      const crossings = this.#counter.count(from, to);
+      const crossings = this.#best.learn(from, to);
       if (crossings < own) [own, inVain] = [crossings, 0];
       else inVain++;
       if (sweep === FEWEST && own > TANGLED * this.#segments(from, to)) sweeps = Math.min(sweeps, HOPELESS);
-      if (crossings < best.crossings) {
-        best.crossings = crossings;
-        best.order.set(order.subarray(start[from]!, start[to]!));
-      }
     }
   }
 

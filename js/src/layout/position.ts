@@ -23,6 +23,8 @@ export function positions(p: Proper, extents: Extents, settings: Settings): Floa
   const layouts: Float64Array[] = [];
   for (const upward of [false, true]) {
     for (const mirrored of [false, true]) {
+      // Two corners that face each other give a balance too.
+      if (settings.corners === 2 && upward !== mirrored) continue;
       const blocks = align(p, upward ? sides.down : sides.up, crossed, upward, mirrored);
       layouts.push(compact(p, blocks, extents, settings, upward, mirrored));
     }
@@ -237,7 +239,7 @@ function compact(
   return result;
 }
 
-/** Bring the four results to the narrowest one's place, part by part, and take the mean of the middle two. */
+/** Bring the results to the narrowest one's place, part by part, and take the mean of the middle two. */
 function balance(p: Proper, layouts: readonly Float64Array[], { before, after }: Extents): Float64Array {
   const { start, order, firstRank } = p;
   const result = new Float64Array(p.size);
@@ -254,10 +256,17 @@ function balance(p: Proper, layouts: readonly Float64Array[], { before, after }:
     });
     const narrowest = bounds.reduce((a, b) => (b.high - b.low < a.high - a.low ? b : a));
     const move = bounds.map((b, i) => (i % 2 === 0 ? narrowest.low - b.low : narrowest.high - b.high));
+    const outer = layouts.length - 2;
     for (let slot = first; slot < last; slot++) {
       const v = order[slot]!;
-      const [a, b, c, d] = [0, 1, 2, 3].map((i) => layouts[i]![v]! + move[i]!) as [number, number, number, number];
-      result[v] = (a + b + c + d - Math.min(a, b, c, d) - Math.max(a, b, c, d)) / 2;
+      let [sum, least, most] = [0, Infinity, -Infinity];
+      for (let i = 0; i < layouts.length; i++) {
+        const at = layouts[i]![v]! + move[i]!;
+        sum += at;
+        least = Math.min(least, at);
+        most = Math.max(most, at);
+      }
+      result[v] = outer > 0 ? (sum - least - most) / outer : sum / 2;
     }
   }
   return result;

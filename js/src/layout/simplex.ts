@@ -42,7 +42,8 @@ class Simplex {
   readonly #lim: Int32Array;
   readonly #parent: Int32Array;
   #next = 0;
-  readonly #stack: number[] = [];
+  /** Room for a search, of two numbers a node. */
+  readonly #stack: Int32Array;
 
   constructor(out: Adjacency, into: Adjacency, from: Int32Array, to: Int32Array, layer: Int32Array, work: number) {
     const [n, m] = [layer.length, from.length];
@@ -54,6 +55,7 @@ class Simplex {
     this.#low = new Int32Array(n);
     this.#lim = new Int32Array(n);
     this.#parent = new Int32Array(n).fill(-1);
+    this.#stack = new Int32Array(2 * n);
   }
 
   run(): void {
@@ -134,26 +136,25 @@ class Simplex {
   /** Number the subtree of `root`, which hangs on the edge `above`, from `next` on. */
   #number(root: number, above: number): void {
     const stack = this.#stack;
-    stack.length = 0;
-    this.#parent[root] = above;
-    this.#low[root] = this.#next;
-    stack.push(root, 0);
-    while (stack.length > 0) {
-      const at = stack[stack.length - 1]!;
-      const v = stack[stack.length - 2]!;
+    let depth = 0;
+    const enter = (v: number, from: number) => {
+      this.#parent[v] = from;
+      this.#low[v] = this.#next;
+      stack[depth++] = v;
+      stack[depth++] = 0;
+    };
+    enter(root, above);
+    while (depth > 0) {
+      const v = stack[depth - 2]!;
       const edges = this.#tree[v]!;
+      const at = stack[depth - 1]!++;
       if (at === edges.length) {
         this.#lim[v] = this.#next++;
-        stack.length -= 2;
+        depth -= 2;
         continue;
       }
-      stack[stack.length - 1] = at + 1;
       const e = edges[at]!;
-      if (e === this.#parent[v]) continue;
-      const w = this.#otherEnd(e, v);
-      this.#parent[w] = e;
-      this.#low[w] = this.#next;
-      stack.push(w, 0);
+      if (e !== this.#parent[v]) enter(this.#otherEnd(e, v), e);
     }
   }
 
@@ -206,11 +207,12 @@ class Simplex {
     const top = outward ? head : tail;
     const { start, edge } = outward ? this.#out : this.#into;
     const stack = this.#stack;
-    stack.length = 0;
-    stack.push(top);
+    let depth = 0;
+    stack[depth++] = top;
     let entering = -1;
     let least = Infinity;
-    for (let v = stack.pop(); v !== undefined; v = stack.pop()) {
+    while (depth > 0) {
+      const v = stack[--depth]!;
       this.#work -= 1 + start[v + 1]! - start[v]!;
       for (let i = start[v]!; i < start[v + 1]!; i++) {
         const e = edge[i]!;
@@ -219,7 +221,7 @@ class Simplex {
         if (slack < least) [entering, least] = [e, slack];
       }
       if (least === 0) break;
-      for (const e of this.#tree[v]!) if (e !== this.#parent[v]) stack.push(this.#otherEnd(e, v));
+      for (const e of this.#tree[v]!) if (e !== this.#parent[v]) stack[depth++] = this.#otherEnd(e, v);
     }
     return entering;
   }
@@ -251,12 +253,13 @@ class Simplex {
   /** Move a subtree to other layers. */
   #shift(root: number, by: number): void {
     const stack = this.#stack;
-    stack.length = 0;
-    stack.push(root);
-    for (let v = stack.pop(); v !== undefined; v = stack.pop()) {
+    let depth = 0;
+    stack[depth++] = root;
+    while (depth > 0) {
+      const v = stack[--depth]!;
       this.#layer[v]! += by;
       this.#work--;
-      for (const e of this.#tree[v]!) if (e !== this.#parent[v]) stack.push(this.#otherEnd(e, v));
+      for (const e of this.#tree[v]!) if (e !== this.#parent[v]) stack[depth++] = this.#otherEnd(e, v);
     }
   }
 

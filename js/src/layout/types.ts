@@ -79,6 +79,8 @@ export interface Settings {
   sweeps: number;
   /** How often, after each sweep, neighbours are exchanged in all layers to undo crossings; an even number. */
   exchange: number;
+  /** From how many corners of the picture boxes are pushed together, before the mean is taken. */
+  corners: 2 | 4;
   /** Bends that long edges may have in all; the longest edges run around everything else beyond that. */
   bendLimit: number;
 }
@@ -94,9 +96,10 @@ export const REFINED: Settings = {
   aspect: 1.6,
   layering: 100,
   sweeps: 36,
-  exchange: 8,
+  exchange: 6,
+  corners: 4,
   bendLimit: 100_000,
 };
 
 /** Settings for a picture within a frame or two. */
-export const FIRST: Settings = { ...REFINED, layering: 0, sweeps: 6, exchange: 0, bendLimit: 40_000 };
+export const FIRST: Settings = { ...REFINED, layering: 0, sweeps: 4, exchange: 0, corners: 2, bendLimit: 30_000 };
