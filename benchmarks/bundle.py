@@ -12,8 +12,8 @@ STATIC = Path(__file__).parent.parent / "dagwidget" / "static"
 
 def measure() -> list[Row]:
     first, details = (_packed(STATIC / name) for name in ("widget.js", "details.js"))
-    return [Row("bundle/gzip_kb", first, "kB"), Row("bundle/all_gzip_kb", round(first + details, 2), "kB")]
+    return [Row("bundle/gzip_kb", first, "KiB"), Row("bundle/all_gzip_kb", round(first + details, 2), "KiB")]
 
 
 def _packed(path: Path) -> float:
-    return round(len(gzip.compress(path.read_bytes(), 9)) / 1000, 2)
+    return round(len(gzip.compress(path.read_bytes(), 9)) / 1024, 2)

@@ -142,3 +142,15 @@ def test_everything_is_expanded_and_collapsed_by_a_button(fan):
     expect(inspector).to_contain_text("Nodes 2/3")
     inspector.get_by_role("button", name="Expand").click()
     expect(inspector).to_be_hidden()
+
+
+def test_the_whole_screen_is_one_key_away_and_the_cell_as_it_was_another(large):
+    graph = large.locator(".dw-graph").first
+    before = graph.bounding_box()["height"]
+    large.keyboard.press("z")
+    large.wait_for_function("() => document.fullscreenElement?.matches('.dagwidget')")
+    large.wait_for_function("(least) => document.querySelector('.dw-graph').clientHeight > least", arg=before + 50)
+    assert large.evaluate("() => document.fullscreenElement.scrollHeight <= innerHeight")
+    large.get_by_role("button", name="Full screen").click()
+    large.wait_for_function("() => !document.fullscreenElement")
+    assert graph.bounding_box()["height"] == before

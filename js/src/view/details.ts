@@ -6,6 +6,7 @@ import { Alerts } from "./alert/alerts";
 import styles from "./details.css";
 import { h } from "./dom";
 import { Export } from "./export/export";
+import { fullScreenButton } from "./fullscreen";
 import type { Graph } from "./graph/graph";
 import type { Theme } from "./graph/theme";
 import type { Draw, Model, Panel } from "./model";
@@ -52,7 +53,8 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   const files = new Export(model, graph, say);
   const alerts = new Alerts(model, root);
   const replay = new ReplayPanel(model, show, say);
-  const menus = h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el);
+  const screen = fullScreenButton(root, say);
+  const menus = h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el, screen);
   const tabs = new Tabs(places.tabs, root, graph, timeline, menus);
   const keys = new KeysPanel();
   const gates = new GatesPanel(model, find);
@@ -78,7 +80,11 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
     look: () => alerts.look(),
     toGates: () => gates.focus(),
     toggleKeys: () => keys.toggle(),
-    key: (key) => replay.key(key),
+    key: (key) => {
+      if (key !== "z") return replay.key(key);
+      screen.click();
+      return true;
+    },
     close: () => tabs.close(),
   };
 }

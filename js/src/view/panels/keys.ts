@@ -20,6 +20,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["k", "in a replay: play, pause"],
   [", .", "in a replay: one event back, on"],
   ["+ −", "zoom"],
+  ["z", "full screen"],
   ["Arrows", "walk along the edges"],
   ["Shift+arrows", "move the picture"],
   ["Enter", "inspect the node"],
