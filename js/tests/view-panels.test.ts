@@ -368,6 +368,57 @@ test("a section that was folded stays folded when the node changes", () => {
   expect(panel.el.querySelector(".dw-value")!.textContent).toBe("2");
 });
 
+test("the keyboard stays where it is while what is inspected changes, and is given back when that is gone", () => {
+  const state = runningState(
+    Array.from({ length: 20 }, (_, i): Node => ({ id: `map-${i}`, status: "running", logs: ["a"] })),
+  );
+  const fake = new Fake(state);
+  const model = new Model(fake.options, () => NOW);
+  const close = vi.fn(() => model.select(undefined));
+  const panel = new InspectorPanel(model, close);
+  document.body.replaceChildren(panel.el);
+  const change = (id: string, more: Partial<Node>) => {
+    state.nodes.set(id, { ...state.nodes.get(id)!, ...more });
+    model.changed({ reset: false, structure: false, edges: false, nodes: new Set([id]) });
+    panel.update();
+  };
+  model.select(model.folding.shows("map-3"));
+  panel.update();
+  const focused = () => document.activeElement as HTMLElement;
+  for (const find of [
+    () => named(panel.el, "map-3"),
+    () => named(panel.el, "Expand"),
+    () => panel.el.querySelector("summary")!,
+  ]) {
+    find().focus();
+    change("map-7", { message: find().textContent! });
+    expect(focused()).toBe(find());
+  }
+  named(panel.el, "map-3").focus();
+  named(panel.el, "map-3").click();
+  panel.update();
+  expect(focused()).toBe(panel.el.querySelector("h3"));
+  model.select(model.folding.shows("map-3"));
+  panel.update();
+  named(panel.el, "Expand").focus();
+  model.fold(() => model.folding.toggle("map-3"));
+  panel.update();
+  expect(close).toHaveBeenCalled();
+  expect(panel.el.hidden).toBe(true);
+});
+
+test("what several nodes have cost together is up to date", () => {
+  const fake = new Fake(runningState([{ id: "a", status: "running", group: "g" }]));
+  const model = new Model(fake.options, () => NOW);
+  model.fold(() => model.folding.collapse("g"));
+  model.select(model.folding.shows("a"));
+  const panel = new InspectorPanel(model, () => {});
+  panel.update();
+  fake.state.cost = { spent: 2, by_node: { a: 2 } };
+  panel.update();
+  expect(panel.el.textContent).toContain("$2.00");
+});
+
 test("a gate is announced once, also when the engine opens it again, and so is the end", () => {
   const gate = { gate_id: "g", node_id: "n", presentation: { title: "Ship it?" } };
   const fake = new Fake(runningState([], []));

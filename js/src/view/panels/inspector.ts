@@ -23,8 +23,9 @@ const WHOLE_LIMIT = 2_000_000;
 export class InspectorPanel implements Panel {
   readonly #model: Model;
   readonly #body = h("div", { class: "dw-inspector-body" });
-  readonly #title = h("h3", {});
+  readonly #title = h("h3", { tabindex: -1 });
   readonly el: HTMLElement;
+  readonly #close: () => void;
   readonly #seconds = h("dd", {});
   #shown: Node | undefined;
   #cost: unknown;
@@ -34,6 +35,7 @@ export class InspectorPanel implements Panel {
 
   constructor(model: Model, close: () => void) {
     this.#model = model;
+    this.#close = close;
     this.el = h(
       "aside",
       {
@@ -49,18 +51,24 @@ export class InspectorPanel implements Panel {
 
   update(): void {
     const { state, node } = this.#model;
-    this.el.hidden = node === undefined;
+    const focused = document.activeElement;
     if (!node) {
+      // What is hidden can't keep the keyboard.
+      if (this.el.contains(focused)) this.#close();
+      this.el.hidden = true;
       this.#shown = undefined;
       return;
     }
-    const cost = state.cost?.by_node?.[node.id];
+    this.el.hidden = false;
+    const cost = spent(node, state.cost);
     // The instances' map is the same one when one of them changes, but then the node is another.
     const turn = this.#model.folding.turn(node.id)?.action;
     if (node === this.#shown && cost === this.#cost && turn === this.#turn) return;
-    const scroll = node.id === this.#shown?.id ? this.#body.scrollTop : 0;
-    const open = this.#openSections(node.id === this.#shown?.id);
-    const focused = document.activeElement;
+    const same = node.id === this.#shown?.id;
+    const scroll = same ? this.#body.scrollTop : 0;
+    const open = this.#openSections(same);
+    const read = same ? this.#readAt() : undefined;
+    const place = focused && this.#body.contains(focused) ? placeOf(focused) : undefined;
     this.#shown = node;
     this.#cost = cost;
     this.#turn = turn;
@@ -74,10 +82,24 @@ export class InspectorPanel implements Panel {
       if (section) section.open = was;
     }
     this.#body.scrollTop = scroll;
-    if (focused !== document.activeElement && this.#body.contains(focused)) {
-      (focused as HTMLElement).focus({ preventScroll: true });
-    }
+    const log = this.#body.querySelector(".dw-log");
+    if (log) log.scrollTop = read ?? log.scrollHeight;
+    if (place !== undefined && !this.#body.contains(document.activeElement))
+      this.#refocus(focused as HTMLElement, place);
     this.tick();
+  }
+
+  /** Where the log is being read; undefined at its end, which it follows. */
+  #readAt(): number | undefined {
+    const log = this.#body.querySelector(".dw-log");
+    return log && log.scrollTop + log.clientHeight < log.scrollHeight - 1 ? log.scrollTop : undefined;
+  }
+
+  /** Give the keyboard back to what had it, or to what has taken its place. */
+  #refocus(before: HTMLElement, place: string): void {
+    const all = [...this.#body.querySelectorAll<HTMLElement>("summary, button, [tabindex]")];
+    const now = this.#body.contains(before) ? before : all.find((each) => placeOf(each) === place);
+    (now ?? this.#title).focus({ preventScroll: true });
   }
 
   tick(): void {
@@ -155,13 +177,10 @@ export class InspectorPanel implements Panel {
     return all;
   }
 
-  /** The tail of what the node printed, from its end. */
+  /** The tail of what the node printed. */
   #log(lines: readonly string[]): HTMLElement {
     const text = lines.slice(-LOG_LINES).join("\n");
     const block = h("pre", { tabindex: 0, class: "dw-log" }, text);
-    requestAnimationFrame(() => {
-      block.scrollTop = block.scrollHeight;
-    });
     return h(
       "div",
       {},
@@ -190,6 +209,12 @@ export class InspectorPanel implements Panel {
     if (label(node) !== node.id && !isFolded(node)) fact("id", node.id);
     return list;
   }
+}
+
+/** What tells a control from the others, also when it is made anew. */
+function placeOf(el: Element): string {
+  const name = el.closest<HTMLElement>("[data-name]")?.dataset.name;
+  return [name, el.localName, el.className, el.matches("li *") && el.getAttribute("title")].join("\n");
 }
 
 /** A text without a break costs seconds to lay out where it is long enough. */
