@@ -154,3 +154,39 @@ def test_the_whole_screen_is_one_key_away_and_the_cell_as_it_was_another(large):
     large.get_by_role("button", name="Full screen").click()
     large.wait_for_function("() => !document.fullscreenElement")
     assert graph.bounding_box()["height"] == before
+
+
+def test_a_fan_opens_by_a_double_click_though_the_first_click_moves_it(fan):
+    box, tooltip = fan.locator(".dw-surface").bounding_box(), fan.locator(".dw-graph:not(.dw-timeline) > .dw-tooltip")
+    spots = (
+        (x, y)
+        for y in range(int(box["y"]) + 8, int(box["y"] + box["height"]), 12)
+        for x in range(int(box["x"]) + 8, int(box["x"] + box["width"]), 30)
+    )
+    for x, y in spots:
+        fan.mouse.move(x, y)
+        if tooltip.is_visible() and "map ×" in tooltip.inner_text():
+            break
+    fan.mouse.click(x, y)
+    expect(fan.locator(".dw-inspector")).to_be_visible()
+    fan.mouse.click(x, y)
+    expect(fan.locator(".dw-map")).to_be_visible()
+
+
+def test_the_cursor_stays_where_a_fan_was_opened(fan):
+    said = fan.locator("[aria-live=polite].dw-offscreen")
+    fan.keyboard.press("f")
+    fan.keyboard.press("e")
+    expect(fan.locator(".dw-map")).to_be_visible()
+    fan.wait_for_timeout(1500)
+    fan.keyboard.press("ArrowLeft")
+    expect(said).to_contain_text("load part ×")
+
+
+def test_the_path_of_a_node_that_is_shown_with_others_is_theirs(fan):
+    fan.keyboard.press("f")
+    fan.keyboard.press("Enter")
+    fan.locator(".dw-inspector").get_by_role("button", name="map 701").click()
+    fan.locator(".dw-surface").focus()
+    fan.keyboard.press("p")
+    expect(fan.get_by_role("button", name="Path", exact=True)).to_have_attribute("aria-pressed", "true")

@@ -26,8 +26,9 @@ import { isArrow, step } from "./walk";
 
 const TRANSITION_MS = 360;
 const ZOOM_STEP = 1.3;
-/** Two clicks on a node within this time open what it stands for. */
+/** Two clicks on a node within this time and distance open what it stands for. */
 const DOUBLE_MS = 350;
+const DOUBLE_PX = 8;
 /** A larger picture jumps to its new layout: moving ten thousand routes tells nothing that the eye can follow. */
 const TRANSITION_NODES = 3000;
 const HINT_MS = 1400;
@@ -78,7 +79,7 @@ export class Graph implements Panel {
   /** The picture keeps fitting the window until the viewer moves it. */
   #follow = true;
   #cursor: string | undefined;
-  #clicked: { id: string; at: number } | undefined;
+  #clicked: { id: string; at: number; x: number; y: number } | undefined;
   /** A node that stays where it is on screen when what it stands for is opened, or it is folded. */
   #anchor: { id: string; x: number; y: number } | undefined;
   /** The match that the search has come to. */
@@ -310,7 +311,10 @@ export class Graph implements Panel {
   }
 
   #refold(): void {
-    if (this.#cursor !== undefined) this.#cursor = this.#model.folding.shows(this.#cursor);
+    const node = this.#scene.nodes[this.#indexOf(this.#cursor) ?? -1];
+    // Of what was opened, the cursor is on the first.
+    const at = isFolded(node) ? node.members[0] : this.#cursor;
+    if (at !== undefined) this.#cursor = this.#model.folding.shows(at);
     this.#structureChanged = true;
     this.#layers.wake();
   }
@@ -597,6 +601,13 @@ export class Graph implements Panel {
   }
 
   #click(x: number, y: number, touch: boolean): void {
+    const [now, before] = [performance.now(), this.#clicked];
+    this.#clicked = undefined;
+    // The first click may open the inspector, and the node then no longer be where it was.
+    if (before && now - before.at < DOUBLE_MS && Math.hypot(x - before.x, y - before.y) < DOUBLE_PX) {
+      if (this.#model.folding.turn(before.id)?.action === "expand") this.fold(before.id);
+      return;
+    }
     const id = this.#idOf(this.#hit(x, y, touch ? 12 : 3));
     const path = id === undefined ? this.#groupAt(x, y) : undefined;
     if (path !== undefined) {
@@ -604,12 +615,9 @@ export class Graph implements Panel {
       this.#say(`${path.replaceAll("/", " / ")}, collapsed`);
       return;
     }
-    const now = performance.now();
-    const again = id !== undefined && id === this.#clicked?.id && now - this.#clicked.at < DOUBLE_MS;
-    this.#clicked = id === undefined || again ? undefined : { id, at: now };
+    if (id !== undefined) this.#clicked = { id, at: now, x, y };
     this.#cursor = id ?? this.#cursor;
-    if (again && this.#model.folding.turn(id)?.action === "expand") this.fold(id);
-    else this.#model.select(id);
+    this.#model.select(id);
   }
 
   /** The group whose name is there. */

@@ -64,7 +64,8 @@ export class Spotlight {
       this.found = this.#where((node) => matches(node, query));
       lit = mark(n, this.found);
     } else if (this.mode === "path") {
-      const origin = scene.index.get(this.origin ?? "");
+      const asked = this.origin ?? "";
+      const origin = scene.index.get(asked) ?? scene.index.get(this.#model.folding.shows(asked));
       if (origin === undefined) this.mode = undefined;
       else {
         lit = kin(n, edges, origin, back);
