@@ -131,6 +131,38 @@ test("an optional value may be nothing", () => {
   expect(made.complain()).toBe(true);
 });
 
+test("what a control of the browser can't hold is kept as it is", () => {
+  for (const [format, value] of [
+    ["time", "12:30:00+02:00"],
+    ["date", "1 May"],
+    ["email", " a@b.org "],
+  ])
+    expect(form({ type: "string", format }, value).made.read()).toBe(value);
+});
+
+test("null stays null where it may be", () => {
+  for (const type of ["string", "integer"]) {
+    const { made } = form({ type: [type, "null"] }, null);
+    expect([made.complain(), made.read()]).toEqual([false, null]);
+  }
+  expect(form({ type: ["string", "null"] }, "").made.read()).toBe("");
+});
+
+test("what holds for all alternatives is asked for in each", () => {
+  const kind = (name: string) => ({ required: ["kind"], properties: { kind: { const: name } } });
+  const schema = {
+    type: "object",
+    required: ["name"],
+    properties: { name: { type: "string" }, kind: { type: "string" } },
+    oneOf: [kind("dog"), kind("cat")],
+  };
+  const { made, type } = form(schema);
+  type("name", "Tom");
+  expect(made.read()).toEqual({ name: "Tom", kind: "dog" });
+  expect(fits({ kind: "cat" }, schema, schema)).toBe(false);
+  expect(form(schema, { name: "Tom", kind: "cat" }).made.read()).toEqual({ name: "Tom", kind: "cat" });
+});
+
 test("what a form can't express is left to the editor", () => {
   const recursive = {
     $ref: "#/$defs/Tree",
@@ -139,6 +171,7 @@ test("what a form can't express is left to the editor", () => {
   for (const schema of [
     {},
     true,
+    { $ref: "#/$defs/50%" },
     "string",
     { type: "array" },
     { $ref: "#/nowhere" },

@@ -31,7 +31,10 @@ function open(...gates: Gate[]) {
   };
 }
 
-beforeEach(() => document.body.replaceChildren());
+beforeEach(() => {
+  document.body.replaceChildren();
+  localStorage.clear();
+});
 
 test("a gate shows its title, its body as Markdown and the data under review", () => {
   const { panel } = open(gate({ title: "Ship it?", body: "Has **3** files", data: { files: 3 } }));
@@ -265,4 +268,34 @@ test("from the list one comes to a gate's card, also where it was only counted",
   all<HTMLElement>(".dw-gate-row")[39]!.click();
   expect(document.activeElement).toBe(all("[data-gate=g39]")[0]);
   expect(all(".dw-gate")).toHaveLength(13);
+});
+
+test("what was typed is there again when it was not yet whole: a form with gaps, and JSON that is none", () => {
+  const schema = {
+    type: "object",
+    required: ["name", "size"],
+    properties: { name: { type: "string" }, size: { type: "integer" } },
+  };
+  const form = open(gate({ schema }));
+  form.named("Modify…").click();
+  const [name, size] = form.all<HTMLInputElement>(".dw-form input");
+  name!.value = "api";
+  size!.value = "ten";
+  name!.dispatchEvent(new Event("input", { bubbles: true }));
+  const again = open(gate({ schema }));
+  expect(again.all<HTMLInputElement>(".dw-form input").map((each) => each.value)).toEqual(["api", ""]);
+  again.named("Edit as JSON").click();
+  again.editor().value = '{"name": ';
+  again.editor().dispatchEvent(new Event("input", { bubbles: true }));
+  const last = open(gate({ schema }));
+  expect(last.editor().value).toBe('{"name": ');
+  expect(last.named("Edit as a form")).toBeDefined();
+});
+
+test("what changes is shown also when an item of a list goes", () => {
+  const schema = { type: "array", items: { type: "integer" } };
+  const { panel, named } = open(gate({ schema, data: [1, 2] }));
+  named("Modify…").click();
+  named("Remove").click();
+  expect(panel.el.querySelector(".dw-changes")!.textContent).toBe("[0]: 1 → 2[1]: 2 → nothing");
 });

@@ -27,6 +27,8 @@ interface About {
 
 const DEEPEST = 8;
 const LONG = 120;
+/** A longer list is no form that anybody fills in. */
+const MOST_ITEMS = 500;
 
 /** A field for a schema; undefined where a form can't express it. */
 export function field(
@@ -138,7 +140,12 @@ class Line extends Simple<HTMLInputElement | HTMLTextAreaElement> {
   constructor(about: About) {
     super(about, Line.#control(about));
     const start = about.value;
-    if (typeof start === "string" || typeof start === "number") this.control.value = String(start);
+    if (typeof start !== "string" && typeof start !== "number") return;
+    this.control.value = String(start);
+    if (this.control.value === String(start)) return;
+    // A browser throws away what is no date to it, and trims what is no address: nobody has said so.
+    this.control.setAttribute("type", "text");
+    this.control.value = String(start);
   }
 
   static #control({ schema, value }: About): HTMLInputElement | HTMLTextAreaElement {
@@ -153,8 +160,11 @@ class Line extends Simple<HTMLInputElement | HTMLTextAreaElement> {
 
   read(): unknown {
     const text = this.control.value;
-    if (this.#type === "string") return text === "" && !this.about.required ? undefined : text;
-    return text.trim() === "" ? undefined : Number(text);
+    const { required, schema, value } = this.about;
+    const isNull = required && nullable(schema);
+    if (this.#type !== "string") return text.trim() !== "" ? Number(text) : isNull ? null : undefined;
+    if (text === "" && isNull && value === null) return null;
+    return text === "" && !required ? undefined : text;
   }
 
   problem(): string | undefined {
@@ -259,7 +269,14 @@ class Items implements Field {
   readonly #fields: Field[] = [];
   readonly #list = h("ol", { class: "dw-form-items" });
   readonly #wrong = h("p", { class: "dw-invalid", role: "alert", hidden: true });
-  readonly #add = button("Add", () => this.#insert(undefined).focus(), { class: "dw-button dw-form-add" });
+  readonly #add = button(
+    "Add",
+    () => {
+      this.#insert(undefined).focus();
+      this.#changed();
+    },
+    { class: "dw-button dw-form-add" },
+  );
 
   private constructor(
     private readonly about: About,
@@ -272,11 +289,17 @@ class Items implements Field {
   }
 
   static of(about: About, depth: number): Field | undefined {
-    const { root, schema } = about;
+    const { root, schema, value: start } = about;
+    if (Array.isArray(start) && start.length > MOST_ITEMS) return undefined;
     const items = resolved(schema.items, root);
     const make = (value: unknown) =>
       items && field({ ...items, title: items.title ?? about.name }, root, value, "", true, depth + 1);
     return make(undefined) && new Items(about, make as (value: unknown) => Field);
+  }
+
+  /** As if it had been typed. */
+  #changed(): void {
+    this.el.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   #insert(value: unknown): Field {
@@ -290,6 +313,7 @@ class Items implements Field {
       this.#fields.splice(place() - 1, 1);
       item.remove();
       this.#add.focus();
+      this.#changed();
     });
     const up = button("↑", () => {
       const at = place() - 1;
@@ -298,6 +322,7 @@ class Items implements Field {
       before.before(item);
       this.#fields.splice(at - 1, 2, made, this.#fields[at - 1]!);
       up.focus();
+      this.#changed();
     });
     remove.setAttribute("aria-label", "Remove this item");
     up.setAttribute("aria-label", "Move this item up");

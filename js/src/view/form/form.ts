@@ -13,12 +13,20 @@ export class Form {
     this.el.classList.add("dw-form");
   }
 
-  /** A form that starts from the first of `starts` that fits; undefined where the schema says more than a form can. */
-  static of(schema: unknown, starts: readonly unknown[] = []): Form | undefined {
+  /**
+   * A form that starts from `draft`, which need not be whole, or else from the first of `starts` that fits; undefined
+   * where the schema says more than a form can.
+   */
+  static of(schema: unknown, starts: readonly unknown[] = [], draft?: unknown): Form | undefined {
     if (!isSchema(schema)) return undefined;
-    const start = starts.find((value) => value !== undefined && fits(value, schema, schema));
-    const made = field(schema, schema, start);
-    return made && new Form(made);
+    try {
+      const start = draft ?? starts.find((value) => value !== undefined && fits(value, schema, schema));
+      const made = field(schema, schema, start);
+      return made && new Form(made);
+    } catch {
+      // A schema may say anything, and its gate must be answered all the same.
+      return undefined;
+    }
   }
 
   /** The value as it stands, also while something is wrong with it. */

@@ -41,10 +41,11 @@ function list(value: unknown): unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** The alternatives that a schema offers, if it does. */
+/** The alternatives that a schema offers, if it does, each with what holds for all of them. */
 export function branches(schema: Schema): readonly unknown[] | undefined {
-  const offered = schema.oneOf ?? schema.anyOf;
-  return Array.isArray(offered) && offered.length > 0 ? offered : undefined;
+  const which = schema.oneOf === undefined ? "anyOf" : "oneOf";
+  const { [which]: offered, title: _, description: __, default: ___, ...base } = schema;
+  return Array.isArray(offered) && offered.length > 0 ? offered.map((each) => ({ allOf: [each, base] })) : undefined;
 }
 
 /** The values that a schema lists, if it does. */

@@ -264,8 +264,8 @@ export class GateCard {
     else this.#editor.focus();
   }
 
-  #makeForm(starts: readonly unknown[]): void {
-    this.#form = Form.of(this.gate.presentation.schema, starts);
+  #makeForm(starts: readonly unknown[], draft?: unknown): void {
+    this.#form = Form.of(this.gate.presentation.schema, starts, draft);
     this.#fields.replaceChildren(...(this.#form ? [this.#form.el] : []));
   }
 
@@ -303,18 +303,23 @@ export class GateCard {
   #typed(): void {
     this.#complain("");
     this.#showChanges();
-    this.#draft.save({ feedback: this.#feedback.value, ...(this.#editing && { value: this.#edited() }) });
+    const inForm = this.#form && !this.#asJson;
+    // A form gives values of which some may be missing; of JSON no more may be there than its text.
+    const typed = inForm ? { value: this.#form?.read() } : { text: this.#editor.value };
+    this.#draft.save({ feedback: this.#feedback.value, ...(this.#editing && typed) });
   }
 
   #restore(): void {
     const draft = this.#draft.load();
     if (!draft) return;
     if (typeof draft.feedback === "string") this.#feedback.value = draft.feedback;
-    if (draft.value === undefined) return;
+    if (typeof draft.text === "string") {
+      this.#editor.value = draft.text;
+      this.#asJson = this.#form !== undefined;
+      this.#plain &&= !this.#asJson;
+    } else if (draft.value !== undefined && this.#form) this.#makeForm([], draft.value);
+    else return;
     this.#editing = true;
-    if (this.#form) this.#makeForm([draft.value]);
-    this.#editor.value =
-      typeof draft.value === "string" && this.#plain ? draft.value : pretty(draft.value, Number.POSITIVE_INFINITY);
     this.#refresh();
     this.#showChanges();
   }
