@@ -13,13 +13,15 @@ function gate(presentation: Presentation, more: Partial<Gate> = {}): Gate {
 function open(...gates: Gate[]) {
   const fake = new Fake(runningState([{ id: "review", status: "waiting", label: "Review" }], gates));
   const find = vi.fn();
-  const panel = new GatesPanel(new Model(fake.options, () => NOW), find);
+  const leave = vi.fn();
+  const panel = new GatesPanel(new Model(fake.options, () => NOW), find, leave);
   panel.update();
   document.body.replaceChildren(panel.el);
   const all = <E extends Element>(selector: string) => [...panel.el.querySelectorAll<E>(selector)];
   return {
     fake,
     find,
+    leave,
     panel,
     all,
     named: (name: string) =>
@@ -298,4 +300,47 @@ test("what changes is shown also when an item of a list goes", () => {
   named("Modify…").click();
   named("Remove").click();
   expect(panel.el.querySelector(".dw-changes")!.textContent).toBe("[0]: 1 → 2[1]: 2 → nothing");
+});
+
+test.each([
+  ["at another time", { epoch: "e" }, { opened_at: 2 }],
+  ["in another run", { epoch: "f" }, { opened_at: 1 }],
+])("a gate of the same id that is opened %s is another question", async (_, run, more) => {
+  const { fake, panel, named, feedback, status } = open(gate({}, { opened_at: 1 }));
+  feedback().value = "fine";
+  named("Approve").click();
+  await fake.acknowledge({ ok: true });
+  expect(status()).toContain("accepted");
+  Object.assign(fake.state, run);
+  fake.state.gates.set("review:1", gate({}, more));
+  panel.update();
+  expect([status(), feedback().value]).toEqual(["", ""]);
+  named("Approve").click();
+  expect(fake.pending).toHaveLength(1);
+});
+
+test("the keyboard goes on to the next gate, and from the last one out, but not from under who is typing", async () => {
+  const one = gate({}, { gate_id: "one" });
+  const two = gate({}, { gate_id: "two" });
+  const { fake, panel, named, leave, feedback } = open(one, two);
+  const answer = async () => {
+    named("Approve").focus();
+    named("Approve").click();
+    await fake.acknowledge({ ok: true });
+  };
+  await answer();
+  fake.state.gates.delete("one");
+  panel.update();
+  expect(document.activeElement).toBe(panel.el.querySelector("[data-gate=two]"));
+  await answer();
+  fake.state.gates.delete("two");
+  panel.update();
+  expect(leave).toHaveBeenCalledTimes(1);
+  fake.state.gates.set("one", one);
+  panel.update();
+  feedback().focus();
+  feedback().value = "well";
+  fake.state.gates.clear();
+  panel.update();
+  expect(leave).toHaveBeenCalledTimes(1);
 });

@@ -57,7 +57,7 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   const menus = h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el, screen);
   const tabs = new Tabs(places.tabs, root, graph, timeline, menus);
   const keys = new KeysPanel();
-  const gates = new GatesPanel(model, find);
+  const gates = new GatesPanel(model, find, () => tabs.focus());
   const inspector = new InspectorPanel(model, () => {
     model.select(undefined);
     tabs.focus();

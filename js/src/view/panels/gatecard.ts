@@ -24,6 +24,7 @@ const VERB: Readonly<Record<Verdict, string>> = { approve: "approval", reject: "
 export class GateCard {
   readonly el: HTMLElement;
   gate: Gate;
+  readonly epoch: string | undefined;
   /** Why the last decision was refused; the panel keeps it when the card goes. */
   refusal = "";
   readonly #model: Model;
@@ -79,6 +80,7 @@ export class GateCard {
   constructor(model: Model, gate: Gate, find: (nodeId: string) => void) {
     this.#model = model;
     this.gate = gate;
+    this.epoch = model.state.epoch;
     this.#where = button("", () => find(this.gate.node_id), { class: "dw-link", title: "Show the node" });
     this.el = h(
       "article",
@@ -91,7 +93,7 @@ export class GateCard {
       this.#feedback,
       h("footer", {}, this.#approve, this.#submit, this.#modify, this.#back, this.#reject, this.#status),
     );
-    this.#draft = new Draft(model.dagId, model.state.epoch, gate.gate_id);
+    this.#draft = new Draft(model.dagId, this.epoch, gate.gate_id);
     for (const field of [this.#edit, this.#feedback] as HTMLElement[]) {
       field.addEventListener("input", () => this.#typed());
       field.addEventListener("keydown", (event) => {
@@ -370,6 +372,8 @@ export class GateCard {
       const chosen = this.#chosen();
       if (chosen !== undefined) command.value = this.gate.presentation.options?.[chosen];
     }
+    // A form that is sent is inert, and can't keep the keyboard.
+    if (this.#fields.contains(document.activeElement)) this.el.focus({ preventScroll: true });
     this.refusal = this.#accepted = "";
     this.#model.send(command).then((ack) => {
       if (!ack.ok) this.refusal = refused(ack.message, ack.code, ack.winner);

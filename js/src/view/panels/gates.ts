@@ -13,6 +13,7 @@ const CARDS = 12;
 export class GatesPanel implements Panel {
   readonly #model: Model;
   readonly #find: (nodeId: string) => void;
+  readonly #leave: () => void;
   #cards = new Map<string, GateCard>();
   /** The live cards while a replay is watched, with what was typed in them. */
   #aside: Map<string, GateCard> | undefined;
@@ -22,9 +23,11 @@ export class GatesPanel implements Panel {
   readonly #index: GateIndex;
   readonly el: HTMLElement;
 
-  constructor(model: Model, find: (nodeId: string) => void) {
+  /** `leave` takes the keyboard when the last card goes that had it. */
+  constructor(model: Model, find: (nodeId: string) => void, leave: () => void) {
     this.#model = model;
     this.#find = find;
+    this.#leave = leave;
     this.#index = new GateIndex(model, (id) => this.#open(id));
     this.el = h(
       "section",
@@ -43,10 +46,15 @@ export class GatesPanel implements Panel {
   }
 
   update(): void {
-    const { gates } = this.#model.state;
+    const { gates, epoch } = this.#model.state;
     this.#turn();
+    let left = false;
     for (const [id, card] of this.#cards) {
-      if (gates.has(id)) continue;
+      const now = gates.get(id);
+      // Opened at another time it is another question, though nobody saw it closed in between.
+      if (now && now.opened_at === card.gate.opened_at && card.epoch === epoch) continue;
+      // Who is still typing must not press keys of something else.
+      left ||= card.el.contains(document.activeElement) && !(card.touched && card.el.dataset.standing === "idle");
       this.#cards.delete(id);
       card.el.remove();
       if (this.#aside) continue;
@@ -63,6 +71,9 @@ export class GatesPanel implements Panel {
     setHidden(this.#more, hidden === 0);
     setText(this.#more, `${hidden} more wait after these.`);
     this.#show();
+    if (!left) return;
+    if (this.#cards.size > 0) this.focus();
+    else this.#leave();
   }
 
   /** A gate of the past is another card than the live one. */
