@@ -90,7 +90,7 @@ function isMutation(value: unknown): boolean {
     const list = value[name];
     return list == null || (Array.isArray(list) && list.every(test));
   };
-  const isNode = (item: unknown) => isObject(item) && isId(item.id);
+  const isNode = (item: unknown) => isObject(item) && isId(item.id) && Boolean(named(item));
   const isEdge = (item: unknown) => isObject(item) && isId(item.from) && isId(item.to);
   return (
     every("add_nodes", isNode) &&
@@ -99,6 +99,15 @@ function isMutation(value: unknown): boolean {
     every("add_edges", isEdge) &&
     every("remove_edges", isEdge)
   );
+}
+
+/** A node without those of its words that are no text: the layout and the search would fail on them. */
+export function named<T extends object>(node: T): T {
+  const words = node as Json;
+  for (const name of ["label", "kind", "group", "description"]) {
+    if (words[name] != null && typeof words[name] !== "string") delete words[name];
+  }
+  return node;
 }
 
 function isId(value: unknown): value is string {

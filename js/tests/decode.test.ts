@@ -68,4 +68,22 @@ describe("a message", () => {
   ])("that can't be used is given a type that nobody knows: %j", (message) => {
     expect(read(message)).toEqual([{ ...message, type: `malformed ${message.type}` }]);
   });
+
+  test("names a node with text or not at all", () => {
+    const nodes = [
+      { id: "a", label: 7, group: ["g"], kind: null },
+      { id: "b", label: "B" },
+    ];
+    expect(read({ type: "dag_mutated", mutation: { add_nodes: nodes } })).toEqual([
+      {
+        type: "dag_mutated",
+        mutation: {
+          add_nodes: [
+            { id: "a", kind: null },
+            { id: "b", label: "B" },
+          ],
+        },
+      },
+    ]);
+  });
 });

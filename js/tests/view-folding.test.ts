@@ -188,6 +188,21 @@ test("all at once: everything by itself, or groups and fans as one each", () => 
   expect(shownIds(folding)).toEqual(["in", "load ×\u00a020", "clean ×\u00a020", "report"]);
 });
 
+test("a fan that was opened stays open when the first of its nodes goes, or is like the others no longer", () => {
+  const state = fanOut(20);
+  const folding = new Folding(() => state);
+  folding.toggle(folding.shows("clean-3"));
+  state.nodes.delete("clean-1");
+  folding.changed(change({ structure: true, nodes: new Set(["clean-1"]) }));
+  expect(folding.shows("clean-3")).toBe("clean-3");
+  folding.toggle("clean-3");
+  expect(folding.shows("clean-3")).not.toBe("clean-3");
+  folding.toggleAll();
+  state.nodes.set("load-1", { id: "load-1", status: "pending", kind: "other" });
+  folding.changed(change({ structure: true }));
+  expect(folding.any).toBe(false);
+});
+
 test("a fan that grows stays one node, and an open one stays open", () => {
   let state = fanOut(20);
   const folding = new Folding(() => state);

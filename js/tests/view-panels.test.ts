@@ -12,6 +12,7 @@ import { InspectorPanel } from "../src/view/panels/inspector";
 import { markdown } from "../src/view/panels/markdown";
 import { ResultsPanel } from "../src/view/panels/results";
 import { brief, pretty } from "../src/view/panels/value";
+import { restore } from "../src/view/snapshot";
 import { emptyState, Fake, NOW, runningState } from "./view-helpers";
 
 const SCRIPT = '<img src=x onerror="alert(1)"><script>alert(1)</script>';
@@ -408,7 +409,7 @@ test("the keyboard stays where it is while what is inspected changes, and is giv
 });
 
 test("what several nodes have cost together is up to date", () => {
-  const fake = new Fake(runningState([{ id: "a", status: "running", group: "g" }]));
+  const fake = new Fake(runningState(["a", "constructor"].map((id) => ({ id, status: "running", group: "g" }))));
   const model = new Model(fake.options, () => NOW);
   model.fold(() => model.folding.collapse("g"));
   model.select(model.folding.shows("a"));
@@ -453,6 +454,11 @@ test("results appear when the run is over, as what they are", () => {
     "1",
   ]);
   expect(panel.el.querySelector("summary")!.textContent).toBe("Results · 1:00");
+});
+
+test("a saved picture has words for nodes, or none", () => {
+  const { nodes } = restore({ nodes: { a: { status: "failed", label: 7, group: 3 } } });
+  expect(nodes.get("a")).toEqual({ id: "a", status: "failed" });
 });
 
 test("a saved picture is drawn until the first live word, and nothing can be done in it", () => {

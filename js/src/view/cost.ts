@@ -43,7 +43,8 @@ export function figures(cost: Cost, done: number, total: number, ended: boolean)
 export function costOf(node: Node, cost: Cost | undefined): number | undefined {
   const known = cost?.by_node ?? {};
   if (isFolded(node)) {
-    const priced = node.members.filter((id) => id in known);
+    // A saved picture has a prototype, and a node may be called as what is in it.
+    const priced = node.members.filter((id) => typeof known[id] === "number");
     return priced.length > 0 ? priced.reduce((sum, id) => sum + known[id]!, 0) : undefined;
   }
   const total = known[node.id] ?? node.metrics?.cost;

@@ -1,5 +1,6 @@
 // A saved state, drawn when nothing live is there. It comes out of a notebook file, so nothing in it is taken on trust.
 
+import { named } from "../decode";
 import type { DagState, Edge, Gate, Node } from "../store";
 import { STATUSES } from "./status";
 
@@ -10,7 +11,7 @@ export function restore(json: Json): DagState {
   const nodes = new Map<string, Node>();
   for (const [id, value] of entries(json.nodes)) {
     if (isObject(value) && (STATUSES as readonly unknown[]).includes(value.status)) {
-      nodes.set(id, { ...value, id } as unknown as Node);
+      nodes.set(id, named({ ...value, id } as unknown as Node));
     }
   }
   const edges = new Map<string, Map<string, Edge>>();

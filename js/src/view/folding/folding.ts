@@ -42,7 +42,7 @@ export type Turn = { action: "expand" | "collapse"; what: string };
 export class Folding {
   readonly #state: () => DagState;
   readonly #collapsed = new Set<string>();
-  /** Fans that somebody opened, and fans that there are, folded or not. */
+  /** Nodes whose fan somebody opened: it stays open, whichever of them leave it. And fans that there are, folded or not. */
   readonly #opened = new Set<string>();
   #fanOf = new Map<string, string>();
   #fanSize = new Map<string, number>();
@@ -121,9 +121,10 @@ export class Folding {
     const fold = this.#folds.get(id) ?? this.#foldOf.get(id);
     const fan = this.#fanOf.get(id);
     if (fold?.path !== undefined) this.#collapsed.delete(fold.path);
-    else if (fold) this.#opened.add(fold.id);
-    else if (fan !== undefined) this.#opened.delete(fan);
-    else this.collapse(this.#state().nodes.get(id)?.group);
+    else if (fold) for (const member of fold.members) this.#opened.add(member);
+    else if (fan !== undefined) {
+      for (const [member, its] of this.#fanOf) if (its === fan) this.#opened.delete(member);
+    } else this.collapse(this.#state().nodes.get(id)?.group);
     this.#stale = true;
   }
 
@@ -137,7 +138,9 @@ export class Folding {
   toggleAll(): void {
     if (this.any) {
       this.#collapsed.clear();
-      for (const fan of this.#fanSize.keys()) this.#opened.add(fan);
+      for (const { path, members } of this.#folds.values()) {
+        if (path === undefined) for (const member of members) this.#opened.add(member);
+      }
     } else {
       this.#opened.clear();
       for (const { group } of this.#state().nodes.values()) if (group) this.#collapsed.add(group.split("/", 1)[0]!);
@@ -228,7 +231,7 @@ export class Folding {
     for (const members of fans.values()) {
       const id = `${MARK}fan:${members[0]}`;
       this.#fanSize.set(id, members.length);
-      const open = this.#opened.has(id);
+      const open = members.some((member) => this.#opened.has(member));
       for (const member of members) {
         if (open) this.#fanOf.set(member, id);
         else
