@@ -200,6 +200,30 @@ test("it plays from the beginning to the end, and goes on with what has happened
   expect(view.named("Play (k)")).toBeTruthy();
 });
 
+test("what has happened since is got once, and moves nobody who has gone elsewhere meanwhile", async () => {
+  motion(true);
+  const pages: (() => void)[] = [];
+  const happened = [...RUN];
+  const view = mount(async (_run, after) => {
+    if (after >= RUN.length) await new Promise<void>((resolve) => pages.push(resolve));
+    return { after, head: happened.length, events: happened.slice(after), size: 1 };
+  });
+  await view.open();
+  happened.push(...MORE);
+  view.tell(MORE);
+  await view.press(view.slider, " ");
+  await vi.waitFor(() => expect(pages).toHaveLength(1));
+  await view.press(view.slider, " ");
+  await frame();
+  expect(view.get).toHaveBeenCalledTimes(2);
+  await view.press(view.slider, "Home");
+  for (const come of pages) come();
+  await vi.waitFor(() => expect(view.words()).toContain("event 0 of 9"));
+  await frame();
+  expect(view.named("Play (k)")).toBeTruthy();
+  expect(view.find(".dw-replay-top [role=alert]").textContent).toBe("");
+});
+
 test("the keys step, seek failures and gates, and go live", async () => {
   const view = mount();
   const root = view.find(".dw-header");

@@ -72,6 +72,8 @@ export class ReplayPanel implements Panel {
   /** What is being got or watched; undefined while the bar is closed. */
   #recording: Recording | undefined;
   #run = "";
+  /** Whether more of it is on its way. */
+  #getting = false;
   #frame = 0;
   #last = 0;
 
@@ -319,11 +321,18 @@ export class ReplayPanel implements Panel {
   /** At the end of what is here: go on with what has happened since, or stop. */
   async #goOn(replay: Replay): Promise<void> {
     this.#pause();
-    if (this.#lacks()) {
-      if (!(await this.#load(replay.recording)) || this.#replay !== replay) return;
+    if (!this.#lacks()) this.#say("The replay has ended.");
+    else if (!this.#getting) {
+      this.#getting = true;
+      this.#complain("");
+      const { at, position } = replay;
+      const more = await this.#load(replay.recording);
+      this.#getting = false;
+      if (!more || this.#replay !== replay) return;
       this.#mark();
-      this.#start();
-    } else this.#say("The replay has ended.");
+      // Who has gone elsewhere meanwhile stays there.
+      if (replay.at === at && replay.position === position) this.#start();
+    }
     this.update();
   }
 
