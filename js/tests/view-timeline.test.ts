@@ -329,6 +329,14 @@ describe("in the view", () => {
     expect(painted.filter((text) => /^n\d/.test(text))[0]).toBe("n5000");
   });
 
+  test("a page up ends at the first node, below the names of its groups", () => {
+    const { list, model } = timeline(steps(5).map((node) => ({ ...node, group: "etl/load" })));
+    press(list, "End");
+    press(list, "PageUp");
+    press(list, "Enter");
+    expect(model.selected).toBe("n0");
+  });
+
   test("the keyboard walks the rows, says where it is, scrolls there, and opens the inspector", () => {
     const { list, model, said } = timeline(steps(100));
     press(list, "ArrowDown");

@@ -190,3 +190,27 @@ def test_the_path_of_a_node_that_is_shown_with_others_is_theirs(fan):
     fan.locator(".dw-surface").focus()
     fan.keyboard.press("p")
     expect(fan.get_by_role("button", name="Path", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_keyboard_is_at_the_menu_after_a_file_was_asked_for(fan):
+    fan.get_by_text("Export", exact=True).focus()
+    fan.keyboard.press("Enter")
+    fan.get_by_role("button", name="JSON state").focus()
+    with fan.expect_download():
+        fan.keyboard.press("Enter")
+    expect(fan.get_by_text("Export", exact=True)).to_be_focused()
+
+
+def test_in_a_page_from_right_to_left_the_picture_and_its_words_stay_in_order(fan):
+    fan.evaluate("() => document.documentElement.dir = 'rtl'")
+    fan.evaluate("() => window.page.change({ structure: true })")
+    surface, tooltip = fan.locator(".dw-surface"), fan.locator(".dw-graph:not(.dw-timeline) > .dw-tooltip")
+    fan.wait_for_timeout(500)
+    box = surface.bounding_box()
+    for x in range(int(box["x"]) + 8, int(box["x"] + box["width"]), 20):
+        fan.mouse.move(x, box["y"] + box["height"] / 2)
+        if tooltip.is_visible():
+            break
+    shown = tooltip.bounding_box()
+    assert box["x"] <= shown["x"] <= box["x"] + box["width"] - shown["width"]
+    assert surface.evaluate("(one) => getComputedStyle(one).direction") == "ltr"

@@ -27,6 +27,8 @@ export class Export {
         name,
         () => {
           this.el.open = false;
+          // What is hidden can't keep the keyboard.
+          this.el.querySelector("summary")?.focus();
           this.#download(format).catch((error) => say(`No file could be made: ${error}`));
         },
         { class: "dw-button" },

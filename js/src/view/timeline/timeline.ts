@@ -442,8 +442,10 @@ export class Timeline implements Panel {
     const { rows, index } = this.#rows;
     const from = index.get(this.#cursor ?? "") ?? -1;
     let i = Math.min(rows.length - 1, Math.max(0, from + by));
-    const way = by < 0 && Number.isFinite(by) ? -1 : by === Number.POSITIVE_INFINITY ? -1 : 1;
-    while (rows[i]?.kind === "group") i += way;
+    while (by < 0 && rows[i]?.kind === "group") i--;
+    // Above the first node, too, there may be the names of its groups; below the last there are none.
+    i = Math.max(0, i);
+    while (rows[i]?.kind === "group") i++;
     const row = rows[i];
     if (!row) return;
     this.#cursor = row.key;
