@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../src/store";
 import { FAN, type Folded, Folding, isFolded } from "../src/view/folding/folding";
 import { twins } from "../src/view/folding/twins";
-import { STATUSES } from "../src/view/status";
+import { label, STATUSES } from "../src/view/status";
 import { runningState } from "./view-helpers";
 
 const change = (more: Partial<Change>): Change => ({
@@ -186,6 +186,10 @@ test("all at once: everything by itself, or groups and fans as one each", () => 
   expect(folding.shown).toBe(state);
   folding.toggleAll();
   expect(shownIds(folding)).toEqual(["in", "load ×\u00a020", "clean ×\u00a020", "report"]);
+});
+
+test("a node without a name, or with an empty one, goes by its id", () => {
+  expect([{ id: "a" }, { id: "a", label: " " }, { id: "a", label: "A" }].map(label)).toEqual(["a", "a", "A"]);
 });
 
 test("a fan that was opened stays open when the first of its nodes goes, or is like the others no longer", () => {

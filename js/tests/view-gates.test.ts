@@ -341,6 +341,11 @@ test("the keyboard goes on to the next gate, and from the last one out, but not 
   feedback().focus();
   feedback().value = "well";
   fake.state.gates.clear();
+  fake.state.decisions = [
+    { gate_id: "one", node_id: "review", decision: "reject", by: "bob", at: NOW, source: "widget" },
+  ];
   panel.update();
   expect(leave).toHaveBeenCalledTimes(1);
+  named("Dismiss").click();
+  expect(leave).toHaveBeenCalledTimes(2);
 });

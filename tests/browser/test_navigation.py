@@ -214,3 +214,21 @@ def test_in_a_page_from_right_to_left_the_picture_and_its_words_stay_in_order(fa
     shown = tooltip.bounding_box()
     assert box["x"] <= shown["x"] <= box["x"] + box["width"] - shown["width"]
     assert surface.evaluate("(one) => getComputedStyle(one).direction") == "ltr"
+
+
+def test_what_is_looked_for_from_the_timeline_is_shown_in_the_graph(large):
+    surface, timeline = large.locator(".dw-surface"), large.get_by_role("button", name="Timeline", exact=True)
+    field = large.get_by_role("combobox")
+    for look in (
+        lambda: large.locator(".dw-jump:visible").first.click(),
+        lambda: large.keyboard.press("?"),
+        lambda: large.get_by_role("button", name="Critical path", exact=True).click(),
+        lambda: large.keyboard.press("/"),
+        lambda: field.fill("task 19"),
+    ):
+        timeline.click()
+        expect(surface).to_be_hidden()
+        look()
+        expect(surface).to_be_visible()
+    field.press("Escape")
+    expect(surface).to_be_focused()

@@ -41,6 +41,7 @@ export interface Details {
   setTheme(theme: Theme): void;
   /** Take note of the live state, which a replay does not show. */
   look(): void;
+  showGraph(): void;
   toGates(): void;
   toggleKeys(): void;
   /** Act on a key; returns whether it had a meaning. */
@@ -78,6 +79,7 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
     changed: (change) => timeline.changed(change),
     setTheme: (next) => timeline.setTheme(next),
     look: () => alerts.look(),
+    showGraph: () => tabs.show(false),
     toGates: () => gates.focus(),
     toggleKeys: () => keys.toggle(),
     key: (key) => {

@@ -26,7 +26,8 @@ export function over(status: RunStatus): status is "completed" | "failed" | "can
 }
 
 export function label(node: { id: string; label?: string }): string {
-  return node.label ?? node.id;
+  // What has no name can't be clicked, nor told.
+  return node.label?.trim() ? node.label : node.id;
 }
 
 /** How much of a node is done, 0 to 1. */

@@ -27,6 +27,7 @@ export class Tabs {
   /** Show the timeline, or else the graph. */
   show(timeline: boolean): void {
     const { el } = this.#graph;
+    if (el.hidden === timeline) return;
     // Who has made one of them larger wants the other as large.
     const [from, to] = timeline ? [el, this.#timeline.el] : [this.#timeline.el, el];
     if (from.style.height) to.style.height = from.style.height;

@@ -39,10 +39,17 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   let details: Details | undefined;
   const header = new HeaderPanel(
     model,
-    (stop) => graph.jump(stop),
+    (stop) => {
+      details?.showGraph();
+      graph.jump(stop);
+    },
     () => details?.toGates(),
   );
   const search = new SearchBar(model, graph, () => details?.toggleKeys());
+  // What is looked for is looked for in the graph.
+  for (const type of ["click", "input"]) {
+    search.el.addEventListener(type, () => details?.showGraph(), { capture: true });
+  }
   graph.onNavigate(() => search.update());
   const connection = new ConnectionPanel(model, root);
   const controls = new ControlsPanel(model);
@@ -101,9 +108,11 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   root.addEventListener("keydown", (event) => {
     const typing = (event.target as Element).matches("input, textarea, select, [contenteditable]");
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "/") search.focus();
-    else if (event.key === "?") details?.toggleKeys();
-    else if (!details?.key(event.key)) return;
+    if (event.key === "/" || event.key === "?") {
+      details?.showGraph();
+      if (event.key === "/") search.focus();
+      else details?.toggleKeys();
+    } else if (!details?.key(event.key)) return;
     event.preventDefault();
     event.stopPropagation();
   });

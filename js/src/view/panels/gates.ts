@@ -71,7 +71,10 @@ export class GatesPanel implements Panel {
     setHidden(this.#more, hidden === 0);
     setText(this.#more, `${hidden} more wait after these.`);
     this.#show();
-    if (!left) return;
+    if (left) this.#goOn();
+  }
+
+  #goOn(): void {
     if (this.#cards.size > 0) this.focus();
     else this.#leave();
   }
@@ -123,6 +126,7 @@ export class GatesPanel implements Panel {
         () => {
           notice.remove();
           this.#show();
+          this.#goOn();
         },
         { class: "dw-link" },
       ),
