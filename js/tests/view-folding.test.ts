@@ -3,8 +3,9 @@ import { expect, test } from "vitest";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../src/store";
 import { FAN, type Folded, Folding, isFolded } from "../src/view/folding/folding";
 import { twins } from "../src/view/folding/twins";
+import { Model } from "../src/view/model";
 import { label, STATUSES } from "../src/view/status";
-import { runningState } from "./view-helpers";
+import { Fake, NOW, runningState } from "./view-helpers";
 
 const change = (more: Partial<Change>): Change => ({
   reset: false,
@@ -186,6 +187,15 @@ test("all at once: everything by itself, or groups and fans as one each", () => 
   expect(folding.shown).toBe(state);
   folding.toggleAll();
   expect(shownIds(folding)).toEqual(["in", "load ×\u00a020", "clean ×\u00a020", "report"]);
+});
+
+test("what is no longer there can't be selected", () => {
+  const model = new Model(new Fake(fanOut(20)).options, () => NOW);
+  const fold = model.folding.shows("load-1");
+  model.select(fold);
+  model.fold(() => model.folding.toggle(fold));
+  model.select(fold);
+  expect(model.selected).toBeUndefined();
 });
 
 test("a node without a name, or with an empty one, goes by its id", () => {

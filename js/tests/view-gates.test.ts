@@ -131,6 +131,15 @@ test("with options, one must be chosen, and it is what is sent", () => {
   expect(sent().value).toEqual({ label: "Production", value: "prod" });
 });
 
+test("what was chosen stays chosen where the options come in another order", () => {
+  const { fake, all, panel, named, sent } = open(gate({ options: ["staging", "production"] }));
+  all<HTMLInputElement>("input[type=radio]")[0]!.click();
+  fake.state.gates.set("review:1", gate({ options: ["production", "staging"] }));
+  panel.update();
+  named("Approve").click();
+  expect(sent().value).toBe("staging");
+});
+
 test("a decision is not called made before the server has said so", async () => {
   const { fake, panel, named, status } = open(gate({}));
   named("Approve").click();

@@ -128,6 +128,44 @@ test("a paused run can be resumed, and a refused command says why", async () => 
   expect(hint()).toBe("Could not resume: no publisher is attached");
 });
 
+test("the keyboard goes to what takes a control's place", () => {
+  const fake = new Fake(runningState());
+  const { named, panel } = controls(fake);
+  document.body.replaceChildren(panel.el);
+  named("Pause").focus();
+  fake.state.status = "pausing";
+  panel.update();
+  expect(document.activeElement).toBe(named("Resume"));
+  fake.state.status = "running";
+  panel.update();
+  expect(document.activeElement).toBe(named("Pause"));
+  named("Cancel").click();
+  named("Cancel the run").focus();
+  named("Cancel the run").click();
+  expect(document.activeElement).toBe(named("Cancel"));
+});
+
+test("errors stay as the reader left them while others come and go", () => {
+  const faults = Array.from({ length: 25 }, (_, i) => ({ message: `m${i}`, node_id: "a" }));
+  const fake = new Fake({ ...runningState([{ id: "a", status: "failed" }]), errors: faults.slice(0, 21) });
+  const panel = new ErrorsPanel(new Model(fake.options, () => NOW), () => {});
+  document.body.replaceChildren(panel.el);
+  const texts = () => [...panel.el.querySelectorAll("li:not([hidden])")].map((each) => each.textContent);
+  for (const until of [21, 25, 3, 25]) {
+    fake.state.errors = faults.slice(0, until);
+    panel.update();
+    const shown = Array.from({ length: Math.min(20, until) }, (_, i) => `am${until - 1 - i}`);
+    expect(texts()).toEqual(until > 20 ? [...shown, `and ${until - 20} before these`] : shown);
+    if (until === 21) panel.el.querySelector("button")!.focus();
+  }
+  expect(document.activeElement).toBe(document.body);
+  panel.el.querySelector<HTMLElement>("li:nth-child(4) button")!.focus();
+  const at = document.activeElement;
+  fake.state.errors = [...fake.state.errors, { message: "new" }];
+  panel.update();
+  expect([document.activeElement, texts()[0]]).toEqual([at, "new"]);
+});
+
 test("tokens without a known price are named, and never shown as a cost of 0", () => {
   const fake = new Fake({ ...runningState(), cost: { spent: 0, tokens: 900, unpriced: 900 } });
   const panel = new CostPanel(new Model(fake.options, () => NOW));

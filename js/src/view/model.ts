@@ -158,7 +158,7 @@ export class Model {
   }
 
   select(id: string | undefined): void {
-    if (id === this.selected) return;
+    if (id === this.selected || (id !== undefined && !this.#nodeOf(id))) return;
     this.selected = id;
     for (const listener of this.#onSelect) listener();
   }
@@ -169,10 +169,11 @@ export class Model {
 
   /** The selected node: one of the run, or one that stands for several. */
   get node(): Node | undefined {
-    const { selected } = this;
-    return selected === undefined
-      ? undefined
-      : (this.state.nodes.get(selected) ?? this.folding.shown.nodes.get(selected));
+    return this.selected === undefined ? undefined : this.#nodeOf(this.selected);
+  }
+
+  #nodeOf(id: string): Node | undefined {
+    return this.state.nodes.get(id) ?? this.folding.shown.nodes.get(id);
   }
 
   /** Do to a node what `Folding.turn` says. */

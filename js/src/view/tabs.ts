@@ -48,7 +48,7 @@ export class Tabs {
   #key(event: KeyboardEvent): void {
     if (event.key !== "t" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const target = event.target as HTMLElement;
-    if (target.closest("input, textarea, select, [contenteditable]")) return;
+    if (target.closest("input:not([type=range]), textarea, select, [contenteditable]")) return;
     event.preventDefault();
     event.stopPropagation();
     const inside = this.#graph.el.contains(target) || this.#timeline.el.contains(target);

@@ -106,7 +106,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   model.onSelect(refresh);
   model.onFold(refresh);
   root.addEventListener("keydown", (event) => {
-    const typing = (event.target as Element).matches("input, textarea, select, [contenteditable]");
+    const typing = (event.target as Element).matches("input:not([type=range]), textarea, select, [contenteditable]");
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "/" || event.key === "?") {
       details?.showGraph();

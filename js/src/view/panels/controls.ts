@@ -48,6 +48,11 @@ export class ControlsPanel implements Panel {
     setHidden(this.#resume, !resumable);
     setHidden(this.#cancel, this.#asking);
     setHidden(this.#confirm, !this.#asking);
+    // What is hidden can't keep the keyboard.
+    const focused = document.activeElement;
+    if (this.#confirm.hidden && this.#confirm.contains(focused)) this.#cancel.focus();
+    else if (focused === this.#pause && resumable) this.#resume.focus();
+    else if (focused === this.#resume && !resumable) this.#pause.focus();
     const whole = this.#blocked();
     const pause = whole ?? this.#unsupported("pause") ?? this.#underWay("pause_execution");
     const cancel = whole ?? this.#unsupported("cancel") ?? this.#underWay("cancel_execution");

@@ -15,7 +15,9 @@ export class ErrorsPanel implements Panel {
   readonly #model: Model;
   readonly #find: (nodeId: string) => void;
   readonly #summary = h("summary", {});
-  readonly #list = h("ul", { class: "dw-error-list" });
+  readonly #rest = h("li", { class: "dw-muted" });
+  readonly #list = h("ul", { class: "dw-error-list" }, this.#rest);
+  #items = new Map<Fault, HTMLElement>();
   readonly el = h("details", { class: "dw-errors", hidden: true }, this.#summary, this.#list);
   #shown: readonly Fault[] = [];
 
@@ -33,13 +35,17 @@ export class ErrorsPanel implements Panel {
     setHidden(this.el, errors.length === 0);
     setText(this.#summary, errors.length === 1 ? "1 error" : `${errors.length} errors`);
     const rest = errors.length - SHOWN;
-    this.#list.replaceChildren(
-      ...errors
-        .slice(-SHOWN)
-        .reverse()
-        .map((fault) => this.#item(fault)),
-    );
-    if (rest > 0) this.#list.append(h("li", { class: "dw-muted" }, `and ${rest} before these`));
+    setHidden(this.#rest, rest <= 0);
+    setText(this.#rest, `and ${rest} before these`);
+    const before = this.#items;
+    this.#items = new Map(errors.slice(-SHOWN).map((fault) => [fault, before.get(fault) ?? this.#item(fault)]));
+    for (const [fault, item] of before) if (!this.#items.has(fault)) item.remove();
+    // What stays is not touched: it may have the keyboard.
+    let next: Element = this.#rest;
+    for (const item of this.#items.values()) {
+      if (item.nextElementSibling !== next) next.before(item);
+      next = item;
+    }
   }
 
   #item({ message, node_id, code, detail, at }: Fault): HTMLElement {

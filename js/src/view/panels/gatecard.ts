@@ -183,7 +183,8 @@ export class GateCard {
   }
 
   #choices(options: readonly unknown[]): void {
-    const before = this.#chosen();
+    // The same option may have another place now.
+    const before = this.#options.querySelector("input:checked")?.parentElement?.textContent;
     this.#options.replaceChildren(
       ...options.map((option, i) => {
         const input = h("input", {
@@ -192,7 +193,7 @@ export class GateCard {
           value: i,
           onchange: () => this.#refresh(),
         });
-        input.checked = i === before;
+        input.checked = optionLabel(option) === before;
         return h("label", {}, input, h("span", {}, optionLabel(option)));
       }),
     );
