@@ -232,3 +232,19 @@ def test_what_is_looked_for_from_the_timeline_is_shown_in_the_graph(large):
         expect(surface).to_be_visible()
     field.press("Escape")
     expect(surface).to_be_focused()
+
+
+def test_a_picture_of_a_large_graph_is_made_though_it_keeps_growing(browser, view_page):
+    with shown(browser, view_page, "n10000") as page:
+        made = page.evaluate(
+            """async () => {
+              let added = 0;
+              const timer = setInterval(() => window.page.addNode(`new-${added++}`, "task-1"), 15);
+              await new Promise((resolve) => setTimeout(resolve, 300));
+              const late = new Promise((resolve) => setTimeout(resolve, 15_000));
+              const blob = await Promise.race([window.page.draw("svg"), late]);
+              clearInterval(timer);
+              return blob?.size ?? 0;
+            }"""
+        )
+        assert made > 0

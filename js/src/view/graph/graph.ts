@@ -227,10 +227,12 @@ export class Graph implements Panel {
   /** What a file of the whole graph is drawn from: as it is now, also where it is out of sight. */
   async drawing(): Promise<Drawing> {
     if (this.#structureChanged) this.#requestLayout();
-    if (this.#arranged < this.#version) {
+    const wanted = this.#version;
+    if (this.#arranged < wanted) {
       await new Promise<void>((resolve) => {
         const stop = this.#layouter.onLayout(({ version, stage }) => {
-          if (version < this.#version || stage !== "refined") return;
+          // While nodes keep coming, there may be no refined one for long.
+          if (stage === "refined" ? version < wanted : version <= wanted) return;
           stop();
           resolve();
         });

@@ -14,7 +14,7 @@ const KIND = new RegExp(`^${KINDS}$`);
 const URL_OF_ONE = new RegExp(`^data:${KINDS};base64,`);
 const MIME = /^[\w.+-]+\/[\w.+-]+$/;
 /** A preview that was cut is no picture any more, and says so in other letters than these. */
-const BASE64 = /^[\w+/\s]+={0,2}\s*$/;
+const BASE64 = /^[\w+/\s]*[\w+/]={0,2}\s*$/;
 
 export function pictureOf(value: unknown): Picture | undefined {
   if (typeof value === "string") {
