@@ -148,6 +148,11 @@ test("null stays null where it may be", () => {
   expect(form({ type: ["string", "null"] }, "").made.read()).toBe("");
 });
 
+test("a draft with gaps is of the alternative that it says it is of", () => {
+  const draft = { name: "api", target: { kind: "local", port: null }, tags: ["a"] };
+  expect(Form.of(NESTED, [], draft)!.read()).toEqual({ name: "api", target: { kind: "local" }, tags: ["a"] });
+});
+
 test("what holds for all alternatives is asked for in each", () => {
   const kind = (name: string) => ({ required: ["kind"], properties: { kind: { const: name } } });
   const schema = {

@@ -264,6 +264,12 @@ describe("where there can be no replay", () => {
     expect(view.bar.hidden).toBe(true);
   });
 
+  test("the bar says that there is nothing left of the log", async () => {
+    const view = mount(async (_run, after) => ({ after, head: after, events: [], size: 0 }));
+    view.named("Replay").click();
+    await vi.waitFor(() => expect(view.bar.textContent).toContain("No replay: the log of this run is gone."));
+  });
+
   test("the button says why: a server without a log, a run that has not begun", () => {
     const fake = new Fake(new Store().state, { log: async () => Promise.reject(new Error("never asked")) });
     fake.connection = { ...fake.connection, resumable: false };

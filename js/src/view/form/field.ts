@@ -380,11 +380,14 @@ class Alternatives implements Field {
     const { root, value, name } = about;
     const schemas: Schema[] = [];
     for (const each of offered) {
-      const whole = resolved(each, root);
-      if (!whole) return undefined;
-      schemas.push(whole);
+      const schema = resolved(each, root);
+      if (!schema) return undefined;
+      schemas.push(schema);
     }
-    const fitting = value === undefined ? -1 : schemas.findIndex((each) => fits(value, each, root));
+    const first = (all: boolean) => schemas.findIndex((each) => fits(value, each, root, 0, all));
+    const whole = value === undefined ? -1 : first(true);
+    // A draft need not be whole.
+    const fitting = whole < 0 && isSchema(value) ? first(false) : whole;
     const fields: (Field | undefined)[] = [];
     for (const [i, each] of schemas.entries()) {
       const start = i === fitting ? value : undefined;

@@ -66,26 +66,29 @@ export function nullable(schema: Schema): boolean {
   return Array.isArray(schema.type) && schema.type.includes("null");
 }
 
-/** Whether a value has a schema's shape; limits of numbers and lengths are not looked at. */
-export function fits(value: unknown, schema: unknown, root: Schema, depth = 0): boolean {
+/**
+ * Whether a value has a schema's shape, or, where `all` of it need not be there, would have it with what is missing. Limits of
+ * numbers and lengths are not looked at.
+ */
+export function fits(value: unknown, schema: unknown, root: Schema, depth = 0, all = true): boolean {
   const whole = resolved(schema, root);
   if (!whole || depth > DEEPEST) return false;
   const values = listed(whole);
   if (values) return values.some((one) => same(one, value));
   const offered = branches(whole);
-  if (offered) return offered.some((branch) => fits(value, branch, root, depth + 1));
-  if (value === null) return nullable(whole) || whole.type === "null";
+  if (offered) return offered.some((branch) => fits(value, branch, root, depth + 1, all));
+  if (value === null) return !all || nullable(whole) || whole.type === "null";
   switch (typeOf(whole)) {
     case "object": {
       if (!isSchema(value)) return false;
       const properties = isSchema(whole.properties) ? whole.properties : {};
-      if (!list(whole.required).every((name) => Object.hasOwn(value, name as string))) return false;
+      if (all && !list(whole.required).every((name) => Object.hasOwn(value, name as string))) return false;
       return Object.entries(value).every(([name, item]) =>
-        Object.hasOwn(properties, name) ? fits(item, properties[name], root, depth + 1) : true,
+        Object.hasOwn(properties, name) ? fits(item, properties[name], root, depth + 1, all) : true,
       );
     }
     case "array":
-      return Array.isArray(value) && value.every((item) => fits(item, whole.items ?? {}, root, depth + 1));
+      return Array.isArray(value) && value.every((item) => fits(item, whole.items ?? {}, root, depth + 1, all));
     case "integer":
       return Number.isInteger(value);
     case "null":

@@ -218,7 +218,11 @@ export class ReplayPanel implements Panel {
     setHidden(this.#controls, true);
     setHidden(this.el, false);
     this.update();
-    if (!(await this.#load(recording)) || recording.length === 0) return;
+    if (!(await this.#load(recording))) return;
+    if (recording.length === 0) {
+      this.#complain("No replay: the log of this run is gone.");
+      return;
+    }
     // Who wants no motion sees where it ended, and goes from there.
     const calm = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches ?? false;
     const replay = new Replay(recording, calm ? recording.length : 0);
