@@ -248,3 +248,26 @@ def test_a_picture_of_a_large_graph_is_made_though_it_keeps_growing(browser, vie
             }"""
         )
         assert made > 0
+
+
+def test_forced_colours_are_what_the_picture_is_drawn_on(browser, view_page):
+    context = browser.new_context(forced_colors="active", color_scheme="dark")
+    page = context.new_page()
+    page.goto(f"{view_page}?state=running")
+    expect(page.locator(".dagwidget")).to_have_attribute("data-theme", "dark")
+    context.close()
+
+
+def test_nothing_is_cut_off_where_letters_are_large_and_the_page_is_narrow(browser, view_page):
+    page = browser.new_page(viewport={"width": 380, "height": 900})
+    page.goto(f"{view_page}?state=gates&width=360")
+    page.add_style_tag(content=".dagwidget { font-size: 26px !important }")
+    page.get_by_role("button", name="Replay").click()
+    live = page.get_by_role("button", name="Live · 2 wait for you")
+    expect(live).to_be_visible()
+    edge = 16 + 360
+    for one in (page.get_by_text("Export", exact=True), live, page.locator(".dw-replay-words")):
+        box = one.bounding_box()
+        assert box["x"] + box["width"] <= edge
+    assert page.locator(".dw-replay-words").bounding_box()["width"] > 150
+    page.close()

@@ -111,19 +111,22 @@ export function makeTheme(host: Host): Theme {
 /** Read what the host says at `el`: JupyterLab's or VS Code's variables, else the first painted ancestor. */
 export function readHost(el: Element): Host {
   const style = getComputedStyle(el);
+  const asks = (query: string) => globalThis.matchMedia?.(query).matches;
   const variable = (...names: string[]) => names.map((name) => style.getPropertyValue(name).trim()).find(Boolean);
-  const ground =
-    resolve(el, variable("--jp-layout-color0", "--vscode-editor-background")) ?? paintedGround(el.parentElement);
+  // Forced colours are not the host's, and its variables know nothing of them.
+  const named = asks(FORCED) ? "Canvas" : variable("--jp-layout-color0", "--vscode-editor-background");
+  const ground = resolve(el, named) ?? paintedGround(el.parentElement);
   return {
     ground,
-    dark: globalThis.matchMedia?.("(prefers-color-scheme: dark)").matches,
-    more: CONTRAST.some((query) => globalThis.matchMedia?.(query).matches) || highContrast(document.body.dataset),
+    dark: asks("(prefers-color-scheme: dark)"),
+    more: CONTRAST.some(asks) || highContrast(document.body.dataset),
     font: variable("--jp-ui-font-family", "--vscode-font-family"),
     mono: variable("--jp-code-font-family", "--vscode-editor-font-family"),
   };
 }
 
-const CONTRAST = ["(prefers-contrast: more)", "(forced-colors: active)"];
+const FORCED = "(forced-colors: active)";
+const CONTRAST = ["(prefers-contrast: more)", FORCED];
 
 /** Whether the host's theme calls itself so: JupyterLab's name of it, VS Code's kind of it. */
 function highContrast({ jpThemeName, vscodeThemeKind }: DOMStringMap): boolean {
