@@ -202,6 +202,14 @@ test("a node without a name, or with an empty one, goes by its id", () => {
   expect([{ id: "a" }, { id: "a", label: " " }, { id: "a", label: "A" }].map(label)).toEqual(["a", "a", "A"]);
 });
 
+test("all is expanded at once, fans inside of collapsed groups too", () => {
+  const folding = new Folding(() => fanOut(20, { group: "g" }));
+  folding.collapse("g");
+  expect(folding.any).toBe(true);
+  folding.toggleAll();
+  expect(folding.any).toBe(false);
+});
+
 test("a fan that was opened stays open when the first of its nodes goes, or is like the others no longer", () => {
   const state = fanOut(20);
   const folding = new Folding(() => state);

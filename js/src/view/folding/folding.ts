@@ -138,9 +138,8 @@ export class Folding {
   toggleAll(): void {
     if (this.any) {
       this.#collapsed.clear();
-      for (const { path, members } of this.#folds.values()) {
-        if (path === undefined) for (const member of members) this.#opened.add(member);
-      }
+      // Fans inside of groups, too.
+      for (const id of this.#state().nodes.keys()) this.#opened.add(id);
     } else {
       this.#opened.clear();
       for (const { group } of this.#state().nodes.values()) if (group) this.#collapsed.add(group.split("/", 1)[0]!);
