@@ -121,6 +121,27 @@ test("a modification keeps its JSON types, and text is edited as text", () => {
   expect(plain.sent().value).toBe("Dear {reader");
 });
 
+test("a letter leads to its button, and decides nothing; in a field it is a letter", () => {
+  const { fake, named, feedback } = open(gate({ title: "Ship it?", allowed: ["approve", "reject"] }));
+  const card = document.querySelector<HTMLElement>(".dw-gate")!;
+  const press = (key: string, more: KeyboardEventInit = {}) =>
+    (document.activeElement ?? card).dispatchEvent(
+      new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }),
+    );
+  card.focus();
+  press("r");
+  expect(document.activeElement).toBe(named("Reject"));
+  press("a");
+  expect(document.activeElement).toBe(named("Approve"));
+  press("m");
+  press("r", { ctrlKey: true });
+  expect(document.activeElement).toBe(named("Approve"));
+  feedback().focus();
+  expect(press("r")).toBe(true);
+  expect(document.activeElement).toBe(feedback());
+  expect(fake.sent).toEqual([]);
+});
+
 test("with options, one must be chosen, and it is what is sent", () => {
   const { fake, all, named, sent } = open(gate({ options: ["staging", { label: "Production", value: "prod" }] }));
   named("Approve").click();

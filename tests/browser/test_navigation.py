@@ -11,7 +11,7 @@ def shown(browser, view_page, state):
     context = browser.new_context(viewport={"width": 1000, "height": 640}, reduced_motion="reduce")
     page = context.new_page()
     page.goto(f"{view_page}?state={state}")
-    expect(page.locator(".dw-nav")).to_be_visible()
+    expect(page.locator(".dw-surface")).to_be_visible()
     page.locator(".dw-surface").focus()
     # Until it is laid out there is nothing to go to; an arrow then finds the first node.
     page.wait_for_timeout(500)
@@ -271,3 +271,14 @@ def test_nothing_is_cut_off_where_letters_are_large_and_the_page_is_narrow(brows
         assert box["x"] + box["width"] <= edge
     assert page.locator(".dw-replay-words").bounding_box()["width"] > 150
     page.close()
+
+
+def test_a_gate_is_found_and_decided_by_keys(browser, view_page):
+    with shown(browser, view_page, "gates") as page:
+        page.keyboard.press("d")
+        first = page.locator(".dw-gate").first
+        expect(first).to_be_focused()
+        page.keyboard.press("r")
+        expect(first.get_by_role("button", name="Reject")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(first).to_have_attribute("data-standing", "sent")

@@ -83,8 +83,9 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
     toGates: () => gates.focus(),
     toggleKeys: () => keys.toggle(),
     key: (key) => {
-      if (key !== "z") return replay.key(key);
-      screen.click();
+      if (key === "z") screen.click();
+      else if (key === "d") gates.focus();
+      else return replay.key(key);
       return true;
     },
     close: () => tabs.close(),

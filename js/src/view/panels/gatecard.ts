@@ -60,9 +60,15 @@ export class GateCard {
     "aria-label": "Feedback",
   });
   readonly #status = h("p", { class: "dw-gate-status", role: "status" });
-  readonly #approve = button("Approve", () => this.#decide("approve"), { class: "dw-button dw-primary" });
-  readonly #modify = button("Modify…", () => this.#open(true), { class: "dw-button" });
-  readonly #reject = button("Reject", () => this.#decide("reject"), { class: "dw-button dw-danger-text" });
+  readonly #approve = button("Approve", () => this.#decide("approve"), {
+    class: "dw-button dw-primary",
+    "aria-keyshortcuts": "a",
+  });
+  readonly #modify = button("Modify…", () => this.#open(true), { class: "dw-button", "aria-keyshortcuts": "m" });
+  readonly #reject = button("Reject", () => this.#decide("reject"), {
+    class: "dw-button dw-danger-text",
+    "aria-keyshortcuts": "r",
+  });
   readonly #submit = button("Send modification", () => this.#decide("modify"), { class: "dw-button dw-primary" });
   readonly #back = button("Back", () => this.#open(false), { class: "dw-button" });
   /** Radio buttons are grouped by name across the page, and the same gate may be drawn in several views. */
@@ -101,6 +107,7 @@ export class GateCard {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && this.#editing) this.#submit.click();
       });
     }
+    this.el.addEventListener("keydown", (event) => this.#key(event));
     this.update(gate);
     if (!model.replay) this.#restore();
   }
@@ -139,6 +146,18 @@ export class GateCard {
   focus(): void {
     this.el.scrollIntoView?.({ block: "nearest" });
     this.el.focus({ preventScroll: true });
+  }
+
+  /** A letter leads to its button: nothing is decided by a single key. */
+  #key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const to = [this.#approve, this.#modify, this.#reject].find(
+      (one) => one.getAttribute("aria-keyshortcuts") === event.key,
+    );
+    if (!to || to.hidden) return;
+    event.preventDefault();
+    event.stopPropagation();
+    to.focus();
   }
 
   #nodeLabel(): string {
