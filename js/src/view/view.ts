@@ -23,8 +23,7 @@ const TICK_MS = 1000;
 export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   const model = new Model(options);
   // JupyterLab binds single keys: what is pressed in here is not meant for the notebook.
-  // Its words are English, in whatever page: from right to left, numbers and points would come out of order.
-  const root = h("div", { class: "dagwidget", dir: "ltr", "data-lm-suppress-shortcuts": "true" });
+  const root = h("div", { class: "dagwidget", "data-lm-suppress-shortcuts": "true" });
   el.append(root);
   let theme = makeTheme(readHost(root));
   applyTheme(root, theme);
