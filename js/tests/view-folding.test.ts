@@ -1,9 +1,12 @@
+// @vitest-environment jsdom
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../src/store";
 import { FAN, type Folded, Folding, isFolded } from "../src/view/folding/folding";
 import { twins } from "../src/view/folding/twins";
+import { parseQuery } from "../src/view/graph/search";
 import { Model } from "../src/view/model";
+import { memberList } from "../src/view/panels/members";
 import { label, STATUSES } from "../src/view/status";
 import { Fake, NOW, runningState } from "./view-helpers";
 
@@ -146,6 +149,42 @@ test("a fan is opened by its node, and folded again by any of its members", () =
   folding.toggle("load-5");
   expect(shownIds(folding)).toEqual(["list", "load ×\u00a020", "clean ×\u00a020", "report"]);
   expect(folding.turn("list")).toBeUndefined();
+});
+
+test("what is shown as one has the times and the cost of its members as they are now, not as they were", () => {
+  const state = fanOut(20);
+  const folding = new Folding(() => state);
+  const set = (id: string, more: Partial<Node>) => {
+    state.nodes.set(id, { id, status: "pending", ...more });
+    folding.changed(change({ nodes: new Set([id]) }));
+    return foldOf(folding, id);
+  };
+  set("load-2", { status: "running", started_at: 50, metrics: { cost: 1 } });
+  expect(set("load-3", { status: "running", started_at: 70, metrics: { cost: 2 } })).toMatchObject({
+    started_at: 50,
+    metrics: { cost: 3 },
+  });
+  expect(set("load-2", {})).toMatchObject({ started_at: 70, metrics: { cost: 2 } });
+  expect(set("load-3", {})).not.toHaveProperty("started_at");
+});
+
+test("all groups are collapsed, whatever their paths begin with", () => {
+  const state = dag([{ id: "a", status: "pending", group: "/etl/load" }, "b"], []);
+  const folding = new Folding(() => state);
+  folding.toggleAll();
+  expect(shownIds(folding)).toEqual(["etl", "b"]);
+});
+
+test("of what is shown as one, what was searched for is listed first, and then what needs attention", () => {
+  const state = fanOut(100);
+  state.nodes.set("load-9", { id: "load-9", status: "failed" });
+  const model = new Model(new Fake(state).options, () => NOW);
+  const listed = () =>
+    [...memberList(foldOf(model.folding, "load-1"), model).querySelectorAll("button")].map((one) => one.textContent);
+  expect(listed().slice(0, 2)).toEqual(["load-9", "load-1"]);
+  model.sought = parseQuery("load-77");
+  expect(listed().slice(0, 3)).toEqual(["load-77", "load-9", "load-1"]);
+  expect(listed()).toHaveLength(50);
 });
 
 test("a group is collapsed with all that is in it, and what is in both counts for the outer one", () => {

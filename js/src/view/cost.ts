@@ -45,7 +45,7 @@ export function costOf(node: Node, cost: Cost | undefined): number | undefined {
   if (isFolded(node)) {
     // A saved picture has a prototype, and a node may be called as what is in it.
     const priced = node.members.filter((id) => typeof known[id] === "number");
-    return priced.length > 0 ? priced.reduce((sum, id) => sum + known[id]!, 0) : undefined;
+    if (priced.length > 0) return priced.reduce((sum, id) => sum + known[id]!, 0);
   }
   const total = known[node.id] ?? node.metrics?.cost;
   return typeof total === "number" ? total : undefined;

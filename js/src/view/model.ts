@@ -6,6 +6,7 @@ import type { Ack, Connection, Pending, Stream } from "../stream";
 import type { Details, Shell } from "./details";
 import { Folding } from "./folding/folding";
 import { asOf } from "./freshness";
+import type { Query } from "./graph/search";
 import { difference } from "./replay/difference";
 import type { Log } from "./replay/load";
 import type { Replay } from "./replay/replay";
@@ -57,6 +58,8 @@ export class Model {
   readonly earlier: ViewOptions["earlier"];
   readonly tally = new Tally();
   readonly folding = new Folding(() => this.state);
+  /** What was searched for last. */
+  sought: Query | undefined;
   /** The node in the inspector. */
   selected: string | undefined;
   readonly #store: StoreSource;

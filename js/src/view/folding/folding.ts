@@ -32,8 +32,6 @@ interface Fold {
   path?: string;
   members: string[];
   tally: Tally;
-  startedAt: number | undefined;
-  endedAt: number | undefined;
 }
 
 /** What could be done to a node that is looked at. */
@@ -142,7 +140,7 @@ export class Folding {
       for (const id of this.#state().nodes.keys()) this.#opened.add(id);
     } else {
       this.#opened.clear();
-      for (const { group } of this.#state().nodes.values()) if (group) this.#collapsed.add(group.split("/", 1)[0]!);
+      for (const { group } of this.#state().nodes.values()) if (group) this.#collapsed.add(/^.[^/]*/.exec(group)![0]);
     }
     this.#stale = true;
   }
@@ -167,12 +165,12 @@ export class Folding {
       const fold = this.#foldOf.get(node.id);
       if (!fold) this.#nodes.set(node.id, node);
       else {
-        count(fold, node);
+        fold.tally.set(node.id, node);
         // Where its first member was, so that the order in which nodes came is kept.
         if (fold.members[0] === node.id) this.#nodes.set(fold.id, { id: fold.id, status: "pending" });
       }
     }
-    for (const fold of this.#folds.values()) this.#nodes.set(fold.id, nodeOf(fold));
+    for (const fold of this.#folds.values()) this.#nodes.set(fold.id, nodeOf(fold, state.nodes));
   }
 
   #foldGroups({ nodes }: DagState): void {
@@ -245,7 +243,7 @@ export class Folding {
   #put(member: string, id: string, make: () => Pick<Fold, "label" | "group" | "path">): void {
     let fold = this.#folds.get(id);
     if (!fold) {
-      fold = { ...make(), id, members: [], tally: new Tally(), startedAt: undefined, endedAt: undefined };
+      fold = { ...make(), id, members: [], tally: new Tally() };
       this.#folds.set(id, fold);
     }
     fold.members.push(member);
@@ -261,12 +259,12 @@ export class Folding {
       const fold = this.#foldOf.get(id);
       if (!node) continue;
       if (fold) {
-        count(fold, node);
+        fold.tally.set(id, node);
         changed.add(fold);
       } else this.#nodes.set(id, node);
     }
     this.#staleNodes.clear();
-    for (const fold of changed) this.#nodes.set(fold.id, nodeOf(fold));
+    for (const fold of changed) this.#nodes.set(fold.id, nodeOf(fold, state.nodes));
     if (!this.#staleEdges) return;
     this.#staleEdges = false;
     this.#edges = new Map();
@@ -287,14 +285,14 @@ export class Folding {
   }
 }
 
-function count(fold: Fold, node: Node): void {
-  fold.tally.set(node.id, node);
-  const { started_at: started, ended_at: ended } = node;
-  if (started !== undefined) fold.startedAt = Math.min(started, fold.startedAt ?? started);
-  if (ended !== undefined) fold.endedAt = Math.max(ended, fold.endedAt ?? ended);
-}
-
-function nodeOf({ id, label, group, path, members, tally, startedAt, endedAt }: Fold): Folded {
+function nodeOf({ id, label, group, path, members, tally }: Fold, nodes: ReadonlyMap<string, Node>): Folded {
+  let [started, ended, cost] = [Infinity, -Infinity, 0];
+  for (const member of members) {
+    const { started_at, ended_at, metrics } = nodes.get(member)!;
+    started = Math.min(started, started_at ?? Infinity);
+    ended = Math.max(ended, ended_at ?? -Infinity);
+    cost += typeof metrics?.cost === "number" ? metrics.cost : 0;
+  }
   const present = STATUSES.filter((status) => tally.counts[status] > 0);
   const counts = Object.fromEntries(present.map((status) => [status, tally.counts[status]])) as Folded["counts"];
   const done = present.every(settled);
@@ -306,8 +304,9 @@ function nodeOf({ id, label, group, path, members, tally, startedAt, endedAt }: 
     counts,
     ...(group !== undefined && { group }),
     ...(path !== undefined && { path }),
-    ...(startedAt !== undefined && { started_at: startedAt }),
-    ...(done && endedAt !== undefined && { ended_at: endedAt }),
+    ...(started < Infinity && { started_at: started }),
+    ...(done && ended > -Infinity && { ended_at: ended }),
+    ...(cost > 0 && { metrics: { cost } }),
   };
 }
 

@@ -258,6 +258,8 @@ export class Graph implements Panel {
     if (this.#found !== undefined) {
       this.#cursor = this.#found;
       this.reveal(this.#found);
+      const { at, of } = this.found;
+      this.#say(`${label(this.#model.folding.shown.nodes.get(this.#found)!)}, ${at} of ${of}`);
     }
     this.#navigated();
   }

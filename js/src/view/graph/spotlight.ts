@@ -43,6 +43,7 @@ export class Spotlight {
 
   search(text: string): void {
     this.#query = parseQuery(text);
+    this.#model.sought = this.#query ?? this.#model.sought;
   }
 
   set(mode: Mode | undefined, origin?: string): void {

@@ -1,9 +1,11 @@
 // What a node stands for, where it stands for several: how to open it, and a list that begins with what needs attention.
 
+import type { Node } from "../../store";
 import { button, h } from "../dom";
 import type { Folded } from "../folding/folding";
 import { took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
+import { matches } from "../graph/search";
 import type { Model } from "../model";
 import { label, STATUSES } from "../status";
 
@@ -21,28 +23,27 @@ export function foldButton(model: Model, id: string): HTMLElement | undefined {
   });
 }
 
-/** The members by name, each a way to its own details. */
+/** The members by name, each a way to its own details: what was searched for first, then what needs attention. */
 export function memberList({ members }: Folded, model: Model): HTMLElement {
   const list = h("ul", { class: "dw-instances" });
-  const { nodes } = model.state;
-  let left = MOST;
-  for (const status of STATUSES) {
-    for (const id of members) {
-      if (left === 0) break;
-      const node = nodes.get(id);
-      if (node?.status !== status) continue;
-      left--;
-      const aside = node.error?.split("\n", 1)[0] ?? node.message ?? took(node);
-      list.append(
-        h(
-          "li",
-          {},
-          iconElement(status, node.reason),
-          button(label(node), () => model.select(id), { class: "dw-link", title: id }),
-          h("small", { title: aside }, aside),
-        ),
-      );
-    }
+  const { sought, state } = model;
+  const ranked: Node[][] = Array.from({ length: 2 * STATUSES.length }, () => []);
+  for (const id of members) {
+    const node = state.nodes.get(id)!;
+    const asked = sought !== undefined && matches(node, sought);
+    ranked[STATUSES.indexOf(node.status) + (asked ? 0 : STATUSES.length)]!.push(node);
+  }
+  for (const node of ranked.flat().slice(0, MOST)) {
+    const aside = node.error?.split("\n", 1)[0] ?? node.message ?? took(node);
+    list.append(
+      h(
+        "li",
+        {},
+        iconElement(node.status, node.reason),
+        button(label(node), () => model.select(node.id), { class: "dw-link", title: node.id }),
+        h("small", { title: aside }, aside),
+      ),
+    );
   }
   const more = members.length - MOST;
   if (more > 0) list.append(h("li", { class: "dw-muted" }, `and ${more.toLocaleString()} more`));

@@ -3,6 +3,7 @@
 
 import type { Change } from "../../store";
 import { button, h, setHidden, setText } from "../dom";
+import { isFolded } from "../folding/folding";
 import { listen, zoomOf } from "../graph/input";
 import { TextMeasure } from "../graph/text";
 import type { Theme } from "../graph/theme";
@@ -118,7 +119,9 @@ export class Timeline implements Panel {
   }
 
   update(): void {
-    const { selected } = this.#model;
+    const { node } = this.#model;
+    // What stands for several has no row here: its first one has.
+    const selected = isFolded(node) ? node.members[0] : this.#model.selected;
     if (selected !== this.#selected) {
       this.#selected = selected;
       if (selected !== undefined && this.#row(this.#cursor)?.id !== selected) this.#cursor = keyOf("node", selected);
