@@ -22,7 +22,7 @@ import { type Mode, nextOf, Spotlight, type Stop } from "./spotlight";
 import { LABEL_SIZE, TextMeasure } from "./text";
 import type { Theme } from "./theme";
 import { Tooltip } from "./tooltip";
-import { isArrow, step } from "./walk";
+import { type Arrow, isArrow, step } from "./walk";
 
 const TRANSITION_MS = 360;
 const ZOOM_STEP = 1.3;
@@ -41,6 +41,12 @@ const LIGHT_MS = 250;
 const WATCH_MS = 1500;
 const WATCH_FLIGHT_MS = 900;
 const PAN_PX = 80;
+const PANS: Readonly<Record<Arrow, readonly [dx: number, dy: number]>> = {
+  ArrowLeft: [1, 0],
+  ArrowRight: [-1, 0],
+  ArrowUp: [0, 1],
+  ArrowDown: [0, -1],
+};
 
 export class Graph implements Panel {
   readonly el: HTMLElement;
@@ -648,94 +654,71 @@ export class Graph implements Panel {
     else this.#tooltip.show(node, this.#model.state.cost, this.#model.asOf, x, y, this.#camera);
   }
 
+  readonly #keys: Readonly<Record<string, () => void>> = {
+    Enter: () => this.#inspect(),
+    " ": () => this.#inspect(),
+    f: () => this.jump("failed"),
+    g: () => this.jump("waiting"),
+    r: () => this.jump("running"),
+    p: () => this.toggle("path"),
+    c: () => this.toggle("critical"),
+    o: () => this.toggle("active"),
+    w: () => this.watch(),
+    s: () => this.#fitSelection(),
+    e: () => this.fold(),
+    E: () => this.foldAll(),
+    "0": () => this.fit(),
+    "+": () => this.#zoom(ZOOM_STEP),
+    "=": () => this.#zoom(ZOOM_STEP),
+    "-": () => this.#zoom(1 / ZOOM_STEP),
+  };
+
   #key({ key, shiftKey }: KeyboardEvent): boolean {
-    if (isArrow(key) && shiftKey) {
-      const [dx, dy] = [
-        { ArrowLeft: 1, ArrowRight: -1 }[key as string] ?? 0,
-        { ArrowUp: 1, ArrowDown: -1 }[key as string] ?? 0,
-      ];
+    if (key === "Escape") return this.#escape();
+    if (!isArrow(key)) {
+      const act = this.#keys[key];
+      act?.();
+      return act !== undefined;
+    }
+    if (shiftKey) {
+      const [dx, dy] = PANS[key];
       this.#look(() => this.#camera.pan(dx * PAN_PX, dy * PAN_PX));
-      return true;
+    } else this.#walk(key);
+    return true;
+  }
+
+  #inspect(): void {
+    if (this.#cursor !== undefined) this.#model.select(this.#cursor);
+  }
+
+  /** Back out of what is shown, one thing at a time; returns whether there was one. */
+  #escape(): boolean {
+    if (this.#spotlight.mode !== undefined) this.toggle(this.#spotlight.mode);
+    else if (this.#model.selected !== undefined) this.#model.select(undefined);
+    else return false;
+    return true;
+  }
+
+  /** To the next node along the edges, or beside this one. */
+  #walk(key: Arrow): void {
+    const i = step(this.#scene, this.#indexOf(this.#cursor ?? this.#model.selected), key);
+    if (i === undefined) return;
+    this.#cursor = this.#scene.ids[i];
+    // With the inspector open, it follows.
+    if (this.#model.selected !== undefined) this.#model.select(this.#cursor);
+    const node = this.#scene.nodes[i];
+    if (node) {
+      const words = [label(node), node.status, caption(node, this.#model.state.cost, this.#model.asOf)];
+      this.#say(words.filter(Boolean).join(", "));
     }
-    if (isArrow(key)) {
-      const i = step(this.#scene, this.#indexOf(this.#cursor ?? this.#model.selected), key);
-      if (i === undefined) return true;
-      this.#cursor = this.#scene.ids[i];
-      // With the inspector open, it follows.
-      if (this.#model.selected !== undefined) this.#model.select(this.#cursor);
-      const node = this.#scene.nodes[i];
-      if (node)
-        this.#say(
-          [label(node), node.status, caption(node, this.#model.state.cost, this.#model.asOf)]
-            .filter(Boolean)
-            .join(", "),
-        );
-      const view = this.#camera.revealing(this.#scene.box(i));
-      const now = this.#camera.getState();
-      if (view.x !== now.x || view.y !== now.y) {
-        this.#follow = false;
-        this.#endWatch();
-        this.#fly(view);
-      }
-      this.#layers.redraw("moving");
-      return true;
+    const view = this.#camera.revealing(this.#scene.box(i));
+    const now = this.#camera.getState();
+    if (view.x !== now.x || view.y !== now.y) {
+      this.#follow = false;
+      this.#endWatch();
+      this.#fly(view);
     }
-    switch (key) {
-      case "Enter":
-      case " ":
-        if (this.#cursor !== undefined) this.#model.select(this.#cursor);
-        return true;
-      case "Escape":
-        if (this.#spotlight.mode !== undefined) {
-          this.toggle(this.#spotlight.mode);
-          return true;
-        }
-        if (this.#model.selected === undefined) return false;
-        this.#model.select(undefined);
-        return true;
-      case "f":
-        this.jump("failed");
-        return true;
-      case "g":
-        this.jump("waiting");
-        return true;
-      case "r":
-        this.jump("running");
-        return true;
-      case "p":
-        this.toggle("path");
-        return true;
-      case "c":
-        this.toggle("critical");
-        return true;
-      case "o":
-        this.toggle("active");
-        return true;
-      case "w":
-        this.watch();
-        return true;
-      case "s":
-        this.#fitSelection();
-        return true;
-      case "e":
-        this.fold();
-        return true;
-      case "E":
-        this.foldAll();
-        return true;
-      case "0":
-        this.fit();
-        return true;
-      case "+":
-      case "=":
-        this.#zoom(ZOOM_STEP);
-        return true;
-      case "-":
-        this.#zoom(1 / ZOOM_STEP);
-        return true;
-      default:
-        return false;
-    }
+    this.#layers.redraw("moving");
   }
 
   #hintAtZoom(): void {
