@@ -28,7 +28,7 @@ export function createWidget(make: (source: string) => Promise<MountDetails>): W
 }
 
 /** A bundle that was built apart from this one, from its source and from what the two have in common. */
-export async function load<T>(source: string, common: object): Promise<T> {
+export async function load<T>(source: string, common: readonly unknown[]): Promise<T> {
   const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   try {
     const bundle = await import(/* @vite-ignore */ url);
