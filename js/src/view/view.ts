@@ -40,16 +40,16 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
     model,
     (stop) => {
       details?.showGraph();
-      graph.jump(stop);
+      graph.finder.jump(stop);
     },
     () => details?.toGates(),
   );
-  const search = new SearchBar(model, graph, () => details?.toggleKeys());
+  const search = new SearchBar(model, graph.finder, () => details?.toggleKeys());
   // What is looked for is looked for in the graph.
   for (const type of ["click", "input"]) {
     search.el.addEventListener(type, () => details?.showGraph(), { capture: true });
   }
-  graph.onNavigate(() => search.update());
+  graph.finder.onNavigate(() => search.update());
   const connection = new ConnectionPanel(model, root);
   const controls = new ControlsPanel(model);
   const cost = new CostPanel(model, find);
