@@ -233,6 +233,20 @@ describe("any graph", () => {
     );
   });
 
+  it("stays as it is with many groups within groups", () => {
+    const n = 120;
+    const all = Array.from(
+      { length: 2 * n },
+      (_, e) => [e % n, Math.min(n - 1, (e % n) + 1 + ((7 * e) % 30))] as const,
+    );
+    const edges = all.filter(([v, w]) => v !== w);
+    const path = (v: number) => `a${Math.floor(v / 30)}/b${Math.floor(v / 10)}/c${Math.floor(v / 2)}`;
+    const groups = Array.from({ length: n }, (_, v) => path(v));
+    const graph = graphOf(n, edges, { groups });
+    const layout = layered(graph);
+    expectSame(layered(graph, REFINED, { of: Int32Array.from(layout.x.keys()), graph, layout }), layout);
+  });
+
   it("is valid after any changes, one after the other", () => {
     const change = fc.oneof(
       fc.record({ add: fc.nat(), group: fc.constantFrom(undefined, undefined, "a", "a/b", "d") }),

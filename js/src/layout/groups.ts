@@ -83,8 +83,8 @@ export class Blocks {
     this.#count = new Int32Array(groups.paths.length);
   }
 
-  /** Take the groups' places from the order as it is in layers `from` to `to` (exclusive). */
-  measure(from: number, to: number): void {
+  /** Take the groups' places from the order as it is in layers `from` to `to` (exclusive), or from those of nodes. */
+  measure(from: number, to: number, places?: Float64Array): void {
     const { order, start, group } = this.#p;
     const sum = new Float64Array(this.#place.length);
     const count = new Int32Array(this.#place.length);
@@ -92,7 +92,7 @@ export class Blocks {
       const middle = (start[r]! + start[r + 1]! - 1) / 2;
       for (let slot = start[r]!; slot < start[r + 1]!; slot++) {
         for (let g = group[order[slot]!]!; g >= 0; g = this.#groups.parent[g]!) {
-          sum[g]! += slot - middle;
+          sum[g]! += places ? places[order[slot]!]! : slot - middle;
           count[g]!++;
         }
       }

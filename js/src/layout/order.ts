@@ -163,7 +163,9 @@ class Search {
       sorted.sort((a, b) => seed[a]! - seed[b]!);
       this.#write(r, sorted);
     }
-    this.#arrangeAll(0, ranks);
+    // Side by side, groups were in the sequence of their places: in any other, nothing could stay.
+    this.#blocks?.measure(0, ranks, seed);
+    for (let r = 0; r < ranks; r++) this.#blocks?.arrange(r, seed);
   }
 
   /**
