@@ -9,6 +9,7 @@ import { createRoot } from "react-dom/client";
 import { layered } from "../../js/src/layout/layered";
 import { FIRST } from "../../js/src/layout/types";
 import { Store } from "../../js/src/store";
+import { mountDetails } from "../../js/src/view/details";
 import { mountView } from "../../js/src/view/view";
 import { ours } from "./layouters";
 import { BOX, graphOf } from "./shapes";
@@ -45,7 +46,7 @@ const KINDS = {
       drawn = draw;
       return () => {};
     };
-    mountView(host, { store, stream, dagId: "frames", offer });
+    mountView(host, { store, stream, dagId: "frames", details: mountDetails, offer });
     // There is a picture, refined, as soon as it could be saved.
     const picture = await drawn("svg");
     if (picture.size < 100 * n) throw new Error("there are nodes without a box");
