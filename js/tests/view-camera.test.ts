@@ -66,6 +66,14 @@ test("revealing a box that is on screen does not move the picture", () => {
   expect(it.revealing({ x: -50, y: -20, width: 100, height: 40 })).toEqual(it.getState());
 });
 
+test("what covers the bottom of the window hides nothing that is revealed", () => {
+  const it = camera();
+  const low = { x: -20, y: it.height / 2 - 60, width: 40, height: 40 };
+  expect(it.revealing(low)).toEqual(it.getState());
+  it.setState(it.revealing(low, 12, 100));
+  expect(it.toScreen(0, low.y + low.height)[1]).toBeCloseTo(it.height - 112);
+});
+
 test("revealing a box off screen moves just far enough", () => {
   const it = camera();
   it.setState({ x: 0, y: 0, k: 1 });

@@ -58,7 +58,7 @@ export function mountView(el: HTMLElement, options: ViewOptions): () => void {
   const tabs = h("div", { class: "dw-tabs" });
   const main = h("div", { class: "dw-main" }, graph.el);
 
-  // Written as text, so that the widget is one file and no host needs to know of it.
+  // Written as text, so that no host needs to know of it.
   const style = h("style");
   style.textContent = styles;
   const top = h("div", { class: "dw-top" }, header.el, h("div", { class: "dw-bar" }, connection.el, controls.el));

@@ -83,9 +83,10 @@ export class Camera {
     return { x: box.x + box.width / 2, y: box.y + box.height / 2 + (below - margin) / 2 / k, k };
   }
 
-  /** The smallest move that brings `box` on screen, at the zoom there is. */
-  revealing(box: Box, margin = 12): View {
+  /** The smallest move that brings `box` on screen at the zoom there is, above what covers `below` pixels of it. */
+  revealing(box: Box, margin = 12, below = 0): View {
     const seen = this.visible();
+    seen.height -= below / this.#view.k;
     const inset = margin / this.#view.k;
     const shift = (low: number, size: number, from: number, length: number) => {
       if (size > length - 2 * inset) return low + size / 2 - (from + length / 2);

@@ -77,16 +77,15 @@ export class Graph implements Panel {
     this.#theme = theme;
     this.#say = say;
     const spotlight = new Spotlight(this.#scene, model);
-    this.#sight = new Sight(
-      this.#scene,
-      this.#camera,
-      () => spotlight.stops("running"),
-      () => {
+    this.#sight = new Sight(this.#scene, this.#camera, {
+      running: () => spotlight.stops("running"),
+      covered: () => this.#minimap.covers,
+      moved: () => {
         this.#tooltip.hide();
         this.#layers.redraw();
       },
-      () => this.finder.navigated(),
-    );
+      turned: () => this.finder.navigated(),
+    });
     this.finder = new Finder({
       model,
       scene: this.#scene,

@@ -10,6 +10,8 @@ import type { Theme } from "./theme";
 const WIDTH = 168;
 const HEIGHT = 104;
 const PAD = 6;
+/** Below the map, with its border. */
+const MARGIN = 14;
 /** A graph of fewer nodes is read without a map. */
 const NODES_FROM = 20;
 /** In a narrower cell it would hide more than it shows. */
@@ -72,6 +74,11 @@ export class Minimap {
         held = false;
       });
     }
+  }
+
+  /** px at the bottom of the window in which a node may be under the map. */
+  get covers(): number {
+    return this.el.hidden ? 0 : HEIGHT + MARGIN;
   }
 
   /** Nodes or colours have changed. */

@@ -13,14 +13,24 @@ const FOLLOW_FLIGHT_MS = 900;
 /** A dot says nothing: near enough to read it. */
 const NEAR = 0.8;
 
+/** What the sight asks and tells. */
+export interface SightHost {
+  /** The nodes that run. */
+  running(): Iterable<number>;
+  /** px at the bottom of the window in which a node would be hidden. */
+  covered(): number;
+  /** The picture must be drawn from elsewhere. */
+  moved(): void;
+  /** What runs is followed, or no longer. */
+  turned(): void;
+}
+
 export class Sight {
   readonly camera: Camera;
   /** Flights are jumps where no motion is wanted. */
   still = false;
   readonly #scene: Scene;
-  readonly #running: () => Iterable<number>;
-  readonly #moved: () => void;
-  readonly #turned: () => void;
+  readonly #host: SightHost;
   #fits = true;
   #following = false;
   #followedAt = 0;
@@ -28,17 +38,10 @@ export class Sight {
   /** A node that stays where it is on screen when what it stands for is opened, or it is folded. */
   #held: { id: string; x: number; y: number } | undefined;
 
-  /**
-   * @param running Gives the nodes that run.
-   * @param moved The picture must be drawn from elsewhere.
-   * @param turned What runs is followed, or no longer.
-   */
-  constructor(scene: Scene, camera: Camera, running: () => Iterable<number>, moved: () => void, turned: () => void) {
+  constructor(scene: Scene, camera: Camera, host: SightHost) {
     this.#scene = scene;
     this.camera = camera;
-    this.#running = running;
-    this.#moved = moved;
-    this.#turned = turned;
+    this.#host = host;
   }
 
   /** Whether the camera keeps the whole graph in the window. */
@@ -67,14 +70,14 @@ export class Sight {
 
   /** Bring a node on screen, near enough to be read. */
   reveal(i: number): void {
-    const view = this.camera.revealing(this.#scene.box(i));
+    const view = this.#revealing(i);
     if (view.k < DETAILS_FROM) Object.assign(view, { x: this.#scene.x[i]!, y: this.#scene.y[i]!, k: NEAR });
     this.#show(view);
   }
 
   /** Bring a node on screen by the smallest move, which may be none. */
   nudge(i: number): void {
-    const [view, now] = [this.camera.revealing(this.#scene.box(i)), this.camera.getState()];
+    const [view, now] = [this.#revealing(i), this.camera.getState()];
     if (view.x !== now.x || view.y !== now.y) this.#show(view);
   }
 
@@ -89,7 +92,7 @@ export class Sight {
   move(by: (camera: Camera) => void): void {
     by(this.camera);
     this.#let();
-    this.#moved();
+    this.#host.moved();
   }
 
   pan(dx: number, dy: number): void {
@@ -110,7 +113,7 @@ export class Sight {
     this.#following = true;
     this.#fits = false;
     this.#chase(true);
-    this.#turned();
+    this.#host.turned();
   }
 
   stop(): void {
@@ -118,7 +121,7 @@ export class Sight {
     this.#following = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#turned();
+    this.#host.turned();
   }
 
   /** Other nodes may run now. */
@@ -131,7 +134,7 @@ export class Sight {
   #chase(near = false): void {
     this.#timer = undefined;
     this.#followedAt = performance.now();
-    const box: Box | undefined = boxOf(this.#scene, this.#running());
+    const box: Box | undefined = boxOf(this.#scene, this.#host.running());
     const view = box && viewOf(this.camera, box, near);
     if (view) this.#fly(view, FOLLOW_FLIGHT_MS);
   }
@@ -158,6 +161,10 @@ export class Sight {
     clearTimeout(this.#timer);
   }
 
+  #revealing(i: number): View {
+    return this.camera.revealing(this.#scene.box(i), 12, this.#host.covered());
+  }
+
   get #whole(): View {
     return this.camera.fitted(this.#scene.bounds);
   }
@@ -175,6 +182,6 @@ export class Sight {
   #fly(view: View, ms?: number): void {
     if (this.still) this.camera.setState(view);
     else this.camera.animate(view, performance.now(), ms);
-    this.#moved();
+    this.#host.moved();
   }
 }
