@@ -106,7 +106,9 @@ def _take(lab: Lab, browser: Browser, until: str, theme: str) -> None:
     start = (
         f"run = await play({until!r})"
         if until not in ("complete", "replay")
-        else "task = asyncio.create_task(play('complete'))\nawait w.wait_for()"
+        # The run of the picture before is over; the new one has to begin first.
+        else "task = asyncio.create_task(play('complete'))\n"
+        "while w.status != 'running':\n    await asyncio.sleep(0.05)\nawait w.wait_for()"
     )
     source = notebook(lab.root / "picture.ipynb", SETUP.format(name=name), RUN.replace("NAME", repr(name)), start)
     with lab.open(browser, source, theme=theme, device_scale_factor=2) as book:
