@@ -1,10 +1,13 @@
 """The example notebooks, run by a person: in JupyterLab, up to the gate, and on."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+
+from .lab import notebook
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SLOW = 30_000
@@ -51,6 +54,40 @@ def test_the_quickstart_runs_to_its_end_and_leaves_no_token_behind(lab, browser)
     files = [path for path in folder.rglob("*") if path.is_file() and path != runtime]
     assert any("deployed" in path.read_text() for path in lab.root.glob("quickstart-*.ipynb"))
     assert [path for path in files if token.encode() in path.read_bytes()] == []
+
+
+def test_a_saved_notebook_shows_how_its_run_ended(lab, browser, tmp_path):
+    cells = (
+        "import dagwidget\nw = dagwidget.DAGStreamWidget('saved')\nw",
+        "run = dagwidget.start_run('saved', nodes=['train'])\n"
+        "with run.node('train') as node:\n    node.output(rows=3)\n"
+        "run.complete({'model': 'v7'})\nawait w.complete(timeout=30)",
+    )
+    with widgets_saved(lab), lab.open(browser, notebook(tmp_path / "saved.ipynb", *cells)) as book:
+        book.run(0, 2)
+        expect(book.page.locator(".dagwidget").get_by_text("Completed", exact=True)).to_be_visible(timeout=SLOW)
+        book.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        copy = tmp_path / "copy.ipynb"
+        (saved,) = lab.root.glob("saved-*.ipynb")
+        copy.write_bytes(saved.read_bytes())
+    # Another kernel, which knows of no widget.
+    with lab.open(browser, copy) as book:
+        widget = book.page.locator(".dagwidget")
+        expect(widget.locator(".dw-connection")).to_have_text("saved picture · not connected", timeout=SLOW)
+        expect(widget.get_by_text("Completed", exact=True)).to_be_visible()
+        widget.get_by_role("button", name="Timeline").click()
+        expect(widget.locator(".dw-timeline")).to_be_visible()
+        assert book.problems == []
+
+
+@contextlib.contextmanager
+def widgets_saved(lab):
+    """Have JupyterLab save the state of widgets with a notebook, as the setting of that name does."""
+    setting = lab.root / ".settings" / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-settings"
+    setting.parent.mkdir(parents=True, exist_ok=True)
+    setting.write_text(json.dumps({"saveState": True}))
+    yield
+    setting.unlink()
 
 
 @pytest.mark.parametrize("name", ["quickstart", "langgraph_agent"])
