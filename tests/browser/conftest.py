@@ -10,6 +10,13 @@ from .lab import CHROMIUM, CHROMIUM_ARGUMENTS, running_lab
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "tests" / "pages"
 FONTS = ROOT / "js" / "node_modules" / "@fontsource"
+FACES = [
+    ("Roboto", "latin", 400),
+    ("Roboto", "latin", 600),
+    ("Roboto", "math", 400),
+    ("Roboto", "symbols", 400),
+    ("Roboto Mono", "latin", 400),
+]
 
 
 @pytest.fixture(scope="session")
@@ -33,19 +40,16 @@ def view_page(tmp_path_factory):
     bundle = folder / "view.js"
     subprocess.run(["node", ROOT / "js" / "build.mjs", PAGES / "view.ts", bundle], check=True)
     script = bundle.read_text().replace("</script", "<\\/script")
-    fonts = "".join(
-        font(family, weight)
-        for family, weights in {"Roboto": (400, 600), "Roboto Mono": (400,)}.items()
-        for weight in weights
-    )
+    fonts = "".join(font(*face) for face in FACES)
     page = folder / "view.html"
     text = (PAGES / "view.html").read_text()
     page.write_text(text.replace('src="view.js">', ">" + script).replace("<style>", f"<style>{fonts}", 1))
     return page.as_uri()
 
 
-def font(family: str, weight: int) -> str:
+def font(family: str, subset: str, weight: int) -> str:
     """A style sheet's rule that brings a font along, so that words are as wide on every machine."""
     name = family.lower().replace(" ", "-")
-    data = b64encode((FONTS / name / "files" / f"{name}-latin-{weight}-normal.woff2").read_bytes()).decode()
-    return f'@font-face {{ font-family: "{family}"; font-weight: {weight}; src: url(data:font/woff2;base64,{data}) }}\n'
+    data = b64encode((FONTS / name / "files" / f"{name}-{subset}-{weight}-normal.woff2").read_bytes()).decode()
+    called = family if subset == "latin" else f"{family} {subset}"
+    return f'@font-face {{ font-family: "{called}"; font-weight: {weight}; src: url(data:font/woff2;base64,{data}) }}\n'
