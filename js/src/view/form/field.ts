@@ -48,7 +48,8 @@ export function field(
   if (values) return new Choice(about, values);
   const offered = branches(whole);
   if (offered) return Alternatives.of(about, offered, depth);
-  if (nullable(whole) && !required && start === null) about.value = undefined;
+  // A default of null says that it may be left out.
+  if (nullable(whole) && !required && start === null && value === undefined) about.value = undefined;
   switch (typeOf(whole)) {
     case "object":
       return Group.of(about, depth);
@@ -83,7 +84,7 @@ abstract class Simple<T extends HTMLInputElement | HTMLSelectElement | HTMLTextA
   ) {
     const { schema, name, required } = about;
     control.id = `dw-${uuid()}`;
-    const label = h("label", { for: control.id }, name, required ? "" : h("small", {}, " optional"));
+    const label = h("label", { for: control.id }, name || "Value", required ? "" : h("small", {}, " optional"));
     const described = [this.wrong.id];
     this.el = h("div", { class: sideways ? "dw-form-field dw-sideways" : "dw-form-field" });
     this.el.append(...(sideways ? [control, label] : [label, control]));
@@ -136,16 +137,20 @@ class Fixed implements Field {
 /** A text or a number. */
 class Line extends Simple<HTMLInputElement | HTMLTextAreaElement> {
   readonly #type = typeOf(this.about.schema) as "string" | "number" | "integer";
+  readonly #start: string;
 
   constructor(about: About) {
     super(about, Line.#control(about));
     const start = about.value;
-    if (typeof start !== "string" && typeof start !== "number") return;
-    this.control.value = String(start);
-    if (this.control.value === String(start)) return;
-    // A browser throws away what is no date to it, and trims what is no address: nobody has said so.
-    this.control.setAttribute("type", "text");
-    this.control.value = String(start);
+    if (typeof start === "string" || typeof start === "number") {
+      this.control.value = String(start);
+      if (this.control.value !== String(start)) {
+        // A browser throws away what is no date to it, and trims what is no address: nobody has said so.
+        this.control.setAttribute("type", "text");
+        this.control.value = String(start);
+      }
+    }
+    this.#start = this.control.value;
   }
 
   static #control({ schema, value }: About): HTMLInputElement | HTMLTextAreaElement {
@@ -161,10 +166,11 @@ class Line extends Simple<HTMLInputElement | HTMLTextAreaElement> {
   read(): unknown {
     const text = this.control.value;
     const { required, schema, value } = this.about;
-    const isNull = required && nullable(schema);
-    if (this.#type !== "string") return text.trim() !== "" ? Number(text) : isNull ? null : undefined;
-    if (text === "" && isNull && value === null) return null;
-    return text === "" && !required ? undefined : text;
+    // What nobody has touched is what it was, also where a control shows it as something else: null, a line's end.
+    const whole = value === null ? nullable(schema) : typeof value === (this.#type === "string" ? "string" : "number");
+    if (text === this.#start && whole) return value;
+    if (this.#type === "string") return text === "" && !required ? undefined : text;
+    return text.trim() !== "" ? Number(text) : required && nullable(schema) ? null : undefined;
   }
 
   problem(): string | undefined {
@@ -185,7 +191,8 @@ class Check extends Simple<HTMLInputElement> {
   }
 
   read(): unknown {
-    return this.control.checked;
+    const { required, value } = this.about;
+    return this.control.checked || (!required && value === undefined ? undefined : false);
   }
 
   problem(): undefined {}
@@ -223,6 +230,8 @@ class Group implements Field {
     private readonly about: About,
     private readonly fields: ReadonlyMap<string, Field>,
     private readonly rest: object,
+    /** Given as empty, and allowed to be. */
+    private readonly empty: boolean,
   ) {
     const { name, schema } = about;
     this.el = h("fieldset", { class: "dw-form-group" }, name !== "" && h("legend", {}, name));
@@ -242,14 +251,16 @@ class Group implements Field {
       fields.set(name, each);
     }
     const rest = Object.fromEntries(Object.entries(value).filter(([name]) => !fields.has(name)));
-    return new Group(about, fields, rest);
+    const empty = isSchema(about.value) && Object.keys(value).length === 0 && required.length === 0;
+    return new Group(about, fields, rest, empty);
   }
 
   read(): unknown {
     const given = [...this.fields]
       .map(([name, each]) => [name, each.read()] as const)
       .filter(([, value]) => value !== undefined);
-    if (given.length === 0 && !this.about.required && Object.keys(this.rest).length === 0) return undefined;
+    const nothing = given.length === 0 && Object.keys(this.rest).length === 0;
+    if (nothing && !this.about.required && !this.empty) return undefined;
     return { ...this.rest, ...Object.fromEntries(given) };
   }
 
@@ -282,7 +293,8 @@ class Items implements Field {
     private readonly about: About,
     private readonly make: (value: unknown) => Field,
   ) {
-    const { name, value } = about;
+    const { name: given, value } = about;
+    const name = given || "Values";
     this.#add.setAttribute("aria-label", `Add to ${name}`);
     this.el = h("fieldset", { class: "dw-form-group" }, h("legend", {}, name), this.#list, this.#add, this.#wrong);
     for (const item of Array.isArray(value) ? value : []) this.#insert(item);
@@ -333,8 +345,11 @@ class Items implements Field {
   }
 
   read(): unknown {
+    const { required, value } = this.about;
     const values = this.#fields.map((each) => each.read());
-    return values.length === 0 && !this.about.required ? undefined : values;
+    // Given as empty it stays so; emptied it is left out.
+    const empty = required || (Array.isArray(value) && value.length === 0);
+    return values.length === 0 && !empty ? undefined : values;
   }
 
   complain(): Field | undefined {
@@ -391,8 +406,10 @@ class Alternatives implements Field {
     const fields: (Field | undefined)[] = [];
     for (const [i, each] of schemas.entries()) {
       const start = i === fitting ? value : undefined;
-      const made = each.type === "null" ? undefined : field({ ...each, title: "" }, root, start, name, true, depth + 1);
+      const made = each.type === "null" ? undefined : field({ ...each, title: name }, root, start, "", true, depth + 1);
       if (!made && each.type !== "null") return undefined;
+      // The choice above it shows the name already.
+      made?.el.querySelector(":scope > :is(label, legend)")?.classList.add("dw-offscreen");
       fields.push(made);
     }
     return new Alternatives(about, schemas, fields, fitting);

@@ -3,6 +3,8 @@
 export type Schema = Readonly<Record<string, unknown>>;
 
 const DEEPEST = 16;
+/** What is typed on one line. */
+const LINES: readonly unknown[] = ["string", "number", "integer"];
 
 export function isSchema(value: unknown): value is Schema {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -43,9 +45,13 @@ function list(value: unknown): unknown[] {
 
 /** The alternatives that a schema offers, if it does, each with what holds for all of them. */
 export function branches(schema: Schema): readonly unknown[] | undefined {
-  const which = schema.oneOf === undefined ? "anyOf" : "oneOf";
+  const which = (["oneOf", "anyOf", "type"] as const).find((name) => schema[name] !== undefined) ?? "type";
   const { [which]: offered, title: _, description: __, default: ___, ...base } = schema;
-  return Array.isArray(offered) && offered.length > 0 ? offered.map((each) => ({ allOf: [each, base] })) : undefined;
+  if (!Array.isArray(offered) || offered.length === 0) return undefined;
+  if (which !== "type") return offered.map((each) => ({ allOf: [each, base] }));
+  // A line that is left empty says null by itself.
+  const single = offered.length === 1 || (nullable(schema) && offered.length === 2 && LINES.includes(typeOf(schema)));
+  return single ? undefined : offered.map((type) => ({ ...base, type }));
 }
 
 /** The values that a schema lists, if it does. */
@@ -70,13 +76,24 @@ export function nullable(schema: Schema): boolean {
  * Whether a value has a schema's shape, or, where `all` of it need not be there, would have it with what is missing. Limits of
  * numbers and lengths are not looked at.
  */
-export function fits(value: unknown, schema: unknown, root: Schema, depth = 0, all = true): boolean {
+export function fits(
+  value: unknown,
+  schema: unknown,
+  root: Schema,
+  depth = 0,
+  all = true,
+  met: unknown[] = [],
+): boolean {
   const whole = resolved(schema, root);
   if (!whole || depth > DEEPEST) return false;
   const values = listed(whole);
   if (values) return values.some((one) => same(one, value));
   const offered = branches(whole);
-  if (offered) return offered.some((branch) => fits(value, branch, root, depth + 1, all));
+  if (offered) {
+    const list = whole.oneOf ?? whole.anyOf ?? whole.type;
+    // Alternatives that lead back to themselves say nothing more of the same value, and are legion.
+    return !met.includes(list) && offered.some((each) => fits(value, each, root, depth + 1, all, [...met, list]));
+  }
   if (value === null) return !all || nullable(whole) || whole.type === "null";
   switch (typeOf(whole)) {
     case "object": {
