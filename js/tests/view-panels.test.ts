@@ -446,6 +446,29 @@ test("the keyboard stays where it is while what is inspected changes, and is giv
   expect(panel.el.hidden).toBe(true);
 });
 
+test("what is pressed while its node changes is still there when it is let go, and copies what is there now", async () => {
+  const writeText = vi.fn(async () => {});
+  vi.stubGlobal("navigator", { ...navigator, clipboard: { writeText } });
+  const node: Node = { id: "a", status: "running", logs: ["one"], error: "no\nat a", started_at: NOW, attempt: 2 };
+  const fake = new Fake(runningState([node]));
+  const model = new Model(fake.options, () => NOW);
+  model.select("a");
+  const panel = new InspectorPanel(model, () => {});
+  panel.update();
+  const pressed = [...panel.el.querySelectorAll("summary, button, pre")];
+  fake.state.nodes.set("a", { ...node, progress: 0.5, logs: ["one", "two"], message: "half", metrics: { loss: 1 } });
+  panel.update();
+  const still = [...panel.el.querySelectorAll("summary, button, pre")];
+  expect(still.map((each) => pressed.indexOf(each))).toEqual([...pressed.keys()]);
+  panel.el.querySelector<HTMLButtonElement>(".dw-section-log .dw-copy")!.click();
+  expect(writeText).toHaveBeenLastCalledWith("one\ntwo");
+  fake.state.nodes.set("a", { ...node, error: "yes\nat b" });
+  panel.update();
+  panel.el.querySelector<HTMLButtonElement>(".dw-section-error .dw-copy")!.click();
+  expect(writeText).toHaveBeenLastCalledWith("yes\nat b");
+  vi.unstubAllGlobals();
+});
+
 test("what several nodes have cost together is up to date", () => {
   const fake = new Fake(runningState(["a", "constructor"].map((id) => ({ id, status: "running", group: "g" }))));
   const model = new Model(fake.options, () => NOW);
@@ -552,6 +575,10 @@ test("where the money went: the five dearest nodes, the others in one line, and 
   second.focus();
   second.click();
   expect(find).toHaveBeenCalledWith("n6");
+  fake.state.cost = { ...fake.state.cost!, spent: 29 };
+  panel.update();
+  expect(rows(0)[1]).toBe("n6 $6.00 21%");
+  expect(details.querySelectorAll("button")[1]).toBe(second);
   fake.state.cost = { ...fake.state.cost!, spent: 38, by_node: { ...by_node, n6: 16 } };
   panel.update();
   expect(rows(0)[0]).toBe("n6 $16.00 42%");

@@ -47,6 +47,23 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** What has the keyboard near an element: of a shadow tree the document itself names the host alone. */
+export function focusedNear(element: Element): HTMLElement | null {
+  return ((element.getRootNode() as Partial<DocumentOrShadowRoot>).activeElement ?? null) as HTMLElement | null;
+}
+
+/** Call `act` when an element has other device pixels: another size, another zoom, another screen. Returns how to stop. */
+export function onResize(element: Element, act: () => void): () => void {
+  const observer = new ResizeObserver(act);
+  try {
+    observer.observe(element, { box: "device-pixel-content-box" });
+  } catch {
+    // Safari has no such box.
+    observer.observe(element);
+  }
+  return () => observer.disconnect();
+}
+
 /** Show or hide an element. */
 export function setHidden(element: HTMLElement, hidden: boolean): void {
   if (element.hidden !== hidden) element.hidden = hidden;

@@ -2,7 +2,7 @@
 
 import type { Command } from "../../protocol";
 import { uuid } from "../../uuid";
-import { button, enable, h, setHidden, setText } from "../dom";
+import { button, enable, focusedNear, h, setHidden, setText } from "../dom";
 import type { Model, Panel } from "../model";
 import { over } from "../status";
 
@@ -49,7 +49,7 @@ export class ControlsPanel implements Panel {
     setHidden(this.#cancel, this.#asking);
     setHidden(this.#confirm, !this.#asking);
     // What is hidden can't keep the keyboard.
-    const focused = document.activeElement;
+    const focused = focusedNear(this.el);
     if (this.#confirm.hidden && this.#confirm.contains(focused)) this.#cancel.focus();
     else if (focused === this.#pause && resumable) this.#resume.focus();
     else if (focused === this.#resume && !resumable) this.#pause.focus();

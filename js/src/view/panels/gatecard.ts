@@ -4,7 +4,7 @@
 import type { HumanDecision } from "../../protocol";
 import type { Gate } from "../../store";
 import { uuid } from "../../uuid";
-import { button, enable, h, setHidden, setText } from "../dom";
+import { button, enable, focusedNear, h, setHidden, setText } from "../dom";
 import { changes } from "../form/diff";
 import { Draft } from "../form/draft";
 import { Form } from "../form/form";
@@ -393,7 +393,7 @@ export class GateCard {
       if (chosen !== undefined) command.value = this.gate.presentation.options?.[chosen];
     }
     // A form that is sent is inert, and can't keep the keyboard.
-    if (this.#fields.contains(document.activeElement)) this.el.focus({ preventScroll: true });
+    if (this.#fields.contains(focusedNear(this.el))) this.el.focus({ preventScroll: true });
     this.refusal = this.#accepted = "";
     this.#model.send(command).then((ack) => {
       if (!ack.ok) this.refusal = refused(ack.message, ack.code, ack.winner);

@@ -2,7 +2,7 @@
 // again is the same card.
 
 import type { Gate } from "../../store";
-import { button, h, setHidden, setText } from "../dom";
+import { button, focusedNear, h, setHidden, setText } from "../dom";
 import type { Model, Panel } from "../model";
 import { GateCard } from "./gatecard";
 import { GateIndex } from "./gateindex";
@@ -54,7 +54,7 @@ export class GatesPanel implements Panel {
       // Opened at another time it is another question, though nobody saw it closed in between.
       if (now && now.opened_at === card.gate.opened_at && card.epoch === epoch) continue;
       // Who is still typing must not press keys of something else.
-      left ||= card.el.contains(document.activeElement) && !(card.touched && card.el.dataset.standing === "idle");
+      left ||= card.el.contains(focusedNear(card.el)) && !(card.touched && card.el.dataset.standing === "idle");
       this.#cards.delete(id);
       card.el.remove();
       if (this.#aside) continue;

@@ -1,12 +1,13 @@
 // What is known of the selected node: its state, what it costs and took, what it gave, what went wrong.
 
 import type { Execution, Node } from "../../store";
-import { button, type Child, h } from "../dom";
+import { button, type Child, focusedNear, h, setText } from "../dom";
 import { isFolded } from "../folding/folding";
 import { bytes, clock, metric, percent, timeOfDay, words } from "../format";
 import { spent, took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
 import type { Model, Panel } from "../model";
+import { keyed, patch } from "../patch";
 import { countsText, label, STATUSES, settled } from "../status";
 import { copyButton } from "../value/copy";
 import { ValueView } from "../value/value";
@@ -26,12 +27,11 @@ export class InspectorPanel implements Panel {
   readonly #title = h("h3", { tabindex: -1 });
   readonly el: HTMLElement;
   readonly #close: () => void;
-  readonly #seconds = h("dd", {});
   #shown: Node | undefined;
   #cost: unknown;
   #turn: string | undefined;
   /** The output as it is drawn: what a reader has unfolded in it stays so until there is another output. */
-  #drawn: { of: Node; view: ValueView; el: HTMLElement } | undefined;
+  #drawn: { of: Node; view: ValueView; box: HTMLElement; el: HTMLElement } | undefined;
 
   constructor(model: Model, close: () => void) {
     this.#model = model;
@@ -51,7 +51,7 @@ export class InspectorPanel implements Panel {
 
   update(): void {
     const { state, node } = this.#model;
-    const focused = document.activeElement;
+    const focused = focusedNear(this.el);
     if (!node) {
       // What is hidden can't keep the keyboard.
       if (this.el.contains(focused)) this.#close();
@@ -65,59 +65,34 @@ export class InspectorPanel implements Panel {
     const turn = this.#model.folding.turn(node.id)?.action;
     if (node === this.#shown && cost === this.#cost && turn === this.#turn) return;
     const same = node.id === this.#shown?.id;
-    const scroll = same ? this.#body.scrollTop : 0;
-    const open = this.#openSections(same);
-    const read = same ? this.#readAt() : undefined;
-    const place = focused && this.#body.contains(focused) ? placeOf(focused) : undefined;
+    const follow = !same || this.#logAtEnd();
+    const had = this.#body.contains(focused);
     this.#shown = node;
     this.#cost = cost;
     this.#turn = turn;
     this.#title.textContent = label(node);
     this.#title.title = isFolded(node) ? node.label : node.id;
-    this.#body.replaceChildren(
-      ...this.#sections(node).filter((part): part is HTMLElement => part instanceof HTMLElement),
-    );
-    for (const [name, was] of open) {
-      const section = this.#body.querySelector<HTMLDetailsElement>(`details[data-name="${name}"]`);
-      if (section) section.open = was;
-    }
-    this.#body.scrollTop = scroll;
+    if (!same) this.#body.replaceChildren();
+    patch(this.#body, this.#sections(node));
     const log = this.#body.querySelector(".dw-log");
-    if (log) log.scrollTop = read ?? log.scrollHeight;
-    if (place !== undefined && !this.#body.contains(document.activeElement))
-      this.#refocus(focused as HTMLElement, place);
-    this.tick();
+    if (log && follow) log.scrollTop = log.scrollHeight;
+    if (had && !this.#body.contains(focusedNear(this.el))) this.#title.focus({ preventScroll: true });
   }
 
-  /** Where the log is being read; undefined at its end, which it follows. */
-  #readAt(): number | undefined {
+  /** Whether the log is not being read further up: then it follows. */
+  #logAtEnd(): boolean {
     const log = this.#body.querySelector(".dw-log");
-    return log && log.scrollTop + log.clientHeight < log.scrollHeight - 1 ? log.scrollTop : undefined;
-  }
-
-  /** Give the keyboard back to what had it, or to what has taken its place. */
-  #refocus(before: HTMLElement, place: string): void {
-    const all = [...this.#body.querySelectorAll<HTMLElement>("summary, button, [tabindex]")];
-    const now = this.#body.contains(before) ? before : all.find((each) => placeOf(each) === place);
-    (now ?? this.#title).focus({ preventScroll: true });
+    return !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 1;
   }
 
   tick(): void {
     const node = this.#shown;
-    if (!node || node.started_at === undefined || settled(node.status)) return;
-    this.#seconds.textContent = clock(this.#model.asOf - node.started_at);
+    const seconds = this.#body.querySelector(".dw-seconds");
+    if (seconds && node?.started_at !== undefined) setText(seconds, clock(this.#model.asOf - node.started_at));
   }
 
-  #openSections(same: boolean): [string, boolean][] {
-    if (!same) return [];
-    return [...this.#body.querySelectorAll<HTMLDetailsElement>("details[data-name]")].map((section) => [
-      section.dataset.name ?? "",
-      section.open,
-    ]);
-  }
-
-  #sections(node: Node): Child[] {
-    return [
+  #sections(node: Node): HTMLElement[] {
+    const parts: Child[] = [
       h(
         "p",
         { class: "dw-state" },
@@ -131,74 +106,64 @@ export class InspectorPanel implements Panel {
       node.message && h("p", {}, cut(node.message)),
       node.reason && node.reason !== node.message && h("p", { class: "dw-muted" }, cut(node.reason)),
       this.#facts(node),
-      node.error && section("error", "Error", traceback(node.error)),
-      node.output !== undefined && section("output", "Output", this.#output(node)),
+      node.error && section("error", "Error", keyed(traceback(node.error), node.error)),
+      node.output !== undefined && this.#output(node),
       isFolded(node) && section("members", `Nodes ${countsText(node.counts)}`, memberList(node, this.#model)),
       node.instances &&
         section("instances", `Instances ${node.counts ? countsText(node.counts) : ""}`, instanceList(node.instances)),
-      node.logs && section("log", "Log", this.#log(node.logs)),
+      node.logs && section("log", "Log", logTail(node.logs)),
     ];
+    return parts.filter((part) => part instanceof HTMLElement);
   }
 
   #output(node: Node): HTMLElement {
-    const before = this.#drawn;
-    if (before?.of.id === node.id && before.of.output === node.output && before.of.output_bytes === node.output_bytes)
-      return before.el;
-    const view = before?.of.id === node.id ? before.view : new ValueView(node.output);
-    if (view === before?.view) view.show(node.output);
-    const el = node.output_bytes === undefined ? view.el : this.#preview(node, view, node.output_bytes);
-    this.#drawn = { of: node, view, el };
+    const before = this.#drawn?.of.id === node.id ? this.#drawn : undefined;
+    if (before && before.of.output === node.output && before.of.output_bytes === node.output_bytes) return before.el;
+    const view = before?.view ?? new ValueView(node.output);
+    if (before) view.show(node.output);
+    const box = before?.box ?? h("div", {});
+    const el = before?.el ?? section("output", "Output", box);
+    this.#drawn = { of: node, view, box, el: keyed(el, box) };
+    box.replaceChildren(view.el);
+    if (node.output_bytes !== undefined) box.append(this.#preview(node, view, node.output_bytes));
     return el;
   }
 
   #preview(node: Node, view: ValueView, size: number): HTMLElement {
     const says = h("p", { class: "dw-muted", role: "status" }, `a preview of ${bytes(size)} `);
-    const all = h("div", {}, view.el, says);
     const { whole, dagId } = this.#model;
     if (!whole) {
       says.append(
         "– in Python: ",
         h("code", {}, `dagwidget.output(${JSON.stringify(dagId)}, ${JSON.stringify(node.id)})`),
       );
-      return all;
+      return says;
     }
     const show = async () => {
       says.textContent = `getting ${bytes(size)} …`;
       try {
         const value = JSON.parse(await whole(node.id));
         // There may be another output by now.
-        if (this.#drawn?.el === all) view.show(value, WHOLE_LIMIT);
+        if (this.#drawn?.of === node) view.show(value, WHOLE_LIMIT);
         says.textContent = `all of ${bytes(size)}`;
       } catch (error) {
         says.textContent = error instanceof Error ? error.message : String(error);
       }
     };
     says.append(button("Show all", () => void show()));
-    return all;
-  }
-
-  /** The tail of what the node printed. */
-  #log(lines: readonly string[]): HTMLElement {
-    const text = lines.slice(-LOG_LINES).join("\n");
-    const block = h("pre", { tabindex: 0, class: "dw-log" }, text);
-    return h(
-      "div",
-      {},
-      block,
-      copyButton(() => text),
-    );
+    return says;
   }
 
   #facts(node: Node): HTMLElement {
     const { state, now } = this.#model;
     const list = h("dl", { class: "dw-facts" });
-    const fact = (name: string, value: string | HTMLElement | undefined) => {
-      if (value === undefined) return;
-      list.append(h("dt", {}, cut(name)), typeof value === "string" ? h("dd", {}, cut(value)) : value);
+    const fact = (name: string, value: string | undefined, attributes = {}) => {
+      if (value !== undefined) list.append(h("dt", {}, cut(name)), h("dd", attributes, cut(value)));
     };
     if (node.progress !== undefined && node.status === "running") fact("progress", percent(node.progress));
     if (settled(node.status)) fact("duration", took(node));
-    else if (node.started_at !== undefined) fact("running for", this.#seconds);
+    else if (node.started_at !== undefined)
+      fact("running for", clock(this.#model.asOf - node.started_at), { class: "dw-seconds" });
     if (node.started_at !== undefined) fact("started", timeOfDay(node.started_at, now));
     fact("cost", spent(node, state.cost));
     for (const [name, value] of Object.entries(node.metrics ?? {})) {
@@ -211,12 +176,6 @@ export class InspectorPanel implements Panel {
   }
 }
 
-/** What tells a control from the others, also when it is made anew. */
-function placeOf(el: Element): string {
-  const name = el.closest<HTMLElement>("[data-name]")?.dataset.name;
-  return [name, el.localName, el.className, el.matches("li *") && el.getAttribute("title")].join("\n");
-}
-
 /** A text without a break costs seconds to lay out where it is long enough. */
 function cut(text: string): string {
   return pretty(text, TEXT_LIMIT);
@@ -224,6 +183,17 @@ function cut(text: string): string {
 
 function section(name: string, title: string, content: HTMLElement): HTMLElement {
   return h("details", { open: true, "data-name": name, class: `dw-section-${name}` }, h("summary", {}, title), content);
+}
+
+/** The tail of what the node printed. */
+function logTail(lines: readonly string[]): HTMLElement {
+  const block = h("pre", { tabindex: 0, class: "dw-log" }, lines.slice(-LOG_LINES).join("\n"));
+  return h(
+    "div",
+    {},
+    block,
+    copyButton(() => block.textContent ?? ""),
+  );
 }
 
 /** What needs attention first, and no more of them than can be read. */

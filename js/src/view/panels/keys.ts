@@ -1,6 +1,6 @@
 // The list of keys, over the graph: opened and closed by `?`.
 
-import { button, h, setHidden } from "../dom";
+import { button, focusedNear, h, setHidden } from "../dom";
 
 const KEYS: readonly (readonly [string, string])[] = [
   ["/", "search"],
@@ -38,7 +38,7 @@ export class KeysPanel {
     h("dl", {}, ...KEYS.map(([key, what]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)))),
     this.#close,
   );
-  #before: HTMLElement | undefined;
+  #before: HTMLElement | null = null;
 
   constructor() {
     this.el.addEventListener("keydown", (event) => {
@@ -51,7 +51,7 @@ export class KeysPanel {
 
   toggle(): void {
     const opens = this.el.hidden;
-    if (opens) this.#before = document.activeElement as HTMLElement;
+    if (opens) this.#before = focusedNear(this.el);
     setHidden(this.el, !opens);
     if (opens) this.#close.focus();
     else this.#before?.focus();

@@ -7,6 +7,7 @@ import { took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
 import { matches } from "../graph/search";
 import type { Model } from "../model";
+import { keyed } from "../patch";
 import { label, STATUSES } from "../status";
 
 const MOST = 50;
@@ -36,12 +37,15 @@ export function memberList({ members }: Folded, model: Model): HTMLElement {
   for (const node of ranked.flat().slice(0, MOST)) {
     const aside = node.error?.split("\n", 1)[0] ?? node.message ?? took(node);
     list.append(
-      h(
-        "li",
-        {},
-        iconElement(node.status, node.reason),
-        button(label(node), () => model.select(node.id), { class: "dw-link", title: node.id }),
-        h("small", { title: aside }, aside),
+      keyed(
+        h(
+          "li",
+          {},
+          iconElement(node.status, node.reason),
+          button(label(node), () => model.select(node.id), { class: "dw-link", title: node.id }),
+          h("small", { title: aside }, aside),
+        ),
+        node.id,
       ),
     );
   }

@@ -1,9 +1,10 @@
 // Where the money went: the nodes and the groups that cost the most. Takes no room, and costs nothing, while it is folded.
 
 import { costOf, dearest, groupCosts, type Ranking } from "../cost";
-import { button, type Child, h, setHidden } from "../dom";
+import { button, type Child, focusedNear, h, setHidden } from "../dom";
 import { count, money, percent } from "../format";
 import type { Model } from "../model";
+import { keyed, patch } from "../patch";
 import { label } from "../status";
 
 const MOST = 5;
@@ -32,14 +33,17 @@ export class Spending {
       MOST,
     );
     const groups = dearest(groupCosts(nodes, state.cost), MOST);
-    const at = (document.activeElement as HTMLElement | null)?.dataset.node;
-    this.#body.replaceChildren(
+    const at = focusedNear(this.el)?.dataset.node;
+    const tables = [
       this.#table("Nodes", of, (node) =>
-        button(label(node), () => this.#find(node.id), { class: "dw-link", "data-node": node.id }),
+        keyed(
+          button(label(node), () => this.#find(node.id), { class: "dw-link", "data-node": node.id }),
+          node.id,
+        ),
       ),
-    );
-    if (groups.first.length > 0)
-      this.#body.append(this.#table("Groups", groups, (path) => path.replaceAll("/", " / ")));
+    ];
+    if (groups.first.length > 0) tables.push(this.#table("Groups", groups, (path) => path.replaceAll("/", " / ")));
+    patch(this.#body, tables);
     // Who goes through the list with the keyboard stays at the node while its place changes.
     if (at !== undefined) [...this.#body.querySelectorAll("button")].find((it) => it.dataset.node === at)?.focus();
   }

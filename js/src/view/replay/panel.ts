@@ -2,7 +2,7 @@
 
 import { noChange } from "../../reducer";
 import type { Change } from "../../store";
-import { button, h, setHidden, setText, svg } from "../dom";
+import { button, focusedNear, h, setHidden, setText, svg } from "../dom";
 import type { Model, Panel } from "../model";
 import { over } from "../status";
 import { load } from "./load";
@@ -140,7 +140,7 @@ export class ReplayPanel implements Panel {
 
   /** Back to the live run, at once. */
   live(): void {
-    const inside = this.el.contains(document.activeElement);
+    const inside = this.el.contains(focusedNear(this.el));
     this.#pause();
     this.#recording = undefined;
     const watched = this.#replay !== undefined;

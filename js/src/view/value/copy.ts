@@ -1,6 +1,7 @@
 // A button that copies a text, also where a page has no clipboard of its own: without https, or in a frame.
 
 import { button } from "../dom";
+import { keyed, OWN } from "../patch";
 
 const SAID_MS = 2000;
 
@@ -12,7 +13,7 @@ export function copyButton(text: () => string, name = "Copy"): HTMLButtonElement
       one.textContent = name;
     }, SAID_MS);
   };
-  return one;
+  return keyed(one, OWN);
 }
 
 async function copy(text: string, near: HTMLElement): Promise<boolean> {

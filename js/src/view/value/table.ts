@@ -1,6 +1,6 @@
 // Which values are tables: a list of flat objects of the same keys; and the table that they make.
 
-import { button, h } from "../dom";
+import { button, focusedNear, h } from "../dom";
 import { count } from "../format";
 import { brief } from "../panels/value";
 
@@ -61,7 +61,7 @@ export function table({ columns, rows, rest }: Table): HTMLElement {
     const left = rows.length - body.childElementCount;
     more.textContent = `Show ${Math.min(PAGE, left)} more of ${count(left)}`;
     if (left > 0) return;
-    if (document.activeElement === more) box.focus();
+    if (focusedNear(more) === more) box.focus();
     more.remove();
   };
   box.append(more);
