@@ -406,6 +406,7 @@ describe("in the view", () => {
     const [graph, time] = [...el.querySelectorAll<HTMLElement>(".dw-graph")];
     const shown = () => [!graph!.hidden, !time!.hidden];
     expect(shown()).toEqual([true, false]);
+    el.querySelector<HTMLElement>(".dw-surface")!.focus();
     press(el.querySelector(".dw-surface")!, "t");
     expect(shown()).toEqual([false, true]);
     expect(document.activeElement).toBe(time!.querySelector(".dw-rows"));

@@ -1,9 +1,12 @@
 """Finding one's way in a graph of thousands of nodes, by keyboard, on a bare page."""
 
 import contextlib
+import itertools
 
 import pytest
 from playwright.sync_api import expect
+
+from .lab import CHROMIUM, CHROMIUM_ARGUMENTS
 
 
 @contextlib.contextmanager
@@ -156,6 +159,58 @@ def test_the_whole_screen_is_one_key_away_and_the_cell_as_it_was_another(large):
     assert graph.bounding_box()["height"] == before
 
 
+def test_the_keyboard_stays_in_the_view_when_the_keys_are_listed_from_the_timeline(large):
+    large.keyboard.press("t")
+    expect(large.locator(".dw-timeline .dw-rows")).to_be_focused()
+    large.keyboard.press("?")
+    expect(large.get_by_role("dialog", name="Keys")).to_be_visible()
+    large.keyboard.press("Escape")
+    expect(large.locator(".dw-surface")).to_be_focused()
+
+
+def into_shadow_tree(page):
+    page.evaluate("""() => {
+        const host = document.body.appendChild(document.createElement("div"));
+        host.attachShadow({ mode: "open" }).append(document.querySelector(".dagwidget"));
+    }""")
+
+
+def test_the_whole_screen_is_given_back_from_a_shadow_tree_too(large):
+    into_shadow_tree(large)
+    button = large.get_by_role("button", name="Full screen")
+    button.click()
+    large.wait_for_function("() => document.fullscreenElement")
+    button.click()
+    large.wait_for_function("() => !document.fullscreenElement")
+
+
+def test_the_keyboard_is_given_back_within_a_shadow_tree(large):
+    into_shadow_tree(large)
+    surface = large.locator(".dw-surface")
+    surface.focus()
+    large.keyboard.press("?")
+    expect(large.get_by_role("dialog", name="Keys")).to_be_visible()
+    large.keyboard.press("Escape")
+    expect(surface).to_be_focused()
+
+
+def test_another_screen_gets_as_many_pixels_as_it_has(browser, view_page):
+    screens = "--screen-info={1200x900}{1200x900 devicePixelRatio=2}"
+    other = browser.browser_type.launch(executable_path=CHROMIUM, args=[*CHROMIUM_ARGUMENTS, screens])
+    context = other.new_context(no_viewport=True)
+    page = context.new_page()
+    page.goto(f"{view_page}?state=running")
+    canvas = page.locator(".dw-surface canvas").first
+    before = canvas.bounding_box()["width"]
+    expect(canvas).to_have_js_property("width", before)
+    session = context.new_cdp_session(page)
+    window = session.send("Browser.getWindowForTarget")["windowId"]
+    session.send("Browser.setWindowBounds", {"windowId": window, "bounds": {"left": 1300}})
+    expect(canvas).to_have_js_property("width", 2 * before)
+    assert canvas.bounding_box()["width"] == before
+    other.close()
+
+
 def test_a_fan_opens_by_a_double_click_though_the_first_click_moves_it(fan):
     box, tooltip = fan.locator(".dw-surface").bounding_box(), fan.locator(".dw-graph:not(.dw-timeline) > .dw-tooltip")
     spots = (
@@ -250,6 +305,17 @@ def test_a_picture_of_a_large_graph_is_made_though_it_keeps_growing(browser, vie
         assert made > 0
 
 
+def test_what_can_t_be_pressed_is_told_from_what_can_in_forced_colours(browser, view_page):
+    context = browser.new_context(forced_colors="active")
+    page = context.new_page()
+    page.goto(f"{view_page}?state=gates")
+    able, unable = page.get_by_role("button", name="Approve").all()
+    expect(unable).to_have_attribute("aria-disabled", "true")
+    color = "(el) => getComputedStyle(el).color"
+    assert able.evaluate(color) != unable.evaluate(color)
+    context.close()
+
+
 def test_forced_colours_are_what_the_picture_is_drawn_on(browser, view_page):
     context = browser.new_context(forced_colors="active", color_scheme="dark")
     page = context.new_page()
@@ -282,3 +348,27 @@ def test_a_gate_is_found_and_decided_by_keys(browser, view_page):
         expect(first.get_by_role("button", name="Reject")).to_be_focused()
         page.keyboard.press("Enter")
         expect(first).to_have_attribute("data-standing", "sent")
+
+
+def test_the_tooltip_tells_of_the_node_as_it_is_and_goes_with_it(browser, view_page):
+    with shown(browser, view_page, "running") as page:
+        box, tooltip = page.locator(".dw-surface").bounding_box(), page.locator(".dw-graph > .dw-tooltip").first
+        # From here on the camera stays where it is.
+        page.keyboard.press("Shift+ArrowUp")
+        for x, y in itertools.product(range(5, int(box["width"]), 20), range(5, int(box["height"]), 10)):
+            page.mouse.move(box["x"] + x, box["y"] + y)
+            if tooltip.is_visible() and "plan" in tooltip.inner_text():
+                break
+        expect(tooltip).to_contain_text("completed")
+        page.evaluate("""() => {
+            const { page } = window;
+            page.state.nodes.set("plan", { id: "plan", status: "failed" });
+            page.change({ nodes: new Set(["plan"]) });
+        }""")
+        expect(tooltip).to_contain_text("failed")
+        page.evaluate("""() => {
+            const { page } = window;
+            page.state.nodes.delete("plan");
+            page.change({ structure: true, edges: true, nodes: new Set(["plan"]) });
+        }""")
+        expect(tooltip.and_(page.locator(":visible", has_text="plan"))).to_have_count(0)

@@ -12,7 +12,8 @@ export function fullScreenButton(root: HTMLElement, say: (text: string) => void)
     svg("path", { d: CORNERS, fill: "none", stroke: "currentColor", "stroke-width": 1.5 }),
   );
   const turn = () => {
-    const turned = document.fullscreenElement === root ? document.exitFullscreen() : root.requestFullscreen();
+    // In a shadow tree the document names its host alone.
+    const turned = root.matches(":fullscreen") ? document.exitFullscreen() : root.requestFullscreen();
     turned.catch((error) => say(`There is no full screen here: ${error}`));
   };
   const el = button(icon, turn, { class: "dw-tab dw-screen", "aria-label": "Full screen", title: "Full screen (z)" });

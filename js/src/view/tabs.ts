@@ -31,9 +31,12 @@ export class Tabs {
     // Who has made one of them larger wants the other as large.
     const [from, to] = timeline ? [el, this.#timeline.el] : [this.#timeline.el, el];
     if (from.style.height) to.style.height = from.style.height;
+    // What is hidden can't keep the keyboard.
+    const inside = from.matches(":focus-within");
     el.hidden = timeline;
     this.#timeline.show(timeline);
     for (const [i, one] of this.#buttons.entries()) one.setAttribute("aria-pressed", String(timeline === (i === 1)));
+    if (inside) this.focus();
   }
 
   /** Give the keyboard to what is shown. */
@@ -51,8 +54,6 @@ export class Tabs {
     if (target.closest("input:not([type=range]), textarea, select, [contenteditable]")) return;
     event.preventDefault();
     event.stopPropagation();
-    const inside = this.#graph.el.contains(target) || this.#timeline.el.contains(target);
     this.show(!this.#graph.el.hidden);
-    if (inside) this.focus();
   }
 }

@@ -15,6 +15,7 @@ export interface Box {
   height: number;
 }
 
+/** Where a node is a pixel wide. Of what is larger still, the map shows the whole. */
 export const MIN_ZOOM = 0.004;
 export const MAX_ZOOM = 3;
 /** `fit` never blows a small graph up. */

@@ -2,7 +2,7 @@
 
 import { Layouter, type NamedLayout } from "../../layout/layouter";
 import type { Change } from "../../store";
-import { button, h, setHidden } from "../dom";
+import { button, focusedNear, h, onResize, setHidden } from "../dom";
 import { isFolded } from "../folding/folding";
 import type { Model, Panel } from "../model";
 import { Camera } from "./camera";
@@ -70,6 +70,8 @@ export class Graph implements Panel {
   #direction: "LR" | "TB" | undefined;
   #clicked: { id: string; at: number; x: number; y: number } | undefined;
   #transition: number | undefined;
+  /** Where the pointer is, while it is over the picture. */
+  #pointer: readonly [x: number, y: number] | undefined;
   #hintTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(model: Model, theme: Theme, say: (text: string) => void) {
@@ -239,8 +241,6 @@ export class Graph implements Panel {
     this.#stops.push(() => motion?.removeEventListener("change", calm));
     this.#stops.push(this.#layouter.onLayout((result) => this.#arrange(result)));
     this.#model.onFold(() => this.#refold());
-    const resized = new ResizeObserver(() => this.#resize());
-    resized.observe(this.#surface);
     const shown = new IntersectionObserver(
       ([entry]) => {
         this.#layers.asleep = !(entry?.isIntersecting ?? true);
@@ -250,7 +250,7 @@ export class Graph implements Panel {
     );
     shown.observe(this.#surface);
     this.#stops.push(
-      () => resized.disconnect(),
+      onResize(this.#surface, () => this.#resize()),
       () => shown.disconnect(),
     );
     this.#stops.push(
@@ -284,6 +284,7 @@ export class Graph implements Panel {
       this.#minimap.changed();
       this.finder.changed();
       this.#sight.changed();
+      this.#hoverAgain();
       this.#layers.mark("nodes", "moving");
     }
     if (this.#edgesChanged) {
@@ -324,6 +325,7 @@ export class Graph implements Panel {
     this.finder.light();
     this.#sight.refit(first || !animate);
     this.#sight.stay((id) => this.#placeOf(id, result));
+    this.#hoverAgain();
     this.#layers.redraw();
     // Out of sight nothing is redrawn, but a page that is printed or captured shows every part of itself.
     if (this.#layers.asleep) this.#layers.paint();
@@ -362,7 +364,10 @@ export class Graph implements Panel {
     if (this.#transition !== undefined) {
       const t = Math.min(1, Math.max(0, (time - this.#transition) / TRANSITION_MS));
       this.#scene.move(t);
-      if (t === 1) this.#transition = undefined;
+      if (t === 1) {
+        this.#transition = undefined;
+        this.#hoverAgain();
+      }
       this.#layers.mark();
     }
     if (this.#camera.moving) {
@@ -373,7 +378,7 @@ export class Graph implements Panel {
     if (this.#layers.isDirty("nodes")) this.#draw("nodes", time, drawNodes);
     let moving = false;
     this.#draw("moving", time, (frame) => {
-      const focused = document.activeElement === this.#surface || this.#surface.matches(":focus");
+      const focused = focusedNear(this.#surface) === this.#surface;
       const cursor = focused ? this.finder.indexOf(this.finder.cursor) : undefined;
       moving = drawMoving(frame, { ...this.#marks, cursor, found: this.finder.match });
     });
@@ -438,6 +443,7 @@ export class Graph implements Panel {
   }
 
   #hover(x: number | undefined, y: number): void {
+    this.#pointer = x === undefined ? undefined : [x, y];
     const hovered = x === undefined ? undefined : this.#hit(x, y, 2);
     if (hovered !== this.#marks.hovered) {
       this.#marks.hovered = hovered;
@@ -448,6 +454,13 @@ export class Graph implements Panel {
     const node = hovered === undefined ? undefined : this.#scene.nodes[hovered];
     if (!node || x === undefined) this.#tooltip.hide();
     else this.#tooltip.show(node, this.#model.state.cost, this.#model.asOf, x, y, this.#camera);
+  }
+
+  /** What is under the pointer, which has not moved, may be another node by now, or another state of it. */
+  #hoverAgain(): void {
+    if (this.#pointer && !this.#tooltip.el.hidden) this.#hover(...this.#pointer);
+    // Since the camera has moved nothing is told of what was there.
+    else this.#marks.hovered = undefined;
   }
 
   #hintAtZoom(): void {

@@ -1,6 +1,8 @@
 // Mouse, wheel, touch and keys, told as gestures. The page keeps its own scrolling until the graph has the focus: a
 // widget that swallows the wheel on its way down a notebook is a trap.
 
+import { focusedNear } from "../dom";
+
 export interface Gestures {
   pan(dx: number, dy: number): void;
   zoom(x: number, y: number, factor: number): void;
@@ -96,7 +98,7 @@ export function listen(el: HTMLElement, gestures: Gestures): () => void {
         return;
       }
       // A pinch on a trackpad arrives as a wheel with ctrl.
-      if (!event.ctrlKey && !event.metaKey && document.activeElement !== el && !el.matches(":focus")) {
+      if (!event.ctrlKey && !event.metaKey && focusedNear(el) !== el) {
         gestures.passed?.();
         return;
       }

@@ -2,7 +2,7 @@
 // in it. It draws what is in sight, when something has changed or time has moved on by a pixel.
 
 import type { Change } from "../../store";
-import { button, h, setHidden, setText } from "../dom";
+import { button, h, onResize, setHidden, setText } from "../dom";
 import { isFolded } from "../folding/folding";
 import { listen, zoomOf } from "../graph/input";
 import { TextMeasure } from "../graph/text";
@@ -166,8 +166,6 @@ export class Timeline implements Panel {
   }
 
   #listen(): void {
-    const resized = new ResizeObserver(() => this.#resize());
-    resized.observe(this.#list);
     const shown = new IntersectionObserver(
       ([entry]) => {
         this.#onScreen = entry?.isIntersecting ?? true;
@@ -180,7 +178,7 @@ export class Timeline implements Panel {
     // Another row is under the pointer now.
     this.#list.addEventListener("scroll", () => this.#hover(undefined, 0));
     this.#stops.push(
-      () => resized.disconnect(),
+      onResize(this.#list, () => this.#resize()),
       () => shown.disconnect(),
       listen(this.#list, {
         pan: (dx, dy) => {
