@@ -7,7 +7,7 @@ CHROMIUM ?= /usr/bin/chromium
 SECONDS ?= 600
 
 # The last that the build writes.
-BUNDLE := dagwidget/static/details.js
+BUNDLE := dagwidget/widget/static/details.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help
@@ -56,7 +56,7 @@ format: setup ## Put both languages into their form
 	$(BIN)/ruff format .
 	cd js && npm run --silent format
 
-protocol: setup ## Write the schema, docs/asyncapi.json and js/src/protocol.ts from dagwidget/protocol.py
+protocol: setup ## Write the schema, docs/asyncapi.json and js/src/protocol.ts from dagwidget/protocol/messages.py
 	$(BIN)/dagwidget schema > js/protocol.schema.json
 	$(BIN)/dagwidget schema --asyncapi > docs/asyncapi.json
 	cd js && npm run --silent protocol
@@ -78,4 +78,4 @@ screenshots: setup ## Take the README's pictures anew
 	CHROMIUM=$(CHROMIUM) $(BIN)/python docs/screenshots.py
 
 clean: ## Remove what was built
-	rm -rf $(VENV) js/node_modules dagwidget/static dist
+	rm -rf $(VENV) js/node_modules dagwidget/widget/static dist

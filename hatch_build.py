@@ -12,7 +12,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parent
-BUNDLE = ROOT / "dagwidget" / "static" / "details.js"  # The last that is written.
+BUNDLE = ROOT / "dagwidget" / "widget" / "static" / "details.js"  # The last that is written.
 
 
 class FrontEnd(BuildHookInterface):

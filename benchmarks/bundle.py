@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .results import Row
 
-STATIC = Path(__file__).parent.parent / "dagwidget" / "static"
+STATIC = Path(__file__).parent.parent / "dagwidget" / "widget" / "static"
 
 
 def measure() -> list[Row]:

@@ -22,8 +22,8 @@ from typing import Any
 
 import dagwidget
 from dagwidget import protocol as p
-from dagwidget.conversation import Batch
-from dagwidget.log.sqlite import SqliteJournal
+from dagwidget.client.state_machine import Batch
+from dagwidget.server.storage.sqlite import SqliteJournal
 from tests.proxy import CutProxy
 
 from .server import Process, running, serve

@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from dagwidget.log import Record
-from dagwidget.log.sqlite import SqliteJournal
+from dagwidget.server.storage.event_store import Record
+from dagwidget.server.storage.sqlite import SqliteJournal
 
 from .results import Row
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING, Final
 
 from .errors import (
     DagwidgetError,
@@ -17,26 +18,36 @@ from .errors import (
     UnknownOutput,
     UnknownRun,
 )
-from .history import output, run_state, runs
-from .publisher import attach, start_run
-from .widget import DAGStreamWidget
 
 if TYPE_CHECKING:
     from . import engines as engines
-    from .client import connect as connect
+    from .client import StreamClient, connect
+    from .client.http import output, run_state, runs
+    from .publisher import Run, attach, start_run
+    from .state import Cost, DagState, Decision, Edge, Execution, Gate, Node
+    from .widget import DAGStreamWidget
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Cost",
     "DAGStreamWidget",
+    "DagState",
     "DagwidgetError",
+    "Decision",
+    "Edge",
+    "Execution",
+    "Gate",
     "GateTimeout",
     "InvalidDecision",
+    "Node",
     "NotConnected",
     "ProtocolError",
+    "Run",
     "RunCancelled",
     "RunFailed",
     "ServerNotFound",
+    "StreamClient",
     "UnknownGate",
     "UnknownOutput",
     "UnknownRun",
@@ -49,15 +60,37 @@ __all__ = [
     "start_run",
 ]
 
+# What each name is imported from when it is first used, so that a worker that only publishes loads no widget.
+_LAZY: Final = {
+    "Cost": ".state",
+    "DAGStreamWidget": ".widget",
+    "DagState": ".state",
+    "Decision": ".state",
+    "Edge": ".state",
+    "Execution": ".state",
+    "Gate": ".state",
+    "Node": ".state",
+    "Run": ".publisher",
+    "StreamClient": ".client",
+    "attach": ".publisher",
+    "connect": ".client",
+    "output": ".client.http",
+    "run_state": ".client.http",
+    "runs": ".client.http",
+    "start_run": ".publisher",
+}
 
-def __getattr__(name: str) -> Any:
-    if name == "engines":
-        import importlib
+# Hidden from type checkers, which would otherwise accept any `dagwidget.typo`.
+if not TYPE_CHECKING:
 
-        return importlib.import_module(".engines", __name__)
-    if name == "connect":
-        # It brings the websockets library with it.
-        from .client import connect
+    def __getattr__(name: str) -> object:
+        if name == "engines":
+            return importlib.import_module(".engines", __name__)
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_LAZY[name], __name__), name)
+        globals()[name] = value
+        return value
 
-        return connect
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-// Bundles the widget into ../dagwidget/static: widget.js and details.js, and nothing that is fetched at run time.
+// Bundles the widget into ../dagwidget/widget/static: widget.js and details.js, and nothing that is fetched at run time.
 // `node build.mjs page.ts page.js` does the same with a page of the tests.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -55,7 +55,7 @@ const here = (path) => new URL(path, import.meta.url).pathname;
 const [page, outfile] = process.argv.slice(2);
 
 if (page) await build({ ...options, entryPoints: [page], outfile, plugins: [css, once] });
-else await buildWidget(here("../dagwidget/static"));
+else await buildWidget(here("../dagwidget/widget/static"));
 
 /**
  * The two bundles: what draws the graph, and the details around it. What both are made of is in the first, which gives it

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from dagwidget.limits import Limits
-from dagwidget.log import Journal
-from dagwidget.server import StreamServer
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.app import StreamServer
+from dagwidget.server.storage.event_store import Journal
 
 
 class Served(NamedTuple):

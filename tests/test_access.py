@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed
 import dagwidget
 from dagwidget import NotConnected
 from dagwidget import protocol as p
-from dagwidget.client import StreamClient, connect
-from dagwidget.limits import Limits
-from dagwidget.server import StreamServer
-from dagwidget.tokens import Tokens
+from dagwidget.client.client import StreamClient, connect
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.app import StreamServer
+from dagwidget.server.auth.token_store import Tokens
 
 # Far longer than anything takes: only a fault gets here.
 PATIENCE = 20.0

@@ -1,6 +1,6 @@
 import pytest
 
-from dagwidget.answers import mismatch_with
+from dagwidget.protocol.json_schema import mismatch_with
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}}, "required": ["age"]}
 

@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from dagwidget import protocol as p
-from dagwidget.asyncapi import asyncapi
-from dagwidget.cli import main
+from dagwidget.cli.main import main
+from dagwidget.protocol.asyncapi import asyncapi
 
 from .test_docs import EXAMPLES, tag_of
 

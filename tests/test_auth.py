@@ -1,7 +1,7 @@
 import pytest
 
-from dagwidget.auth import Access, bearer
-from dagwidget.grant import Grant
+from dagwidget.server.auth.access import Access, bearer
+from dagwidget.server.auth.grant import Grant
 
 
 @pytest.mark.parametrize("token", [None, "", "s", "secret ", "Secret", "secret\x00", "sécret", "\ud800"])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import dagwidget
 from dagwidget import protocol as p
-from dagwidget.backlog import Backlog, thinned
-from dagwidget.room import Room
+from dagwidget.publisher.buffer import Backlog, thinned
+from dagwidget.server.room import Room
 from dagwidget.state import LOG_TAIL
 
 from . import strategies
@@ -246,7 +246,7 @@ def test_a_full_backlog_is_not_looked_through_with_every_event(monkeypatch):
         passes.append(len(events))
         return thinned(events, left)
 
-    monkeypatch.setattr("dagwidget.backlog.thinned", counted)
+    monkeypatch.setattr("dagwidget.publisher.buffer.thinned", counted)
     backlog = Backlog(2_000)
     for i in range(20_000):
         # Even where nobody else thins it out.
@@ -255,7 +255,7 @@ def test_a_full_backlog_is_not_looked_through_with_every_event(monkeypatch):
 
 
 def test_a_publisher_that_was_cut_off_for_long_reports_what_was_lost_and_nothing_else_is(monkeypatch):
-    monkeypatch.setattr("dagwidget.uplink._BUFFERED", 20)
+    monkeypatch.setattr("dagwidget.publisher.transport._BUFFERED", 20)
     with serving() as server, Person(server, "full") as person:
         proxy = CutProxy(urlsplit(server.url).port)
         proxy.cut()

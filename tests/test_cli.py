@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dagwidget import local
+from dagwidget import discovery
 from dagwidget import protocol as p
-from dagwidget.cli import main
-from dagwidget.tokens import Tokens
+from dagwidget.cli.main import main
+from dagwidget.server.auth.token_store import Tokens
 
 # Soon enough for a test that waits for the server to stop by itself.
 BRIEFLY = ("--port", "0", "--idle-seconds", "0.05")
@@ -72,7 +72,7 @@ def test_a_port_that_is_taken_is_named(capsys):
 
 def test_a_runtime_folder_that_can_not_be_written_is_named(capsys, runtime):
     runtime.write_text("a file, not a folder")
-    assert f"can't write {local.runtime_file()}" in fails(capsys, "serve", "--embedded")
+    assert f"can't write {discovery.runtime_file()}" in fails(capsys, "serve", "--embedded")
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["serve", "--port", "x"], ["schema", "--loud"]])
@@ -98,7 +98,7 @@ def test_serve_prints_where_it_is_and_its_token_and_stops_when_idle(capsys):
     assert "serving at ws://127.0.0.1:" in said.out
     assert "export DAGWIDGET_URL=ws://127.0.0.1:" in said.out
     assert "export DAGWIDGET_TOKEN=secret\n" in said.out
-    assert not local.runtime_file().exists()
+    assert not discovery.runtime_file().exists()
 
 
 def test_a_token_is_made_where_none_is_given_and_never_twice(capsys):

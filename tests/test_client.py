@@ -11,8 +11,8 @@ import pytest
 import dagwidget
 from dagwidget import InvalidDecision, NotConnected
 from dagwidget import protocol as p
-from dagwidget.client import StreamClient, connect
-from dagwidget.conversation import Conversation
+from dagwidget.client.client import StreamClient, connect
+from dagwidget.client.state_machine import Conversation
 from dagwidget.state import reduce
 
 from .proxy import CutProxy
@@ -52,7 +52,7 @@ def run(server, dag_id):
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Waits a tenth of a second before each attempt."""
-    monkeypatch.setattr("dagwidget.client.Conversation", lambda: Conversation(lambda _failures: 0.1))
+    monkeypatch.setattr("dagwidget.client.client.Conversation", lambda: Conversation(lambda _failures: 0.1))
 
 
 def following(server, dag_id, **options) -> StreamClient:
@@ -112,7 +112,7 @@ async def test_the_events_end_when_the_client_is_closed(server, dag_id, run):
 
 
 async def test_a_reader_that_is_too_slow_is_given_the_state_anew(server, dag_id, run, monkeypatch):
-    monkeypatch.setattr("dagwidget.feed._MOST", 30)
+    monkeypatch.setattr("dagwidget.client.event_stream._MOST", 30)
     async with following(server, dag_id) as client:
         await client.synced(PATIENCE)
         events = client.events()

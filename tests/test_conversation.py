@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
-from dagwidget.conversation import TRANSITIONS, Batch, Connect, Conversation, Disconnect, Renew, Send
-from dagwidget.grant import Grant
-from dagwidget.limits import Limits
-from dagwidget.room import Room
-from dagwidget.session import ViewerSession
+from dagwidget.client.state_machine import TRANSITIONS, Batch, Connect, Conversation, Disconnect, Renew, Send
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.auth.grant import Grant
+from dagwidget.server.room import Room
+from dagwidget.server.sessions.viewer import ViewerSession
 
 from . import strategies
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from dagwidget import protocol as p
-from dagwidget.limits import Limits
+from dagwidget.protocol.limits import Limits
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -153,11 +153,11 @@ def codes_in(call: ast.Call) -> set[str]:
 def answer_codes() -> set[str]:
     """What a server gives as the `code` of a `command_ack`."""
     codes: set[str] = set()
-    for module in ("session", "room"):
+    for module in ("server/sessions/base", "server/room"):
         for name, call in calls(module):
             codes |= constants(call.args[1:2]) if name == "_refusal" else set()
             codes |= codes_in(call) if name == "CommandAck" else set()
-    for function in source("gates").body:
+    for function in source("server/gate_rules").body:
         if isinstance(function, ast.FunctionDef) and function.name == "refusal":
             returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
             codes |= constants([value.elts[0] for value in returned if isinstance(value, ast.Tuple)])
@@ -167,7 +167,7 @@ def answer_codes() -> set[str]:
 def error_codes() -> set[str]:
     """What rooms, and uplinks, give as the `code` of an `error`."""
     codes: set[str] = set()
-    for module in ("room", "cut", "audience", "uplink"):
+    for module in ("server/room", "protocol/truncate", "server/broadcaster", "publisher/transport"):
         for name, call in calls(module):
             codes |= codes_in(call) if name == "RunError" else set()
             codes |= constants(call.args[:1]) if name == "warn" and len(call.args) == 3 else set()

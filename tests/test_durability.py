@@ -15,7 +15,7 @@ import pytest
 import dagwidget
 from dagwidget import protocol as p
 from dagwidget.errors import NotConnected, UnknownRun
-from dagwidget.log.sqlite import SqliteJournal
+from dagwidget.server.storage.sqlite import SqliteJournal
 
 from .browser.lab import free_port
 from .person import Person
@@ -194,7 +194,7 @@ def test_who_follows_one_run_sees_its_end_and_not_the_next_one(server):
 
 
 def test_a_full_disk_is_seen_by_who_watches_and_so_is_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("dagwidget.log.sqlite._RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.05)
     journal = SqliteJournal(tmp_path / "log.sqlite3")
     with serving(journal=journal) as at, Person(at, "dag") as person:
         run = dagwidget.start_run("dag", url=at.url, token=at.token)

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from dagwidget import protocol as p
 from dagwidget.errors import ProtocolError
-from dagwidget.grant import Grant
-from dagwidget.room import Room
-from dagwidget.session import PlainSession, PublisherSession, ViewerSession
+from dagwidget.server.auth.grant import Grant
+from dagwidget.server.room import Room
+from dagwidget.server.sessions.plain import PlainSession
+from dagwidget.server.sessions.publisher import PublisherSession
+from dagwidget.server.sessions.viewer import ViewerSession
 
 from . import strategies
 

@@ -12,8 +12,8 @@ import threading
 
 import pytest
 
-from dagwidget.log import Record
-from dagwidget.log.sqlite import Retention, SqliteJournal
+from dagwidget.server.storage.event_store import Record
+from dagwidget.server.storage.sqlite import Retention, SqliteJournal
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def fill(journal):
 
 
 def test_a_full_disk_is_said_and_what_waited_is_kept_once_there_is_space(path, monkeypatch):
-    monkeypatch.setattr("dagwidget.log.sqlite._RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.02)
     journal = SqliteJournal(path)
     assert keep(journal, "d", "r", records(1, 10)) is None
     fill(journal)
@@ -175,7 +175,7 @@ def test_a_path_that_can_not_be_written_is_said_at_once(tmp_path):
 
 
 def test_a_lazy_one_waits_for_its_file_and_keeps_what_came_meanwhile(tmp_path, monkeypatch):
-    monkeypatch.setattr("dagwidget.log.sqlite._RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.02)
     (tmp_path / "runs").write_text("in the way")
     journal = SqliteJournal(tmp_path / "runs" / "log.sqlite3", lazy=True)
     kept = threading.Event()
@@ -210,8 +210,8 @@ def test_a_page_that_can_not_be_read_is_said_and_the_server_goes_on(path, caplog
 WRITER = """
 import os, sys, threading
 from pathlib import Path
-from dagwidget.log import Record
-from dagwidget.log.sqlite import SqliteJournal
+from dagwidget.server.storage import Record
+from dagwidget.server.storage.sqlite import SqliteJournal
 
 journal = SqliteJournal(Path(sys.argv[1]))
 outstanding = threading.Semaphore(100)

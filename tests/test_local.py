@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from dagwidget import local
+from dagwidget import discovery
+from dagwidget.discovery import Endpoint, check_url
 from dagwidget.errors import ServerNotFound
-from dagwidget.local import Endpoint, check_url
 
 from .serving import serving
 
@@ -41,11 +41,11 @@ def server():
 
 
 def described() -> dict:
-    return json.loads(local.runtime_file().read_text())
+    return json.loads(discovery.runtime_file().read_text())
 
 
 def describe(**fields) -> None:
-    path = local.runtime_file()
+    path = discovery.runtime_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"url": "ws://127.0.0.1:9", "token": "stale", "pid": os.getpid(), **fields}))
 
@@ -89,30 +89,30 @@ def answering(body: bytes | None):
 
 
 def test_nothing_is_found_where_nothing_runs():
-    assert local.find() is None
+    assert discovery.find() is None
 
 
 def test_a_server_that_claims_the_machine_is_found(server):
-    assert local.claim(server.url, server.token)
-    assert local.find() == Endpoint(server.url, server.token)
-    assert local.ensure_server() == Endpoint(server.url, server.token)
+    assert discovery.claim(server.url, server.token)
+    assert discovery.find() == Endpoint(server.url, server.token)
+    assert discovery.ensure_server() == Endpoint(server.url, server.token)
 
 
 def test_the_file_is_for_its_user_alone_and_nothing_else_is_left(server, runtime):
     before = os.umask(0)
     try:
-        local.claim(server.url, server.token)
+        discovery.claim(server.url, server.token)
     finally:
         os.umask(before)
     [path] = runtime.iterdir()
-    assert path == local.runtime_file()
+    assert path == discovery.runtime_file()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert described() == {"url": server.url, "token": server.token, "pid": os.getpid()}
 
 
 def test_the_second_server_does_not_take_the_place_of_one_that_answers(server, runtime):
-    assert local.claim(server.url, server.token)
-    assert not local.claim("ws://127.0.0.1:9", "other")
+    assert discovery.claim(server.url, server.token)
+    assert not discovery.claim("ws://127.0.0.1:9", "other")
     assert described()["url"] == server.url
     assert len([*runtime.iterdir()]) == 1
 
@@ -132,43 +132,43 @@ def test_the_second_server_does_not_take_the_place_of_one_that_answers(server, r
 )
 def test_a_file_that_makes_no_sense_is_no_server_and_is_replaced(text, server, runtime):
     runtime.mkdir()
-    local.runtime_file().write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert local.find() is None
-    assert local.claim(server.url, server.token)
-    assert local.find() == Endpoint(server.url, server.token)
+    discovery.runtime_file().write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert discovery.find() is None
+    assert discovery.claim(server.url, server.token)
+    assert discovery.find() == Endpoint(server.url, server.token)
     assert len([*runtime.iterdir()]) == 1
 
 
 def test_the_file_of_a_process_that_is_gone_is_replaced(server):
     describe(pid=ended_pid(), url=server.url)
-    assert local.find() is None
-    assert local.claim(server.url, server.token)
-    assert local.find() == Endpoint(server.url, server.token)
+    assert discovery.find() is None
+    assert discovery.claim(server.url, server.token)
+    assert discovery.find() == Endpoint(server.url, server.token)
 
 
 def test_a_process_that_got_the_number_of_the_one_that_is_gone_is_no_server(server):
     describe(url="ws://127.0.0.1:9")
-    assert local.find() is None
+    assert discovery.find() is None
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"pid": 1}', b"<html>", b"", None])
 def test_another_service_on_the_port_is_not_taken_for_the_server(body, server):
     with answering(body) as url:
         describe(url=url)
-        assert local.find() is None
-        assert local.claim(server.url, server.token)
+        assert discovery.find() is None
+        assert discovery.claim(server.url, server.token)
 
 
 def test_a_server_is_found_past_a_proxy(server, monkeypatch):
-    local.claim(server.url, server.token)
+    discovery.claim(server.url, server.token)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert local.find() == Endpoint(server.url, server.token)
+    assert discovery.find() == Endpoint(server.url, server.token)
 
 
 def test_of_two_that_find_a_stale_file_the_slower_does_not_remove_the_faster_ones(server, monkeypatch, runtime):
     describe(pid=ended_pid())
-    really = local._running
+    really = discovery._running
     asked = []
 
     def running(path):
@@ -180,19 +180,19 @@ def test_of_two_that_find_a_stale_file_the_slower_does_not_remove_the_faster_one
             return None
         return really(path)
 
-    monkeypatch.setattr(local, "_running", running)
-    assert not local.claim("ws://127.0.0.1:9", "slower")
-    assert local.find() == Endpoint(server.url, server.token)
+    monkeypatch.setattr(discovery, "_running", running)
+    assert not discovery.claim("ws://127.0.0.1:9", "slower")
+    assert discovery.find() == Endpoint(server.url, server.token)
     assert len([*runtime.iterdir()]) == 1
 
 
 def test_a_server_takes_back_its_own_file_and_no_other(server):
-    local.claim(server.url, server.token)
-    local.release()
-    assert not local.runtime_file().exists()
-    local.release()
+    discovery.claim(server.url, server.token)
+    discovery.release()
+    assert not discovery.runtime_file().exists()
+    discovery.release()
     describe(pid=os.getppid())
-    local.release()
+    discovery.release()
     assert described()["pid"] == os.getppid()
 
 
@@ -200,17 +200,17 @@ def test_a_server_takes_back_its_own_file_and_no_other(server):
 
 
 def test_the_environment_comes_first(server, monkeypatch):
-    local.claim(server.url, server.token)
+    discovery.claim(server.url, server.token)
     monkeypatch.setenv("DAGWIDGET_URL", "https://hub.example.org/dag")
-    assert local.find() == local.ensure_server() == Endpoint("wss://hub.example.org/dag", None)
+    assert discovery.find() == discovery.ensure_server() == Endpoint("wss://hub.example.org/dag", None)
     monkeypatch.setenv("DAGWIDGET_TOKEN", "secret")
-    assert local.find() == Endpoint("wss://hub.example.org/dag", "secret")
+    assert discovery.find() == Endpoint("wss://hub.example.org/dag", "secret")
 
 
 def test_an_environment_that_names_no_server_is_an_error(monkeypatch):
     monkeypatch.setenv("DAGWIDGET_URL", "localhost:8899")
     with pytest.raises(ValueError, match="looks like ws://"):
-        local.find()
+        discovery.find()
 
 
 @pytest.mark.parametrize(
@@ -253,12 +253,12 @@ def serve_embedded(*options: str) -> subprocess.Popen:
 
 
 def test_a_server_is_started_where_there_is_none_and_found_by_the_next(runtime):
-    endpoint = local.ensure_server()
+    endpoint = discovery.ensure_server()
     pid = described()["pid"]
     try:
         assert pid != os.getpid()
         assert endpoint == Endpoint(described()["url"], described()["token"])
-        assert local.ensure_server() == local.find() == endpoint
+        assert discovery.ensure_server() == discovery.find() == endpoint
         assert described()["pid"] == pid
         assert endpoint.token not in (runtime / "dagwidget-server.log").read_text()
         # It outlives the Ctrl+C of whoever started it.
@@ -267,8 +267,8 @@ def test_a_server_is_started_where_there_is_none_and_found_by_the_next(runtime):
         os.kill(pid, signal.SIGTERM)
         _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert local.find() is None
-    assert not local.runtime_file().exists()
+    assert discovery.find() is None
+    assert not discovery.runtime_file().exists()
 
 
 def test_a_server_stops_when_it_is_idle_and_takes_its_file_along():
@@ -280,7 +280,7 @@ def test_a_server_stops_when_it_is_idle_and_takes_its_file_along():
         process.kill()
         process.wait()
     assert (process.returncode, output) == (0, "")
-    assert not local.runtime_file().exists()
+    assert not discovery.runtime_file().exists()
 
 
 def test_of_two_servers_that_start_at_once_one_wins_and_the_other_goes():
@@ -293,7 +293,7 @@ def test_of_two_servers_that_start_at_once_one_wins_and_the_other_goes():
         assert any("another server" in line for line in said)
         assert loser.wait(PATIENCE) == 0
         assert described()["pid"] == winner.pid
-        assert local.find() is not None
+        assert discovery.find() is not None
         winner.terminate()
         assert winner.wait(PATIENCE) == 0
     finally:
@@ -308,7 +308,7 @@ def test_a_server_that_does_not_start_is_an_error_that_says_why(tmp_path, monkey
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
     with pytest.raises(ServerNotFound, match="no such luck") as caught:
-        local.ensure_server()
+        discovery.ensure_server()
     assert "serve --embedded" in str(caught.value)
 
 
@@ -316,4 +316,4 @@ def test_a_port_that_nobody_listens_on_is_no_server():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         describe(url=f"ws://127.0.0.1:{bound.getsockname()[1]}")
-        assert local.find() is None
+        assert discovery.find() is None

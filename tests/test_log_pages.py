@@ -10,11 +10,11 @@ import pytest
 
 import dagwidget
 from dagwidget import protocol as p
-from dagwidget.history import log_page
-from dagwidget.limits import Limits
-from dagwidget.local import Endpoint
-from dagwidget.log import Page
-from dagwidget.log.sqlite import SqliteJournal
+from dagwidget.client.http import log_page
+from dagwidget.discovery import Endpoint
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.storage.page import Page
+from dagwidget.server.storage.sqlite import SqliteJournal
 from dagwidget.state import DagState
 
 from .serving import serving

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from dagwidget import protocol as p
-from dagwidget.grant import Grant
-from dagwidget.limits import Limits
-from dagwidget.log import Record
-from dagwidget.room import Room
-from dagwidget.session import PlainSession, PublisherSession, ViewerSession
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.auth.grant import Grant
+from dagwidget.server.room import Room
+from dagwidget.server.sessions.plain import PlainSession
+from dagwidget.server.sessions.publisher import PublisherSession
+from dagwidget.server.sessions.viewer import ViewerSession
+from dagwidget.server.storage.event_store import Record
 from dagwidget.state import DagState
 
 from . import strategies

@@ -11,10 +11,10 @@ from websockets.exceptions import InvalidStatus
 
 import dagwidget
 from dagwidget import protocol as p
-from dagwidget.client import StreamClient, connect
-from dagwidget.conversation import Conversation
-from dagwidget.limits import Limits
-from dagwidget.server import StreamServer
+from dagwidget.client.client import StreamClient, connect
+from dagwidget.client.state_machine import Conversation
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.app import StreamServer
 
 from .proxy import CutProxy
 
@@ -25,8 +25,8 @@ PATIENCE = 30.0
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Nobody waits for long before the next attempt, neither those who watch nor those who publish."""
-    monkeypatch.setattr("dagwidget.client.Conversation", lambda: Conversation(lambda _failures: 0.05))
-    monkeypatch.setattr("dagwidget.uplink.backoff", lambda _failures: 0.05)
+    monkeypatch.setattr("dagwidget.client.client.Conversation", lambda: Conversation(lambda _failures: 0.05))
+    monkeypatch.setattr("dagwidget.publisher.transport.backoff", lambda _failures: 0.05)
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ class Lines:
 
 
 async def test_a_half_open_connection_is_noticed_by_both_ends(server, proxy, monkeypatch):
-    monkeypatch.setattr("dagwidget.conversation._DEAD", 0.6)
-    monkeypatch.setattr("dagwidget.conversation._ANSWER", 0.3)
+    monkeypatch.setattr("dagwidget.client.state_machine._DEAD", 0.6)
+    monkeypatch.setattr("dagwidget.client.state_machine._ANSWER", 0.3)
     async with following(server, proxy) as client, publishing(server) as run:
         await client.synced(PATIENCE)
         proxy.swallows = True

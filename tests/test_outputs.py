@@ -10,9 +10,9 @@ import pytest
 import dagwidget
 from dagwidget import NotConnected, UnknownOutput
 from dagwidget import protocol as p
-from dagwidget.log.sqlite import SqliteJournal
-from dagwidget.outputs import OutputKey, Outputs
-from dagwidget.preview import whole
+from dagwidget.publisher.serialize import whole
+from dagwidget.server.storage.output_cache import OutputKey, Outputs
+from dagwidget.server.storage.sqlite import SqliteJournal
 
 from .person import Person
 from .proxy import CutProxy
@@ -145,7 +145,7 @@ def test_an_output_that_is_cut_in_the_middle_arrives_whole(server):
 
 
 def test_while_there_is_no_server_large_outputs_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr("dagwidget.uplink._CLOSE_SECONDS", 0.0)
+    monkeypatch.setattr("dagwidget.publisher.transport._CLOSE_SECONDS", 0.0)
     run = dagwidget.start_run("dag", url="ws://127.0.0.1:9")
     for _ in range(30):
         run.update("a", "running", output=LARGE)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagwidget.preview import Bounds, exact, preview
+from dagwidget.publisher.serialize import Bounds, exact, preview
 
 
 class Hostile:

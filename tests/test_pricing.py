@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dagwidget.pricing import Usage, price
+from dagwidget.publisher.pricing import Usage, price
 
 genai_prices = pytest.importorskip("genai_prices")
 

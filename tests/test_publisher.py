@@ -477,7 +477,7 @@ def test_a_wrong_token_is_said_in_the_log_and_does_not_fail_the_engine(server, c
 
 def test_what_does_not_fit_into_the_buffer_is_counted_and_reported(server, monkeypatch):
     proxy = CutProxy(urlsplit(server.url).port)
-    monkeypatch.setattr("dagwidget.uplink._BUFFERED", 10)
+    monkeypatch.setattr("dagwidget.publisher.transport._BUFFERED", 10)
     try:
         with Person(server, "full") as person:
             proxy.cut()

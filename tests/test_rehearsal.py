@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from dagwidget.rehearsal import graph, rehearse
+from dagwidget.demo.simulate import graph, rehearse
 
 from .person import Person
 from .serving import serving
@@ -36,7 +36,7 @@ def test_too_few_nodes_are_refused():
 
 
 def test_it_plays_to_its_gate_and_to_its_end(monkeypatch):
-    monkeypatch.setattr("dagwidget.rehearsal._FLAKY", 0.2)
+    monkeypatch.setattr("dagwidget.demo.simulate._FLAKY", 0.2)
     with serving() as server, Person(server, "big") as person:
         run = rehearse("big", 200, 0.5, url=server.url, token=server.token)
         assert person.decide("review")["ok"]

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
-from dagwidget import room as room_module
-from dagwidget.limits import Limits
-from dagwidget.log import Entry, MemoryLog
-from dagwidget.room import CatchUp, Refused, Room
+from dagwidget.protocol.limits import Limits
+from dagwidget.server import room as room_module
+from dagwidget.server.catch_up import CatchUp
+from dagwidget.server.room import Refused, Room
+from dagwidget.server.storage.memory_log import Entry, MemoryLog
 from dagwidget.state import DagState, reduce
 
 from . import strategies

@@ -16,10 +16,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dagwidget import protocol as p
-from dagwidget.audience import Audience
-from dagwidget.limits import Limits
-from dagwidget.local import Endpoint
-from dagwidget.server import StreamServer
+from dagwidget.discovery import Endpoint
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.app import StreamServer
+from dagwidget.server.broadcaster import Audience
 from dagwidget.state import DagState
 
 TOKEN = "a-token-of-the-test"

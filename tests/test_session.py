@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
-from dagwidget.grant import Grant
-from dagwidget.limits import Limits
-from dagwidget.room import Room
-from dagwidget.session import PlainSession, PublisherSession, Session, ViewerSession
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.auth.grant import Grant
+from dagwidget.server.room import Room
+from dagwidget.server.sessions.base import Session
+from dagwidget.server.sessions.plain import PlainSession
+from dagwidget.server.sessions.publisher import PublisherSession
+from dagwidget.server.sessions.viewer import ViewerSession
 from dagwidget.state import DagState, reduce
 
 from . import strategies

@@ -1,10 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagwidget import strangers
-from dagwidget.limits import Limits
-from dagwidget.strangers import Strangers
-from dagwidget.throttle import Throttle
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.auth import login_backoff as strangers
+from dagwidget.server.auth.login_backoff import Strangers
+from dagwidget.server.auth.rate_limit import Throttle
 
 
 def test_so_many_are_let_through_at_once_and_then_as_often_as_it_says():

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dagwidget.auth import Access
 from dagwidget.errors import DagwidgetError
-from dagwidget.grant import Grant
-from dagwidget.tokens import Tokens
+from dagwidget.server.auth.access import Access
+from dagwidget.server.auth.grant import Grant
+from dagwidget.server.auth.token_store import Tokens
 
 NOW = 1_000_000
 

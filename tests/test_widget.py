@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from dagwidget import begun, start_run
+from dagwidget import local_runs, start_run
 from dagwidget import protocol as p
 from dagwidget.errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
-from dagwidget.log.sqlite import SqliteJournal
+from dagwidget.server.storage.sqlite import SqliteJournal
 from dagwidget.state import DagState, reduce
-from dagwidget.widget import DAGStreamWidget
+from dagwidget.widget.widget import DAGStreamWidget
 
 from .serving import serving
 from .strategies import numbered
@@ -376,7 +376,7 @@ def test_a_past_run_has_its_own_stream(front_end):
 
 @pytest.fixture
 def no_runs_begun(monkeypatch):
-    monkeypatch.setattr(begun, "_latest", {})
+    monkeypatch.setattr(local_runs, "_latest", {})
 
 
 def run_of(epoch: str, *events: p.Event, ts: int) -> DagState:
@@ -388,7 +388,7 @@ async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_befo
     front_end.connect()
     front_end.state(run_of("before", GATE, p.ExecutionComplete(results="old"), ts=1))
     assert await w.complete() == "old"
-    begun.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
     gate, end = asyncio.create_task(w.wait_for("review", timeout=5)), asyncio.create_task(w.complete(timeout=5))
     await asyncio.sleep(0.02)
     assert not gate.done()
@@ -402,21 +402,21 @@ async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_befo
 async def test_an_open_gate_of_an_earlier_run_is_not_the_one_waited_for(front_end, no_runs_begun):
     front_end.connect()
     front_end.state(run_of("before", GATE, ts=1))
-    begun.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
     with pytest.raises(TimeoutError):
         await front_end.widget.wait_for("review", timeout=0.01)
     assert front_end.widget.decide("elsewhere", "approve").state == "sent"
 
 
 async def test_a_run_that_another_process_began_later_is_as_good(front_end, no_runs_begun):
-    begun.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
     front_end.connect()
     front_end.state(run_of("later", p.ExecutionComplete(results="theirs"), ts=time.time_ns() // 1_000_000 + 1))
     assert await front_end.widget.complete(timeout=5) == "theirs"
 
 
 async def test_a_run_that_was_here_is_not_waited_for_again(front_end, no_runs_begun):
-    begun.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
     front_end.connect()
     front_end.state(run_of("now", ts=2))
     front_end.state(run_of("of a clock that is behind", p.ExecutionComplete(results="theirs"), ts=1))
@@ -425,8 +425,8 @@ async def test_a_run_that_was_here_is_not_waited_for_again(front_end, no_runs_be
 
 async def test_start_run_notes_what_it_begins(server_url, no_runs_begun):
     with start_run("dag", url=server_url) as run:
-        assert begun.latest(server_url, "dag").run_id == run.run_id
-    assert begun.latest(None, "dag") is None
+        assert local_runs.latest(server_url, "dag").run_id == run.run_id
+    assert local_runs.latest(None, "dag") is None
     assert run.flush(20)
 
 

@@ -15,7 +15,7 @@ from dagwidget import protocol
 from tests.injections import LINKS, LONG, MARKUP, TEXTS
 
 ORIGIN = "http://page.test"
-STATIC = Path(dagwidget.__file__).parent / "static"
+STATIC = Path(dagwidget.__file__).parent / "widget" / "static"
 FILES = {
     "/": Path(__file__).parents[1] / "pages" / "injection.html",
     "/widget.js": STATIC / "widget.js",

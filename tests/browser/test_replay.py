@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import expect
 
 import dagwidget
-from dagwidget.log.sqlite import SqliteJournal
+from dagwidget.server.storage.sqlite import SqliteJournal
 from tests.serving import serving
 
 from .lab import notebook

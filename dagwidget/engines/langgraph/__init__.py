@@ -19,12 +19,12 @@ except ImportError as error:
         f'dagwidget.engines.langgraph needs LangGraph 1.2 or newer: pip install "dagwidget[langgraph]" ({error})'
     ) from error
 
-from ... import local
+from ... import discovery
 from ... import protocol as p
-from ...preview import Redact
-from ...pricing import Price
-from ...pricing import price as list_price
-from ...publisher import start_run
+from ...publisher.pricing import Price
+from ...publisher.pricing import price as list_price
+from ...publisher.serialize import Redact
+from ...publisher.start import start_run
 from .callbacks import Callbacks
 from .driver import Answer, Driver
 from .watch import Watch
@@ -42,7 +42,7 @@ async def run(
     budget: float | None = None,
     on_budget: p.OnBudget | None = None,
     url: str | None = None,
-    token: local.Token | None = None,
+    token: discovery.Token | None = None,
     redact: Redact | None = None,
     price: Price = list_price,
     answer: Answer | None = None,

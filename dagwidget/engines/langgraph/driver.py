@@ -12,7 +12,7 @@ from langgraph.types import Command
 
 from ... import protocol as p
 from ...errors import RunCancelled
-from ...publisher import Run
+from ...publisher.run import Run
 from ...state import Decision
 from .watch import Asked, Watch
 

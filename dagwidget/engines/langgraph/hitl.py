@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ... import protocol as p
-from ...preview import RESULTS, exact, preview
+from ...publisher.serialize import RESULTS, exact, preview
 from ...state import Decision
 
 _SHOWN: Final = frozenset(p.Presentation.__struct_fields__)

@@ -9,10 +9,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from ... import protocol as p
-from ...asking import OpenGate
 from ...errors import DagwidgetError
-from ...node import describe
-from ...publisher import Run
+from ...publisher.handles import OpenGate
+from ...publisher.run import Run
+from ...publisher.tracebacks import describe
 from ...state import Decision
 from . import hitl
 

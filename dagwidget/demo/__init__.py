@@ -1,0 +1,1 @@
+"""`dagwidget demo`, and simulated runs."""

@@ -1,0 +1,140 @@
+"""`asyncapi()`: protocol 1 as an AsyncAPI 3.0 document, as seen by the server: it receives what clients send."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+
+import msgspec
+
+from . import messages as p
+from .close_codes import CLOSE_CODES
+
+_SCHEMAS: Final = "#/components/schemas/{name}"
+_WEBSOCKET_BINDING: Final = "0.1.0"
+
+Channel: TypeAlias = Literal["stream", "publish"]
+
+
+class _Operation(NamedTuple):
+    """What is said on a channel at one occasion, and what is said in answer to it."""
+
+    name: str
+    action: Literal["send", "receive"]
+    channel: Channel
+    messages: tuple[type[Any], ...]
+    summary: str
+    replies: tuple[type[Any], ...] = ()
+
+
+_EVENTS: Final = get_args(p.AnyEvent)
+_COMMANDS: Final = get_args(p.AnyCommand)
+_PUBLISHED: Final = tuple(message for message in get_args(p.PublisherMessage) if issubclass(message, p.Event))
+
+_OPERATIONS: Final = (
+    _Operation("hello", "receive", "stream", (p.Hello,), "A viewer says who it is and what it has.", (p.Welcome,)),
+    _Operation("catchUp", "send", "stream", (p.Sync, p.Synced), "What the viewer lacks begins, and has ended."),
+    _Operation("tell", "send", "stream", _EVENTS, "What happens in the run."),
+    _Operation("acknowledge", "receive", "stream", (p.Ack,), "How far the viewer has come."),
+    _Operation("command", "receive", "stream", _COMMANDS, "What a person asks.", (p.CommandAck,)),
+    _Operation("heartbeat", "send", "stream", (p.Ping,), "A sign of life after silence.", (p.Pong,)),
+    _Operation("end", "send", "stream", (p.Bye,), "Why the connection will close."),
+    _Operation("attach", "receive", "publish", (p.Attach,), "A publisher joins or starts a run.", (p.Attached,)),
+    _Operation("publish", "receive", "publish", _PUBLISHED, "What an engine says of its run.", (p.Ack,)),
+    _Operation("steer", "send", "publish", (p.HumanGateResolved, p.ExecutionState), "What people decided and asked."),
+    _Operation("publisherHeartbeat", "send", "publish", (p.Ping,), "A sign of life after silence.", (p.Pong,)),
+    _Operation("publisherEnd", "send", "publish", (p.Bye,), "Why the connection will close."),
+)
+
+_DESCRIPTIONS: Final[dict[Channel, str]] = {
+    "stream": "For viewers. A run that is kept is watched at `/api/dags/{dag_id}/runs/{run}/stream`, in the same way. "
+    f"Who does not offer the subprotocol `{p.SUBPROTOCOL}` is sent the seven basic events, one a frame.",
+    "publish": "For engines. `seq` is the publisher's own number here; the room puts its own in place of it.",
+}
+
+
+def asyncapi() -> dict[str, Any]:
+    """The protocol as an AsyncAPI 3.0 document: its channels, their messages, and who says what when."""
+    messages = dict.fromkeys(message for operation in _OPERATIONS for message in _said(operation))
+    _, schemas = msgspec.json.schema_components(messages, ref_template=_SCHEMAS)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "dagwidget",
+            "version": str(p.PROTOCOL),
+            "description": "A running DAG that people watch and steer. The reference in words is `docs/protocol.md`. "
+            "A frame holds one message or an array of them.",
+            "license": {"name": "BSD-3-Clause"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "local": {
+                "host": "127.0.0.1:8899",
+                "protocol": "ws",
+                "description": "`dagwidget serve`. Behind a proxy the path may begin with anything.",
+                "security": [{"$ref": "#/components/securitySchemes/bearer"}],
+            }
+        },
+        "channels": {channel: _channel(channel) for channel in get_args(Channel)},
+        "operations": {operation.name: _operation(operation) for operation in _OPERATIONS},
+        "components": {
+            "messages": {message.__name__: _message(message) for message in messages},
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Or, where no header can be set, as `token` in the first message.",
+                }
+            },
+        },
+        "x-subprotocol": p.SUBPROTOCOL,
+        "x-closeCodes": msgspec.to_builtins(CLOSE_CODES),
+    }
+
+
+def _said(operation: _Operation) -> tuple[type[Any], ...]:
+    return (*operation.messages, *operation.replies)
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    said = dict.fromkeys(
+        message for operation in _OPERATIONS if operation.channel == channel for message in _said(operation)
+    )
+    return {
+        "address": f"/api/dags/{{dag_id}}/{channel}",
+        "description": _DESCRIPTIONS[channel],
+        "parameters": {"dag_id": {"description": "The DAG, percent-encoded: 1 to 200 printable characters."}},
+        "messages": {message.__name__: {"$ref": f"#/components/messages/{message.__name__}"} for message in said},
+        "bindings": {"ws": {"method": "GET", "bindingVersion": _WEBSOCKET_BINDING}},
+    }
+
+
+def _operation(operation: _Operation) -> dict[str, Any]:
+    channel = {"$ref": f"#/channels/{operation.channel}"}
+
+    def references(messages: tuple[type[Any], ...]) -> list[dict[str, str]]:
+        return [{"$ref": f"{channel['$ref']}/messages/{message.__name__}"} for message in messages]
+
+    described: dict[str, Any] = {
+        "action": operation.action,
+        "channel": channel,
+        "summary": operation.summary,
+        "messages": references(operation.messages),
+    }
+    if operation.replies:
+        described["reply"] = {"channel": channel, "messages": references(operation.replies)}
+    return described
+
+
+def _message(message: type[Any]) -> dict[str, Any]:
+    summary, _, rest = (inspect.getdoc(message) or "").partition("\n\n")
+    described: dict[str, Any] = {
+        "name": message.__struct_config__.tag,
+        "title": message.__name__,
+        "summary": summary,
+        "payload": {"$ref": _SCHEMAS.format(name=message.__name__)},
+    }
+    if rest:
+        described["description"] = rest
+    return described

@@ -1,0 +1,15 @@
+"""What an engine holds to publish a run."""
+
+from .handles import Checkpoint, OpenGate
+from .node import NodeExecution
+from .run import Run
+from .start import attach, start_run
+
+__all__ = [
+    "Checkpoint",
+    "NodeExecution",
+    "OpenGate",
+    "Run",
+    "attach",
+    "start_run",
+]

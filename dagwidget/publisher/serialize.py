@@ -1,0 +1,202 @@
+"""Previews: what leaves the engine of a node's output. Bounded, JSON-safe, and never an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Set
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from ..protocol import encode_value
+
+Redact: TypeAlias = "Callable[[Any], Any]"
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """How much of a value is shown."""
+
+    depth: int = 6
+    items: int = 100
+    """The most items of one list or mapping."""
+    text: int = 4_000
+    """The most characters of one string."""
+    total: int = 2_000
+    """The most values in all."""
+
+
+OUTPUT: Final = Bounds()
+"""For what a node puts out."""
+RESULTS: Final = Bounds(depth=12, items=1_000, text=20_000, total=5_000)
+"""For the results of a run, and what a gate shows."""
+
+_WHOLE: Final = Bounds(depth=100, items=100_000, text=16 * 1024 * 1024, total=100_000)
+"""Up to where an output is kept whole beside its preview. Its text as JSON has the same bound as one string."""
+
+
+class Preview(NamedTuple):
+    """What is shown of a value, and whether something of it was left out."""
+
+    shown: Any
+    cut: bool
+
+
+def preview(value: Any, bounds: Bounds = OUTPUT, redact: Redact | None = None) -> Any:
+    """`value` as bounded JSON: what was left out is named (`… 950 more`), what is not JSON is described.
+
+    Args:
+        value: Anything: containers, dataclasses, pydantic models, messages, arrays, data frames.
+        bounds: How much is shown.
+        redact: Takes the value, and gives what may be shown of it. If it fails, nothing is shown.
+    """
+    return previewed(redacted(value, redact), bounds).shown
+
+
+def previewed(value: Any, bounds: Bounds = OUTPUT) -> Preview:
+    """A preview of `value`, which says whether it is all of it."""
+    previewer = _Previewer(bounds)
+    shown = previewer.show(value, bounds.depth)
+    return Preview(shown, previewer.cut)
+
+
+def redacted(value: Any, redact: Redact | None) -> Any:
+    """What may be shown of `value`; a notice, if `redact` fails."""
+    if redact is None:
+        return value
+    try:
+        return redact(value)
+    except Exception as error:
+        return f"<not shown: redact() failed with {type(error).__name__}>"
+
+
+def whole(value: Any) -> str | None:
+    """All of `value` as JSON, what is not JSON described; None where that is more than 16 MiB or 100,000 values."""
+    shown, cut = previewed(value, _WHOLE)
+    if cut:
+        return None
+    text = encode_value(shown).decode()
+    return text if len(text) <= _WHOLE.text else None
+
+
+def exact(value: Any) -> Any:
+    """`value` as JSON, whole: for what an answer starts from, and so can't be cut.
+
+    Raises:
+        TypeError, ValueError: something in it is not JSON.
+    """
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+class _Previewer:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self.cut = False
+        self._left = bounds.total
+        self._inside: set[int] = set()
+
+    def show(self, value: Any, depth: int) -> Any:
+        self._left -= 1
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._text(str(value))
+        if isinstance(value, int):
+            # Beyond this, a browser reads another number.
+            return int(value) if abs(value) < 2**53 else str(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else str(value)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return f"<{len(value):,} bytes>"
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):
+            # A scalar of numpy's, or of what is like it.
+            return self._scalar(value)
+        if depth <= 0 or id(value) in self._inside:
+            self.cut = self.cut or id(value) not in self._inside
+            return self._describe(value)
+        self._inside.add(id(value))
+        try:
+            return self._container(value, depth)
+        except Exception:
+            # Somebody else's class, whose methods may do anything.
+            return self._describe(value)
+        finally:
+            self._inside.discard(id(value))
+
+    def _container(self, value: Any, depth: int) -> Any:
+        fields = _fields(value)
+        if fields is not None:
+            return self._mapping(fields, depth)
+        if isinstance(value, (list, tuple, Set)):
+            return self._list(value, len(value), depth)
+        return self._describe(value)
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        shown = {}
+        for key, item in islice(value.items(), self._bounds.items):
+            if self._left <= 0:
+                break
+            shown[self._text(str(key))] = self.show(item, depth - 1)
+        if len(shown) < len(value):
+            self.cut = True
+            shown["…"] = f"{len(value) - len(shown):,} more"
+        return shown
+
+    def _list(self, value: Iterable[Any], length: int, depth: int) -> list[Any]:
+        shown = []
+        for item in islice(value, self._bounds.items):
+            if self._left <= 0:
+                break
+            shown.append(self.show(item, depth - 1))
+        if len(shown) < length:
+            self.cut = True
+            shown.append(f"… {length - len(shown):,} more")
+        return shown
+
+    def _scalar(self, value: Any) -> Any:
+        try:
+            plain = value.item()
+        except Exception:
+            return self._describe(value)
+        return self.show(plain, 1) if isinstance(plain, (bool, int, float, str)) else self._describe(plain)
+
+    def _describe(self, value: Any) -> str:
+        kind = type(value).__name__
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple):
+            return f"<{kind} {' × '.join(map(str, shape))}>"
+        try:
+            return self._text(repr(value))
+        except Exception:
+            return f"<{kind}>"
+
+    def _text(self, text: str) -> str:
+        most = self._bounds.text
+        text = text.encode("utf-8", "replace").decode() if not text.isascii() else text
+        if len(text) <= most:
+            return text
+        self.cut = True
+        return f"{text[:most]}… {len(text) - most:,} more characters"
+
+
+def _fields(value: Any) -> Mapping[Any, Any] | None:
+    """What has named fields, as a mapping."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, type):
+        return None
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Struct):
+        return {name: getattr(value, name) for name in value.__struct_fields__}
+    model = type(value)
+    if hasattr(model, "model_fields") and hasattr(value, "model_dump"):
+        fields = {name: getattr(value, name) for name in model.model_fields}
+        # A message of a chat has a dozen fields, most of them empty.
+        return {name: item for name, item in fields.items() if item not in (None, "", [], {})}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        named: Mapping[Any, Any] = value._asdict()
+        return named
+    return None

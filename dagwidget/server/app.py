@@ -1,0 +1,340 @@
+"""`StreamServer`: rooms over the `websockets` library. Every rule is in `room` and `session`; here are the sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import getpass
+import math
+import os
+import ssl
+import time
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from msgspec.structs import replace
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from .. import protocol as p
+from ..discovery import LOOPBACK
+from ..protocol.limits import Limits
+from .auth.access import Access, bearer
+from .auth.grant import EXPIRED, WRONG, Authorize, Grant
+from .auth.login_backoff import Strangers
+from .auth.token_store import Tokens
+from .broadcaster import now_ms
+from .room_registry import LetGo, Rooms
+from .routing import Route, route
+from .sessions.base import Session
+from .sessions.plain import PlainSession
+from .sessions.publisher import PublisherSession
+from .sessions.viewer import ViewerSession
+from .storage.event_store import Journal
+from .storage.output_cache import OutputKey
+from .storage.page import Page
+
+# What one answer holds of a run's log.
+_PAGE_EVENTS: Final = 5_000
+_PAGE_BYTES: Final = 1024 * 1024
+
+
+class StreamServer:
+    """One room per DAG, that engines publish to and viewers follow. An async context manager.
+
+    Args:
+        host: The interface to listen on.
+        port: The port; a free one when 0.
+        token: What clients must show to have every right; None lets in anybody who can connect.
+        tokens: Those that were given out, each with its rights.
+        origins: Pages that may connect, beside those of this machine.
+        hosts: Names that this server is called by, beside the loopback ones.
+        limits: Every bound.
+        tls: A context with a certificate, for `wss`.
+        user: Whose decisions the token's holder makes, in the audit trail; by default the user of this process.
+        journal: Where runs are kept, such as a `SqliteJournal`; in memory only when absent. Whoever made it closes it.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        tokens: Tokens | None = None,
+        origins: Collection[str] = (),
+        hosts: Collection[str] = (),
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        user: str | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self._host, self._port, self._tls = host, port, tls
+        public = host not in LOOPBACK
+        self._access = Access(
+            token,
+            user=user or _user(),
+            tokens=tokens,
+            origins=origins,
+            hosts=hosts,
+            any_host=public and token is not None,
+        )
+        self._strangers = Strangers(self.limits)
+        self._rooms = Rooms(self.limits, journal)
+        self._server: Server | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        # What everybody is told once the server stops, who comes in just then too.
+        self._bye: p.Bye | None = None
+        self._busy = time.monotonic()
+        self.idle = asyncio.Event()
+        """Set once nobody has been connected for `limits.idle_seconds`."""
+
+    async def __aenter__(self) -> StreamServer:
+        self._server = await serve(
+            self._serve,
+            self._host,
+            self._port,
+            process_request=self._answer,
+            select_subprotocol=_subprotocol,
+            ssl=self._tls,
+            # Deflate costs several times the CPU, and tens of KiB a connection; batches are small as they are.
+            compression=None,
+            max_size=self.limits.publish_bytes,
+            # A ping of the library waits behind what a stalled client has not read; ours are messages.
+            ping_interval=None,
+            close_timeout=self.limits.close_seconds,
+            server_header=None,
+        )
+        self._ticking = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._bye = p.Bye(code=4000, reason="the server restarts", retry=True, after_ms=1000)
+        for audience in self._rooms:
+            audience.stop(self._bye)
+        if self._server is not None:
+            self._server.close(close_connections=False)
+            await asyncio.wait_for(self._gone(), None)
+            await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        """The base URL, such as `ws://127.0.0.1:8899`."""
+        assert self._server is not None
+        port = next(iter(self._server.sockets)).getsockname()[1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'wss' if self._tls else 'ws'}://{host}:{port}"
+
+    async def _gone(self) -> None:
+        while connections := [each for audience in self._rooms for each in audience.members]:
+            await asyncio.wait([asyncio.create_task(each.wait_closed()) for each in connections])
+
+    # --- HTTP
+
+    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer a plain GET, or refuse a handshake; None lets it through."""
+        headers = request.headers
+        host, url = headers.get("Host"), urlsplit(request.path)
+        path = url.path
+        problem = self._access.refuse_host(host) or self._access.refuse_origin(headers.get("Origin"), host)
+        if problem is not None:
+            return connection.respond(HTTPStatus.FORBIDDEN, problem + "\n")
+        if path.endswith("/healthz"):
+            return _json({"status": "ok", "protocol": p.PROTOCOL, "pid": os.getpid()})
+        try:
+            to = route(path)
+        except ValueError as error:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        token = bearer(headers.get("Authorization"))
+        grant = self._access.authorize(token, to and (to.dag_id or None))
+        refusal = await self._refuse_stranger(connection, token, grant)
+        if refusal is not None:
+            return refusal
+        if to is not None and to.is_socket:
+            return self._refuse_socket(connection, headers, to)
+        if grant is None:
+            return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing: Authorization: Bearer …\n")
+        if to is not None and to.what == "dags":
+            dags = await self._rooms.summaries()
+            return _json([dag for dag in dags if self._access.authorize(token, dag["dag_id"]) is not None])
+        try:
+            body = None if to is None else await self._find(to, dict(parse_qsl(url.query)))
+        except ValueError as error:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        except LetGo as error:
+            return connection.respond(HTTPStatus.GONE, f"{error}\n")
+        return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if body is None else _body(body)
+
+    async def _find(self, to: Route, query: dict[str, str]) -> bytes | None:
+        """What a GET asks for, as JSON: a DAG, its runs, one of these as of `?seq=`, its log, or a node's output."""
+        if to.what == "output":
+            whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
+            return None if whole is None else whole.encode()
+        if to.what == "events" and to.run_id is not None:
+            after, most = _number(query, "after", 0), _number(query, "limit", _PAGE_EVENTS)
+            page = await self._rooms.page(to.dag_id, to.run_id, after, max(1, min(most, _PAGE_EVENTS)))
+            return None if page is None else _log_page(to, page.within(_PAGE_BYTES))
+        if to.what == "runs":
+            return p.encode_value(await self._rooms.runs(to.dag_id))
+        seq = query.get("seq", "")
+        if to.run_id is not None and seq.isdecimal():
+            state = await self._rooms.state_at(to.dag_id, to.run_id, int(seq))
+            if state is None:
+                return None
+            return p.encode_value({"dag_id": to.dag_id, "epoch": to.run_id, "state": state.to_dict()})
+        rooms = self._rooms
+        audience = await (rooms.known(to.dag_id) if to.run_id is None else rooms.run(to.dag_id, to.run_id))
+        if audience is None:
+            return None
+        answer = {**audience.summary(), "state": audience.room.state.to_dict()}
+        rooms.left(audience)
+        return p.encode_value(answer)
+
+    def _refuse_socket(self, connection: ServerConnection, headers: Headers, to: Route) -> Response | None:
+        if "websocket" not in headers.get("Upgrade", "").lower():
+            return connection.respond(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint\n")
+        try:
+            p.check_dag_id(to.dag_id)
+        except ValueError as error:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        members = [session for audience in self._rooms for session in audience.members.values()]
+        strangers = sum(not session.ready for session in members)
+        if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later\n")
+        if not self._rooms.has_space_for(to.dag_id):
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
+        return None
+
+    async def _refuse_stranger(
+        self, connection: ServerConnection, token: str | None, grant: Grant | None
+    ) -> Response | None:
+        """Turn away who shows a token that is not good; after many of these, all of the same address wait a while."""
+        if not await self._strangers.turn(_address(connection)):
+            response = connection.respond(
+                HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens came from this address\n"
+            )
+            response.headers["Retry-After"] = str(math.ceil(self._strangers.wait(_address(connection))))
+            return response
+        if token is not None and grant is None:
+            self._strangers.failed(_address(connection))
+            return connection.respond(HTTPStatus.UNAUTHORIZED, f"{WRONG}\n")
+        if grant is not None and grant.is_over(now_ms()):
+            return connection.respond(HTTPStatus.UNAUTHORIZED, f"{EXPIRED}\n")
+        return None
+
+    # --- Sockets
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        to = route(urlsplit(connection.request.path).path)
+        assert to is not None
+        dag_id, run_id = to.dag_id, to.run_id
+        authorize: Authorize = functools.partial(self._access.authorize, dag_id=dag_id)
+        if run_id is None:
+            audience = await self._rooms.live(dag_id)
+        else:
+            past = await self._rooms.run(dag_id, run_id)
+            if past is None:
+                bye = p.Bye(code=4404, reason=f"the run {run_id!r} is not kept", retry=True)
+                with contextlib.suppress(ConnectionClosed):
+                    await connection.send(p.encode(bye), text=True)
+                await connection.close(bye.code)
+                return
+            audience = past
+        if run_id is not None and not audience.is_live:
+            # What is over can be watched, not steered.
+            authorize = _viewing(authorize)
+        if to.what == "publish":
+            kind: type[Session] = PublisherSession
+        else:
+            kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
+        token = bearer(connection.request.headers.get("Authorization"))
+        session = kind(audience.room, authorize, now_ms(), token, run_id)
+        audience.join(connection, session)
+        if self._bye is not None:
+            audience.stop(self._bye)
+        try:
+            async for frame in connection:
+                session.receive(frame, now_ms())
+                audience.heard(connection)
+        except ConnectionClosed:
+            pass
+        finally:
+            if session.ended is not None and session.ended.code == 4401:
+                self._strangers.failed(_address(connection))
+            audience.leave(connection)
+            self._rooms.left(audience)
+
+    async def _tick(self) -> None:
+        limits = self.limits
+        seconds = (limits.hello_seconds, limits.heartbeat_seconds, limits.dead_seconds, limits.stalled_seconds)
+        while True:
+            await asyncio.sleep(min(1.0, *seconds) / 2)
+            now = now_ms()
+            for audience in self._rooms:
+                audience.tick(now)
+            if any(not audience.empty for audience in self._rooms):
+                self._busy = time.monotonic()
+            elif time.monotonic() - self._busy > limits.idle_seconds:
+                self.idle.set()
+
+
+def _subprotocol(_connection: ServerConnection, offered: Any) -> Any:
+    """Our own where it is offered; a plain client offers none, and is welcome."""
+    return p.SUBPROTOCOL if p.SUBPROTOCOL in offered else None
+
+
+def _json(value: object) -> Response:
+    return _body(p.encode_value(value))
+
+
+def _body(body: bytes) -> Response:
+    headers = Headers(
+        {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"},
+    )
+    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)
+
+
+def _log_page(to: Route, page: Page) -> bytes:
+    events = [msgspec.Raw(event) for event in page.events]
+    return p.encode_value(
+        {"dag_id": to.dag_id, "epoch": to.run_id, "after": page.after, "head": page.head, "events": events}
+    )
+
+
+def _number(query: dict[str, str], name: str, otherwise: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return otherwise
+    if not text.isdecimal() or len(text) > 15:
+        raise ValueError(f"{name} is a number, 0 or more: {text[:50]!r}")
+    return int(text)
+
+
+def _viewing(authorize: Authorize) -> Authorize:
+    def view(token: str | None) -> Grant | None:
+        grant = authorize(token)
+        return None if grant is None else replace(grant, role="view")
+
+    return view
+
+
+def _address(connection: ServerConnection) -> str:
+    remote = connection.remote_address
+    return str(remote[0]) if remote else ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "operator"

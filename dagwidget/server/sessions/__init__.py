@@ -1,0 +1,1 @@
+"""One connection each: what it may send, and what it is sent."""

@@ -1,0 +1,180 @@
+"""Sessions: one client's conversation with a room, in one of three dialects. Sans-I/O; times are Unix milliseconds.
+
+A client is a cursor into its room's log, not a queue. The shell around a session hands it what came (`receive`), and
+then takes what may go out (`pull`) for as long as the transport has room for it; `tick` is called now and then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import protocol as p
+from ...errors import ProtocolError
+from ..auth.grant import EXPIRED, MISSING, WRONG, Authorize, Grant
+from ..auth.rate_limit import Throttle
+from ..room import Refused, Room
+
+
+class Session:
+    """What the three dialects share: who the client is, how it is heard, and how it ends."""
+
+    def __init__(
+        self, room: Room, authorize: Authorize, now: int, token: str | None = None, run_id: str | None = None
+    ) -> None:
+        """A client of `room`; `token` is what came with the handshake. It is shown one run, where that is named."""
+        self.room = room
+        self._run_id = run_id
+        # Once it is known who the client is.
+        self.grant: Grant | None = None
+        # Set once the session is over; the shell sends what is left, and closes with its code.
+        self.ended: p.Bye | None = None
+        # Whether the shell should drop the connection: an orderly close hangs on a peer that does not read.
+        self.abort = False
+        self._authorize = authorize
+        self._token = token
+        self._throttle = Throttle(room.limits.commands_burst, room.limits.commands_per_second)
+        self._opened = now
+        self._heard = now
+        self._said = now
+        # Here and below, lists: they are short, and an empty deque of each of 1,000 clients would have 760 bytes.
+        self._control: list[bytes] = []
+        # What may be said once the room's log has kept what it is about: the run, the seq, and the frame.
+        self._promised: list[tuple[str, int, bytes]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client has said who it is."""
+        raise NotImplementedError
+
+    def receive(self, frame: str | bytes, now: int) -> None:
+        """Take a frame from the client."""
+        self._heard = now
+        if self.ended is not None:
+            return
+        try:
+            self._measure(frame)
+            self._take_all(self._decode(frame), now)
+        except ProtocolError as error:
+            self._end(4400, str(error))
+        except Refused as refused:
+            self._end(refused.code, refused.reason, after_ms=refused.after_ms)
+
+    def pull(self, now: int) -> bytes | None:
+        """The next frame to the client, or None where there is none, or none that it has room for."""
+        if self._control:
+            frame: bytes | None = self._control.pop(0)
+        elif self._promised and self._is_kept(*self._promised[0][:2]):
+            frame = self._promised.pop(0)[2]
+        elif self._run_id not in (None, self.room.epoch) and self.ended is None:
+            # What it lacks of its run is in the log.
+            self._end(4003, f"a newer run of {self.room.dag_id!r} has begun")
+            frame = self._control.pop(0)
+        else:
+            frame = self._next(now) if self.ended is None else None
+        if frame is not None:
+            self._said = now
+        return frame
+
+    def tick(self, now: int) -> None:
+        """Look after silence: no hello, no sign of life, no progress; and whether the token is still good."""
+        limits = self.room.limits
+        if self.ended is not None:
+            return
+        if self.grant is not None:
+            try:
+                self._admit(None, now)
+            except Refused as refused:
+                self._end(refused.code, refused.reason)
+                return
+        if not self.ready:
+            if now - self._opened > limits.hello_seconds * 1000:
+                self._end(4408, f"no hello in {limits.hello_seconds:g} s")
+        elif now - self._heard > limits.dead_seconds * 1000 and self._answers_pings:
+            self._end(4001, f"no sign of life in {limits.dead_seconds:g} s", abort=True)
+        elif now - self._said >= limits.heartbeat_seconds * 1000 and self._answers_pings:
+            self._say(p.Ping(head=self._cursor))
+
+    @property
+    def has_promised(self) -> bool:
+        """Whether something waits to be said until it is kept."""
+        return bool(self._promised)
+
+    def stop(self, bye: p.Bye) -> None:
+        """The server ends the session."""
+        if self.ended is None:
+            self._end(bye.code, bye.reason, after_ms=bye.after_ms)
+
+    # What the dialects fill in
+
+    _answers_pings = True
+    _needed: p.Role = "view"
+    _cursor = 0
+
+    def _decode(self, frame: str | bytes) -> list[Any]:
+        return p.decode_client(frame)
+
+    def _largest_frame(self) -> int:
+        return self.room.limits.frame_bytes
+
+    def _take_all(self, messages: list[Any], now: int) -> None:
+        raise NotImplementedError
+
+    def _next(self, now: int) -> bytes | None:
+        raise NotImplementedError
+
+    # What they use
+
+    def _measure(self, frame: str | bytes) -> None:
+        if isinstance(frame, bytes):
+            raise Refused(4400, "a message must come as a text frame, not a binary one")
+        size = len(frame) if frame.isascii() else len(frame.encode("utf-8", "surrogatepass"))
+        if size > self._largest_frame():
+            raise Refused(4413, f"a frame of {size:,} bytes: at most {self._largest_frame():,} are taken")
+
+    def _admit(self, token: str | None, now: int) -> None:
+        """Let in who shows `token`, by default the one that is known already."""
+        token = self._token if token is None else token
+        grant = self._authorize(token)
+        if grant is None:
+            raise Refused(4401, MISSING if token is None else WRONG)
+        if grant.is_over(now):
+            raise Refused(4005, EXPIRED)
+        if not grant.permits(self._needed):
+            raise Refused(4403, f"this token may {grant.role}, not {self._needed}")
+        self._token, self.grant = token, grant
+
+    def _command(self, command: p.Command | p.Unknown, now: int) -> None:
+        if isinstance(command, p.Unknown):
+            # Only what carries an id asks for an answer.
+            if not isinstance(command.id, str):
+                return
+            text = f"this server does not know {command.type[:200]!r}"
+            ack = p.CommandAck(id=command.id, ok=False, code="unknown_command", message=text)
+        elif not self._throttle.take(now / 1000):
+            limit = self.room.limits.commands_per_second
+            ack = p.CommandAck(
+                id=command.id, ok=False, code="too_often", message=f"at most {limit:g} commands a second are taken"
+            )
+        elif self.grant is None or not self.grant.permits("operate"):
+            ack = p.CommandAck(
+                id=command.id, ok=False, code="forbidden", message="you may watch this run, not steer it"
+            )
+        else:
+            ack = self.room.command(command, self.grant.user, now)
+        self._promise(p.encode(ack))
+
+    def _say(self, message: p.Control) -> None:
+        self._control.append(p.encode(message))
+
+    def _promise(self, frame: bytes) -> None:
+        """Say it once everything up to now is kept."""
+        self._promised.append((self.room.epoch, self.room.head, frame))
+
+    def _is_kept(self, epoch: str, seq: int) -> bool:
+        return epoch != self.room.epoch or seq <= self.room.told
+
+    def _end(self, code: int, reason: str, *, abort: bool = False, after_ms: int | None = None) -> None:
+        retry = next((row.retry for row in p.CLOSE_CODES if row.code == code), True)
+        self.ended = p.Bye(code=code, reason=reason, retry=retry, after_ms=after_ms)
+        self.abort = abort
+        self._say(self.ended)

@@ -1,0 +1,108 @@
+"""The fewest events that add up to a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from .. import protocol as p
+from .records import Execution, Gate, Node
+from .reducer import DagState
+
+
+def compact(state: DagState) -> list[p.Event]:
+    """The fewest ordinary events that, reduced, give `state` again.
+
+    Each carries the state's own `seq`, so they stand for everything up to it. The order matters: structure comes
+    first, and what a later event would undo comes after that event.
+    """
+    events = [*_compact_run(state), *_compact_structure(state)]
+    events.extend(p.HumanGateResolved(**_fields(decision)) for decision in state.decisions)
+    gates: dict[str, list[p.Event]] = {}
+    for gate in state.gates.values():
+        gates.setdefault(gate.node_id, []).append(_gate_event(gate))
+    for node in state.nodes.values():
+        own, asking = _compact_node(node, gated=node.id in gates), gates.get(node.id, ())
+        # Opening a gate turns a node to `waiting`, unless its instances decide its status.
+        events.extend((*own, *asking) if node.instances else (*asking, *own))
+    events.extend(_compact_edges(state))
+    events.extend(
+        p.RunError(message=fault.message, node_id=fault.node_id, code=fault.code, detail=fault.detail, ts=fault.at)
+        for fault in state.errors
+    )
+    if state.cost is not None:
+        events.append(p.CostUpdate(**_fields(state.cost)))
+    match state.status:
+        case "completed" | "failed" | "cancelled" as status:
+            events.append(p.ExecutionComplete(results=state.results, status=status, ts=state.ended_at))
+    for event in events:
+        event.seq = state.seq
+    return events
+
+
+def _compact_run(state: DagState) -> Iterator[p.Event]:
+    match state.status:
+        case "pending":
+            return
+        case "completed" | "failed" | "cancelled":
+            status: p.LiveStatus = "running"
+        case live:
+            status = live
+    yield p.ExecutionState(status=status, capabilities=state.capabilities, ts=state.started_at)
+
+
+def _compact_structure(state: DagState) -> Iterator[p.Event]:
+    if not state.nodes:
+        return
+    nodes = [
+        p.NodeSpec(id=node.id, label=node.label, kind=node.kind, group=node.group, description=node.description)
+        for node in state.nodes.values()
+    ]
+    edges = [
+        p.EdgeSpec(from_=source, to=target, label=edge.label, conditional=edge.conditional)
+        for target, sources in state.edges.items()
+        for source, edge in sources.items()
+    ]
+    yield p.DagMutated(mutation=p.Mutation(add_nodes=nodes, add_edges=edges or None), ts=state.started_at)
+
+
+def _gate_event(gate: Gate) -> p.Event:
+    return p.HumanGateWaiting(
+        node_id=gate.node_id,
+        gate_id=gate.gate_id,
+        presentation=gate.presentation,
+        instance=gate.instance,
+        approvals=gate.approvals,
+        ts=gate.opened_at,
+    )
+
+
+def _compact_node(node: Node, gated: bool) -> Iterator[p.Event]:
+    for name, instance in (node.instances or {}).items():
+        yield _node_event(node.id, instance, name)
+    own = {name: value for name, value in _fields(node, Execution).items() if name != "status" and value is not None}
+    if own or gated or (node.status != "pending" and not node.instances):
+        yield _node_event(node.id, node, None)
+    if node.logs:
+        yield p.NodeLog(node_id=node.id, lines=node.logs)
+
+
+def _node_event(node_id: str, execution: Execution, instance: str | None) -> p.NodeState:
+    fields = _fields(execution, Execution)
+    ended_at = fields.pop("ended_at")
+    return p.NodeState(node_id=node_id, instance=instance, ts=ended_at, **fields)
+
+
+def _compact_edges(state: DagState) -> Iterator[p.Event]:
+    for target, sources in state.edges.items():
+        for source, edge in sources.items():
+            if edge.taken:
+                yield p.EdgeActive(from_=source, to=target)
+                if not edge.active:
+                    yield p.EdgeActive(from_=source, to=target, active=False)
+
+
+def _fields(record: Struct, of: type[Struct] | None = None) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in (of or type(record)).__struct_fields__}
