@@ -1,4 +1,4 @@
-// Writes src/protocol.ts from protocol.schema.json, which `make protocol` exports from dagwidget/protocol.py.
+// Writes src/protocol/messages.ts from protocol.schema.json, which `make protocol` exports from dagwidget/protocol.py.
 import { readFileSync, writeFileSync } from "node:fs";
 import { compile } from "json-schema-to-typescript";
 
@@ -53,5 +53,5 @@ ${rows.join("\n")}
 export const readSchema = () => JSON.parse(readFileSync(here("protocol.schema.json"), "utf8"));
 
 if (process.argv[1]?.endsWith("codegen.mjs")) {
-  writeFileSync(here("src/protocol.ts"), await generate(readSchema()));
+  writeFileSync(here("src/protocol/messages.ts"), await generate(readSchema()));
 }

@@ -1,22 +1,22 @@
 // What stands around the graph: gates, timeline, replay, inspector, the files to take away. A bundle of its own
 // (build.mjs), so that the first picture does not wait for it.
 
-import type { Change } from "../store";
-import { Alerts } from "./alert/alerts";
+import type { Change } from "../state/store";
 import styles from "./details.css";
-import { h } from "./dom";
+import { h } from "./dom/dom";
+import { fullScreenButton } from "./dom/fullscreen";
 import { Export } from "./export/export";
-import { fullScreenButton } from "./fullscreen";
+import { GatesPanel } from "./gate/list";
 import type { Graph } from "./graph/graph";
 import type { Theme } from "./graph/theme";
-import type { Draw, Model, Panel } from "./model";
+import type { Draw, Model, Panel } from "./model/model";
+import { Alerts } from "./notifications/panel";
 import { DecisionsPanel } from "./panels/decisions";
 import { ErrorsPanel } from "./panels/errors";
-import { GatesPanel } from "./panels/gates";
 import { InspectorPanel } from "./panels/inspector";
 import { KeysPanel } from "./panels/keys";
+import { ReplayPanel } from "./panels/replay";
 import { ResultsPanel } from "./panels/results";
-import { ReplayPanel } from "./replay/panel";
 import { Tabs } from "./tabs";
 import { Timeline } from "./timeline/timeline";
 

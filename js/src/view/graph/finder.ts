@@ -1,8 +1,8 @@
 // Finding one's way in the graph: the cursor and its keys, the search, what is bright, what is opened and folded.
 
-import type { Model } from "../model";
+import type { Model } from "../model/model";
+import { label } from "../model/status";
 import type { Navigation } from "../panels/searchbar";
-import { label } from "../status";
 import { caption } from "./caption";
 import type { Scene } from "./scene";
 import type { Sight } from "./sight";

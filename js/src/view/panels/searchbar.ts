@@ -1,11 +1,11 @@
 // The line above a large graph: the search with its count, and the ways to look at the graph.
 
-import { uuid } from "../../uuid";
-import { button, h, setHidden, setText } from "../dom";
-import { count } from "../format";
+import { uuid } from "../../protocol/uuid";
+import { button, h, setHidden, setText } from "../dom/dom";
 import type { Mode } from "../graph/spotlight";
-import type { Model, Panel } from "../model";
-import { STATUSES } from "../status";
+import { count } from "../model/format";
+import type { Model, Panel } from "../model/model";
+import { STATUSES } from "../model/status";
 
 /** What the line asks of the graph. */
 export interface Navigation {
