@@ -1,7 +1,7 @@
 // Applies events to a DagState, in the order of their seq: rule by rule the twin of dagwidget/state.py.
 
 import type * as p from "../protocol/messages";
-import type { Change, DagState, Edge, Execution, Node, NodeStatus } from "./store";
+import type { Change, DagState, Edge, Execution, Node, NodeStatus } from "./types";
 
 /** How many log lines of a node are kept. */
 const LOG_TAIL = 200;

@@ -7,7 +7,7 @@ import { uuid } from "../protocol/uuid";
 import { toJSON } from "../state/store";
 import type { Batch, Command, Endpoint } from "../stream/stream";
 import type { Durations } from "../view/model/estimate";
-import type { Draw, PictureFormat } from "../view/model/model";
+import type { Draw, PictureFormat } from "../view/panel";
 import type { Model } from "./anywidget";
 import type { Lease } from "./registry";
 

@@ -2,8 +2,9 @@
 
 import { Store } from "../state/store";
 import type { Connection } from "../stream/stream";
-import type { Draw, MountDetails } from "../view/model/model";
-import { mountView, type ViewOptions } from "../view/view";
+import type { Draw } from "../view/panel";
+import type { MountDetails, ViewOptions } from "../view/shell";
+import { mountView } from "../view/view";
 import type { Model, Widget } from "./anywidget";
 import { KernelLink } from "./kernel";
 import { acquire } from "./registry";

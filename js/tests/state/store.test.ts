@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Event, ServerMessage } from "../../src/protocol/messages";
-import { type Change, Store, toJSON } from "../../src/state/store";
+import { Store, toJSON } from "../../src/state/store";
+import type { Change } from "../../src/state/types";
 
 const VECTORS = new URL("../../../tests/vectors/", import.meta.url);
 const names = readdirSync(VECTORS)

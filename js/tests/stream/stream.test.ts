@@ -11,7 +11,8 @@ import {
   type NodeState,
   type ServerMessage,
 } from "../../src/protocol/messages";
-import { type Change, Store, toJSON } from "../../src/state/store";
+import { Store, toJSON } from "../../src/state/store";
+import type { Change } from "../../src/state/types";
 import {
   type Batch,
   type Connection,

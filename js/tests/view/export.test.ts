@@ -1,14 +1,14 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { layered } from "../../src/layout/layered";
-import type { DagState, Node } from "../../src/state/store";
+import type { DagState, Node } from "../../src/state/types";
 import { pngScale } from "../../src/view/export/png";
 import { escaped, toSvg } from "../../src/view/export/svg";
 import { graphOf, Scene } from "../../src/view/graph/scene";
 import { TextMeasure } from "../../src/view/graph/text";
 import { makeTheme } from "../../src/view/graph/theme";
-import type { Draw } from "../../src/view/model/model";
 import { STATUSES } from "../../src/view/model/status";
+import type { Draw } from "../../src/view/panel";
 import { mountView } from "../../src/view/view";
 import { Fake, NOW, runningState } from "./helpers";
 

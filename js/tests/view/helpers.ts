@@ -1,10 +1,10 @@
 // A store and a stream that a test moves by hand, for the view's tests.
 
 import type { Command, CommandAck } from "../../src/protocol/messages";
-import type { Change, DagState, Gate, Node } from "../../src/state/store";
+import type { Change, DagState, Gate, Node } from "../../src/state/types";
 import type { Connection, Pending } from "../../src/stream/stream";
 import { mountDetails } from "../../src/view/details";
-import type { ViewOptions } from "../../src/view/model/model";
+import type { ViewOptions } from "../../src/view/shell";
 
 export const NOW = Date.UTC(2026, 10, 23, 12, 3, 0);
 

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { Execution, Node } from "../../src/state/store";
+import type { Execution, Node } from "../../src/state/types";
 import { makeTheme } from "../../src/view/graph/theme";
 import { instanceLeft, leftText, nodeLeft, runLeft, typical } from "../../src/view/model/estimate";
 import { Model } from "../../src/view/model/model";

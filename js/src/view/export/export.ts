@@ -4,7 +4,8 @@ import { toJSON } from "../../state/store";
 import { button, h } from "../dom/dom";
 import { menu } from "../dom/menu";
 import type { Graph } from "../graph/graph";
-import type { Model, PictureFormat } from "../model/model";
+import type { Model } from "../model/model";
+import type { PictureFormat } from "../panel";
 import { toPng } from "./png";
 import { toSvg } from "./svg";
 

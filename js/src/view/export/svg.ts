@@ -1,6 +1,6 @@
 // The whole graph as an SVG file: what the canvas shows from near, written down. All that comes from a run is escaped.
 
-import type { Node } from "../../state/store";
+import type { Node } from "../../state/types";
 import type { Box } from "../graph/camera";
 import { caption, groupCaption } from "../graph/caption";
 import { type Drawing, faceAt, PAD, RADIUS, STACK_INSET, STACK_STEP } from "../graph/frame";

@@ -3,7 +3,7 @@
 
 import type { HumanDecision } from "../../protocol/messages";
 import { uuid } from "../../protocol/uuid";
-import type { Gate } from "../../state/store";
+import type { Gate } from "../../state/types";
 import { button, enable, focusedNear, h, setHidden, setText } from "../dom/dom";
 import { iconElement } from "../graph/icons";
 import type { Model } from "../model/model";

@@ -1,6 +1,6 @@
 // All open gates in a list, where there is more than one: what is asked, where, since when, until when, and of whom.
 
-import type { Gate } from "../../state/store";
+import type { Gate } from "../../state/types";
 import { button, h, setHidden, setText } from "../dom/dom";
 import { clock } from "../model/format";
 import type { Model } from "../model/model";

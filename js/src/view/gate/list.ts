@@ -1,9 +1,10 @@
 // All gates that wait for a person, above the graph where they can't be missed. Keyed by gate_id: a gate that is opened
 // again is the same card.
 
-import type { Gate } from "../../state/store";
+import type { Gate } from "../../state/types";
 import { button, focusedNear, h, setHidden, setText } from "../dom/dom";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
+import type { Panel } from "../panel";
 import { GateCard } from "./card";
 import { GateIndex } from "./index";
 

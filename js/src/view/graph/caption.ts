@@ -1,6 +1,6 @@
 // A node's second line: the one thing about it that matters most just now.
 
-import type { Cost, Node } from "../../state/store";
+import type { Cost, Node } from "../../state/types";
 import { costOf, groupCosts } from "../model/cost";
 import { clock, duration, money } from "../model/format";
 import { countsText, settled } from "../model/status";

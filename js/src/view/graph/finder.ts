@@ -2,8 +2,8 @@
 
 import type { Model } from "../model/model";
 import { label } from "../model/status";
-import type { Navigation } from "../panels/searchbar";
 import { caption } from "./caption";
+import type { Navigation } from "./navigation";
 import type { Scene } from "./scene";
 import type { Sight } from "./sight";
 import { type Mode, nextOf, type Spotlight, type Stop } from "./spotlight";

@@ -1,6 +1,6 @@
 // One shape for each status, so that none is told by colour alone. Path data in a 16 × 16 box, for canvas and SVG alike.
 
-import type { NodeStatus } from "../../state/store";
+import type { NodeStatus } from "../../state/types";
 import { svg } from "../dom/dom";
 
 export interface Icon {

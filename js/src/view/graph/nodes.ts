@@ -1,6 +1,6 @@
 // The middle layer: nodes, as marks, boxes or boxes with words, by how near they are.
 
-import type { Node } from "../../state/store";
+import type { Node } from "../../state/types";
 import { isFolded } from "../model/folding";
 import { doneShare, label, STATUSES } from "../model/status";
 import type { Box } from "./camera";

@@ -1,7 +1,7 @@
 // What is drawn: a layout and the state that it shows, as arrays by index. Updated for what changed alone.
 
 import type { NamedGraph, NamedLayout } from "../../layout/layouter";
-import type { Edge, Node, NodeStatus } from "../../state/store";
+import type { Edge, Node, NodeStatus } from "../../state/types";
 import type { Shown } from "../model/folding";
 import { label, STATUSES } from "../model/status";
 import { type Box, ease } from "./camera";

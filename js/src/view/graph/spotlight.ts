@@ -1,6 +1,6 @@
 // Which nodes are bright while the viewer looks for something: computed when what it depends on changes, never per frame.
 
-import type { Node } from "../../state/store";
+import type { Node } from "../../state/types";
 import { isFolded } from "../model/folding";
 import { duration } from "../model/format";
 import type { Model } from "../model/model";

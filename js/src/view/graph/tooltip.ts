@@ -1,6 +1,6 @@
 // What the node under the pointer is, beside the pointer.
 
-import type { Cost, Node } from "../../state/store";
+import type { Cost, Node } from "../../state/types";
 import { h, setHidden } from "../dom/dom";
 import { label } from "../model/status";
 import { caption } from "./caption";

@@ -1,6 +1,6 @@
 // What a run costs, and will have cost, and where it went: arithmetic, no DOM.
 
-import type { Cost, Node } from "../../state/store";
+import type { Cost, Node } from "../../state/types";
 import { isFolded } from "./folding";
 
 /** From this share of the budget on, the bar warns. */

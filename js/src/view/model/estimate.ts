@@ -1,7 +1,7 @@
 // How long is left, guessed from the instances of the same node that have finished, or from an earlier run. Never more
 // than a guess.
 
-import type { DagState, Execution, Node } from "../../state/store";
+import type { DagState, Execution, Node } from "../../state/types";
 import { clock } from "./format";
 import { spanOf } from "./span";
 import { doneShare, over } from "./status";

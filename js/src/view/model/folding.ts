@@ -1,6 +1,6 @@
 // The graph as it is shown: a group that is collapsed, and a fan of nodes that are alike, are one node each.
 
-import type { Change, DagState, Edge, Node, NodeStatus } from "../../state/store";
+import type { Change, DagState, Edge, Node, NodeStatus } from "../../state/types";
 import { label, STATUSES, settled, Tally } from "./status";
 import { twins } from "./twins";
 

@@ -1,9 +1,8 @@
 // What the panels and the graph read: the store and the stream side by side, the tally, and what is selected.
 
 import type { Command } from "../../protocol/messages";
-import type { Change, DagState, Node, Store } from "../../state/store";
-import type { Ack, Connection, Pending, Stream } from "../../stream/stream";
-import type { Details, Shell } from "../details";
+import type { Change, DagState, Node } from "../../state/types";
+import type { Ack, Connection, Pending } from "../../stream/stream";
 import type { Durations } from "./estimate";
 import { Folding } from "./folding";
 import { asOf } from "./freshness";
@@ -12,19 +11,10 @@ import type { Log } from "./replay/load";
 import type { Replay } from "./replay/replay";
 import type { Query } from "./search";
 import { restore } from "./snapshot";
+import type { StoreSource, StreamSource } from "./sources";
 import { Tally } from "./status";
 
-/** What a view needs of a store and of a stream; the real ones fit, and so do a test's. */
-export type StoreSource = Pick<Store, "state" | "subscribe">;
-export type StreamSource = Pick<Stream, "connection" | "pending" | "send" | "subscribe">;
-
-export type PictureFormat = "svg" | "png";
-/** Draws the whole graph, as soon as there is one. */
-export type Draw = (format: PictureFormat) => Promise<Blob>;
-
-export type MountDetails = (shell: Shell) => Details;
-
-export interface ViewOptions {
+export interface ModelOptions {
   store: StoreSource;
   stream: StreamSource;
   dagId: string;
@@ -34,28 +24,15 @@ export interface ViewOptions {
   earlier?: (run: string) => Promise<Durations | undefined>;
   /** Gets the log of a run, for a replay. */
   log?: Log;
-  /** Takes offers to draw the graph for others; returns how to take this one back. */
-  offer?: (draw: Draw) => () => void;
-  /** Draws what stands around the graph, as soon as it is there. */
-  details: MountDetails | Promise<MountDetails>;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
   snapshot?: Record<string, unknown>;
 }
 
-/** A part of the view: an element, and how to bring it up to date. `update` is called at most once a frame. */
-export interface Panel {
-  readonly el: HTMLElement;
-  update(): void;
-  /** Only the time has passed; called once a second. */
-  tick?(): void;
-  close?(): void;
-}
-
 export class Model {
   readonly dagId: string;
-  readonly #whole: ViewOptions["whole"];
-  readonly log: ViewOptions["log"];
-  readonly earlier: ViewOptions["earlier"];
+  readonly #whole: ModelOptions["whole"];
+  readonly log: ModelOptions["log"];
+  readonly earlier: ModelOptions["earlier"];
   readonly tally = new Tally();
   readonly folding = new Folding(() => this.state);
   /** What was searched for last. */
@@ -71,7 +48,7 @@ export class Model {
   readonly #onFold = new Set<() => void>();
   #drawnSaved: boolean;
 
-  constructor(options: ViewOptions, now: () => number = Date.now) {
+  constructor(options: ModelOptions, now: () => number = Date.now) {
     this.dagId = options.dagId;
     this.#whole = options.whole;
     this.log = options.log;
@@ -113,7 +90,7 @@ export class Model {
   }
 
   /** Gets the whole output of a node; of an earlier one than the newest no more than the preview is kept. */
-  get whole(): ViewOptions["whole"] {
+  get whole(): ModelOptions["whole"] {
     const whole = this.#whole;
     const outputOf = ({ nodes }: DagState, id: string) => JSON.stringify(nodes.get(id)?.output);
     return (

@@ -1,6 +1,6 @@
 // What is asked for in the search box, and whether a node is it: `train state:failed group:"data prep"`.
 
-import type { Node } from "../../state/store";
+import type { Node } from "../../state/types";
 
 export interface Query {
   /** All of them are in the node's id or label. */

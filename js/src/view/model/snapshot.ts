@@ -1,7 +1,7 @@
 // A saved state, drawn when nothing live is there. It comes out of a notebook file, so nothing in it is taken on trust.
 
 import { named } from "../../protocol/decode";
-import type { DagState, Edge, Gate, Node } from "../../state/store";
+import type { DagState, Edge, Gate, Node } from "../../state/types";
 import { STATUSES } from "./status";
 
 type Json = Record<string, unknown>;

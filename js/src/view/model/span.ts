@@ -1,6 +1,6 @@
 // From when to when something ran, out of what is known of it.
 
-import type { Execution, Gate, Node } from "../../state/store";
+import type { Execution, Gate, Node } from "../../state/types";
 import { settled } from "./status";
 
 /** Unix ms; `end` is absent while it runs. */

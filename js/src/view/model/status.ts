@@ -1,6 +1,6 @@
 // The seven statuses, and how far a node has come: what counts and projections are made of.
 
-import type { Node, NodeStatus, RunStatus } from "../../state/store";
+import type { Node, NodeStatus, RunStatus } from "../../state/types";
 import { count } from "./format";
 
 /** In the order in which a person wants to hear of them. */

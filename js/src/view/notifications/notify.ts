@@ -1,18 +1,8 @@
 // Calls a person to a gate, in the way that was chosen: one call for all that opens at about the same time, and never
 // one right after the other.
 
-import { shared } from "./page_state";
+import { type News, shared } from "./page_state";
 import { choice } from "./preferences";
-
-export interface News {
-  gate: string;
-  title: string;
-  text: string;
-  /** Whether it is still to be decided. */
-  open(): boolean;
-  /** Bring it into sight. */
-  show(): void;
-}
 
 /** What opens together is told together. */
 const TOGETHER_MS = 300;

@@ -1,8 +1,20 @@
 // What all widgets of a page have in common when they call a person: one title, one bell, one choice.
 // Each cell that runs evaluates this module anew, so it must live outside of it.
 
-import type { News } from "./notify";
-import type { Choice } from "./preferences";
+export interface News {
+  gate: string;
+  title: string;
+  text: string;
+  /** Whether it is still to be decided. */
+  open(): boolean;
+  /** Bring it into sight. */
+  show(): void;
+}
+
+export interface Choice {
+  notification: boolean;
+  sound: boolean;
+}
 
 interface Shared {
   /** For each view, the gates that wait in it, and whether they are in sight. */

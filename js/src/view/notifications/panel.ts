@@ -2,10 +2,12 @@
 
 import { h, setText } from "../dom/dom";
 import { menu } from "../dom/menu";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { label } from "../model/status";
+import type { Panel } from "../panel";
 import { call, chime } from "./notify";
-import { type Choice, choice, choose } from "./preferences";
+import type { Choice } from "./page_state";
+import { choice, choose } from "./preferences";
 import { waitIn } from "./title";
 
 /** What comes this soon after the first connection was there before it: a plain server tells it as if it were new. */

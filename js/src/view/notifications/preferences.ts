@@ -1,11 +1,6 @@
 // How a person wants to be called when a gate opens: by default not at all. Remembered, where the page may.
 
-import { shared } from "./page_state";
-
-export interface Choice {
-  notification: boolean;
-  sound: boolean;
-}
+import { type Choice, shared } from "./page_state";
 
 const KEY = "dagwidget:alerts";
 

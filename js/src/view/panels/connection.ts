@@ -3,7 +3,8 @@
 import { h, setText } from "../dom/dom";
 import { ago } from "../model/format";
 import { freshness } from "../model/freshness";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
+import type { Panel } from "../panel";
 
 export class ConnectionPanel implements Panel {
   readonly #model: Model;

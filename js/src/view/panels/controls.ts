@@ -3,8 +3,9 @@
 import type { Command } from "../../protocol/messages";
 import { uuid } from "../../protocol/uuid";
 import { button, enable, focusedNear, h, setHidden, setText } from "../dom/dom";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { over } from "../model/status";
+import type { Panel } from "../panel";
 
 type Kind = "pause_execution" | "resume_execution" | "cancel_execution";
 

@@ -3,8 +3,9 @@
 import { h, setHidden, setText } from "../dom/dom";
 import { figures } from "../model/cost";
 import { count, money, percent } from "../model/format";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { over } from "../model/status";
+import type { Panel } from "../panel";
 import { Spending } from "./spending";
 
 export class CostPanel implements Panel {

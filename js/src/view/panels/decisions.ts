@@ -1,10 +1,11 @@
 // The audit trail: who decided what, when, from where, and with which words and changes. Newest first.
 
-import type { Decision } from "../../state/store";
+import type { Decision } from "../../state/types";
 import { h, setHidden, setText } from "../dom/dom";
 import { timeOfDay } from "../model/format";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { label } from "../model/status";
+import type { Panel } from "../panel";
 import { copyButton } from "../value/copy";
 import { table } from "../value/table";
 import { brief } from "../value/text";

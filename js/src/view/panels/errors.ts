@@ -1,10 +1,11 @@
 // The errors that the run reported, newest first.
 
-import type { Fault } from "../../state/store";
+import type { Fault } from "../../state/types";
 import { button, h, setHidden, setText } from "../dom/dom";
 import { timeOfDay } from "../model/format";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { label } from "../model/status";
+import type { Panel } from "../panel";
 import { pretty } from "../value/text";
 import { ValueView } from "../value/value";
 

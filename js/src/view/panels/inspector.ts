@@ -1,14 +1,15 @@
 // What is known of the selected node: its state, what it costs and took, what it gave, what went wrong.
 
-import type { Execution, Node } from "../../state/store";
+import type { Execution, Node } from "../../state/types";
 import { button, type Child, focusedNear, h, setText } from "../dom/dom";
 import { keyed, patch } from "../dom/patch";
 import { spent, took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
 import { isFolded } from "../model/folding";
 import { bytes, clock, metric, percent, timeOfDay, words } from "../model/format";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { countsText, label, STATUSES, settled } from "../model/status";
+import type { Panel } from "../panel";
 import { copyButton } from "../value/copy";
 import { pretty } from "../value/text";
 import { ValueView } from "../value/value";

@@ -1,6 +1,6 @@
 // What a node stands for, where it stands for several: how to open it, and a list that begins with what needs attention.
 
-import type { Node } from "../../state/store";
+import type { Node } from "../../state/types";
 import { button, h } from "../dom/dom";
 import { keyed } from "../dom/patch";
 import { took } from "../graph/caption";

@@ -1,14 +1,15 @@
 // The bar under the picture while a replay is watched, and the button that opens it. The live stream goes on underneath.
 
 import { noChange } from "../../state/reducer";
-import type { Change } from "../../state/store";
+import type { Change } from "../../state/types";
 import { button, focusedNear, h, setHidden, setText, svg } from "../dom/dom";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { load } from "../model/replay/load";
 import { type Mark, Recording } from "../model/replay/recording";
 import { Replay, type Speed } from "../model/replay/replay";
 import { elapsedText, momentText } from "../model/replay/words";
 import { over } from "../model/status";
+import type { Panel } from "../panel";
 
 const SPEEDS: readonly (readonly [Speed, string])[] = [
   [1, "1×"],

@@ -2,8 +2,9 @@
 
 import { h, setHidden, setText } from "../dom/dom";
 import { duration, money } from "../model/format";
-import type { Model, Panel } from "../model/model";
+import type { Model } from "../model/model";
 import { over } from "../model/status";
+import type { Panel } from "../panel";
 import { ValueView } from "../value/value";
 
 export class ResultsPanel implements Panel {

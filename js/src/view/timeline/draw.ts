@@ -1,6 +1,6 @@
 // Drawing a timeline: the rows in sight and no others, their bars, the time axis, and where the viewer is.
 
-import type { DagState, Execution, Node } from "../../state/store";
+import type { DagState, Execution, Node } from "../../state/types";
 import { drawIcon, iconOf } from "../graph/icons";
 import { DETAIL_SIZE, type TextMeasure } from "../graph/text";
 import type { Theme } from "../graph/theme";

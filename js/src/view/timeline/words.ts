@@ -1,6 +1,6 @@
 // What a timeline says in words: beside a bar, in a tooltip, and to whoever can't see it.
 
-import type { DagState, Execution, Node } from "../../state/store";
+import type { DagState, Execution, Node } from "../../state/types";
 import { caption, took } from "../graph/caption";
 import { type Durations, instanceLeft, leftText, nodeLeft, runLeft } from "../model/estimate";
 import { clock, duration } from "../model/format";

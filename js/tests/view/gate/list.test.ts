@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { beforeEach, expect, test, vi } from "vitest";
 import type { HumanDecision, Presentation } from "../../../src/protocol/messages";
-import type { Gate } from "../../../src/state/store";
+import type { Gate } from "../../../src/state/types";
 import { GatesPanel } from "../../../src/view/gate/list";
 import { Model } from "../../../src/view/model/model";
 import { Fake, NOW, runningState } from "../helpers";

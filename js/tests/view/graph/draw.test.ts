@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { layered } from "../../../src/layout/layered";
-import type { Edge, Node, NodeStatus } from "../../../src/state/store";
+import type { Edge, Node, NodeStatus } from "../../../src/state/types";
 import { Camera } from "../../../src/view/graph/camera";
 import { drawEdges } from "../../../src/view/graph/edges";
 import type { Frame } from "../../../src/view/graph/frame";

@@ -1,10 +1,11 @@
 // @vitest-environment jsdom
 import { afterEach, expect, test, vi } from "vitest";
 import { layered } from "../../../src/layout/layered";
-import type { Edge, Node } from "../../../src/state/store";
+import type { Edge, Node } from "../../../src/state/types";
 import { Camera } from "../../../src/view/graph/camera";
 import { boxOf, viewOf } from "../../../src/view/graph/follow";
 import { fitInto } from "../../../src/view/graph/minimap";
+import type { Navigation } from "../../../src/view/graph/navigation";
 import { around, kin, longest } from "../../../src/view/graph/paths";
 import { graphOf, Scene } from "../../../src/view/graph/scene";
 import { nextOf, Spotlight } from "../../../src/view/graph/spotlight";
@@ -12,7 +13,7 @@ import { Model } from "../../../src/view/model/model";
 import { matches, parseQuery } from "../../../src/view/model/search";
 import { HeaderPanel } from "../../../src/view/panels/header";
 import { KeysPanel } from "../../../src/view/panels/keys";
-import { type Navigation, SearchBar } from "../../../src/view/panels/searchbar";
+import { SearchBar } from "../../../src/view/panels/searchbar";
 import { Fake, NOW, runningState } from "../helpers";
 
 afterEach(() => document.body.replaceChildren());

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { layered } from "../../../src/layout/layered";
-import type { DagState, Edge, Node } from "../../../src/state/store";
+import type { DagState, Edge, Node } from "../../../src/state/types";
 import { caption } from "../../../src/view/graph/caption";
 import { chooseDirection } from "../../../src/view/graph/direction";
 import { Grid } from "../../../src/view/graph/grid";

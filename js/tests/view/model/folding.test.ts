@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Change, DagState, Edge, Node, NodeStatus } from "../../../src/state/store";
+import type { Change, DagState, Edge, Node, NodeStatus } from "../../../src/state/types";
 import { FAN, type Folded, Folding, isFolded } from "../../../src/view/model/folding";
 import { Model } from "../../../src/view/model/model";
 import { parseQuery } from "../../../src/view/model/search";

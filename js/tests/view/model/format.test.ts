@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Node } from "../../../src/state/store";
+import type { Node } from "../../../src/state/types";
 import type { Connection } from "../../../src/stream/stream";
 import { figures } from "../../../src/view/model/cost";
 import { ago, clock, count, duration, metric, money, words } from "../../../src/view/model/format";

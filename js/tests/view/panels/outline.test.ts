@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { beforeEach, expect, test } from "vitest";
-import type { Node } from "../../../src/state/store";
+import type { Node } from "../../../src/state/types";
 import { Model } from "../../../src/view/model/model";
 import { OutlinePanel } from "../../../src/view/panels/outline";
 import { Fake, NOW, runningState } from "../helpers";

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { expect, test, vi } from "vitest";
-import type { Node } from "../../../src/state/store";
+import type { Node } from "../../../src/state/types";
 import { Model } from "../../../src/view/model/model";
 import { restore } from "../../../src/view/model/snapshot";
 import { Announcer } from "../../../src/view/panels/announcer";

@@ -1,6 +1,6 @@
 // What is another in one state than in another: what a view redraws when it turns from one moment to an earlier one.
 
-import type { Change, DagState, Edge, Node } from "../../../state/store";
+import type { Change, DagState, Edge, Node } from "../../../state/types";
 
 /** What changes on screen when `after` takes the place of `before`. Records that are the same are the same objects. */
 export function difference(before: DagState, after: DagState): Change {

@@ -6,7 +6,7 @@
 import type { LogPage } from "../../../protocol/decode";
 import type { Event } from "../../../protocol/messages";
 import { emptyState, noChange, reduce } from "../../../state/reducer";
-import type { DagState, Node } from "../../../state/store";
+import type { DagState, Node } from "../../../state/types";
 
 /** So many events are applied in no time. */
 const STRIDE = 1000;

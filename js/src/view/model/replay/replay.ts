@@ -2,7 +2,7 @@
 // says how much of it has passed.
 
 import { noChange, reduce } from "../../../state/reducer";
-import type { Change, DagState } from "../../../state/store";
+import type { Change, DagState } from "../../../state/types";
 import { difference } from "./difference";
 import type { Mark, Recording } from "./recording";
 
