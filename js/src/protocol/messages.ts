@@ -1,4 +1,4 @@
-// Generated from dagwidget/protocol.py by `make protocol`. Do not edit.
+// Generated from dagwidget/protocol/messages.py by `make protocol`. Do not edit.
 
 export type Event =
   | NodeState

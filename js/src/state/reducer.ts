@@ -1,4 +1,4 @@
-// Applies events to a DagState, in the order of their seq: rule by rule the twin of dagwidget/state.py.
+// Applies events to a DagState, in the order of their seq: rule by rule the twin of dagwidget/state/reducer.py.
 
 import type * as p from "../protocol/messages";
 import type { Change, DagState, Edge, Execution, Node, NodeStatus } from "./types";
