@@ -56,7 +56,7 @@ format: setup ## Put both languages into their form
 	$(BIN)/ruff format .
 	cd js && npm run --silent format
 
-protocol: setup ## Write the schema, docs/asyncapi.json and js/src/protocol.ts from dagwidget/protocol/messages.py
+protocol: setup ## Write the schema, docs/asyncapi.json and js/src/protocol/messages.ts from dagwidget/protocol/messages.py
 	$(BIN)/dagwidget schema > js/protocol.schema.json
 	$(BIN)/dagwidget schema --asyncapi > docs/asyncapi.json
 	cd js && npm run --silent protocol

@@ -64,7 +64,7 @@ else await buildWidget(here("../dagwidget/widget/static"));
 async function buildWidget(folder) {
   const { outputFiles, metafile } = await build({
     ...options,
-    entryPoints: [here("src/widget.ts"), here("src/view/details.ts")],
+    entryPoints: [here("src/widget/widget.ts"), here("src/view/details.ts")],
     entryNames: "[name]",
     chunkNames: "common",
     splitting: true,

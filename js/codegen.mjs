@@ -1,4 +1,4 @@
-// Writes src/protocol.ts from protocol.schema.json, which `make protocol` exports from dagwidget/protocol.py.
+// Writes src/protocol/messages.ts from protocol.schema.json, which `make protocol` exports from dagwidget/protocol/messages.py.
 import { readFileSync, writeFileSync } from "node:fs";
 import { compile } from "json-schema-to-typescript";
 
@@ -20,7 +20,7 @@ export async function generate(schema) {
   for (const definition of Object.values(types.$defs)) nameUnknown(definition.properties);
   const source = await compile(types, "Protocol", {
     additionalProperties: false,
-    bannerComment: "// Generated from dagwidget/protocol.py by `make protocol`. Do not edit.",
+    bannerComment: "// Generated from dagwidget/protocol/messages.py by `make protocol`. Do not edit.",
     unreachableDefinitions: true,
     format: true,
     style: { printWidth: 120 },
@@ -53,5 +53,5 @@ ${rows.join("\n")}
 export const readSchema = () => JSON.parse(readFileSync(here("protocol.schema.json"), "utf8"));
 
 if (process.argv[1]?.endsWith("codegen.mjs")) {
-  writeFileSync(here("src/protocol.ts"), await generate(readSchema()));
+  writeFileSync(here("src/protocol/messages.ts"), await generate(readSchema()));
 }

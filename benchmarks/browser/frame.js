@@ -8,7 +8,7 @@ import { createElement, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { layered } from "../../js/src/layout/layered";
 import { FIRST } from "../../js/src/layout/types";
-import { Store } from "../../js/src/store";
+import { Store } from "../../js/src/state/store";
 import { mountDetails } from "../../js/src/view/details";
 import { mountView } from "../../js/src/view/view";
 import { ours } from "./layouters";

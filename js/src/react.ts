@@ -1,11 +1,11 @@
 // The same stream for React dashboards.
 
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import type { Command } from "./protocol";
-import type { Store } from "./store";
-import { type Ack, type Connection, type Endpoint, Stream } from "./stream";
-import { uuid } from "./uuid";
-import { onWake } from "./wake";
+import type { Command } from "./protocol/messages";
+import { uuid } from "./protocol/uuid";
+import type { Store } from "./state/store";
+import { type Ack, type Connection, type Endpoint, Stream } from "./stream/stream";
+import { onWake } from "./stream/wake";
 
 export interface DAGStreamOptions {
   /** Base URL of the stream server, such as `wss://example.org/team`; by default where the page came from. */

@@ -1,8 +1,8 @@
 // A WebSocket and the server behind it, and a widget model and its kernel, moved by hand: nothing happens until the test
 // says so.
 
-import type { Model } from "../src/anywidget";
-import type { ClientMessage, Event, ServerMessage, Welcome } from "../src/protocol";
+import type { ClientMessage, Event, ServerMessage, Welcome } from "../src/protocol/messages";
+import type { Model } from "../src/widget/anywidget";
 
 type Said<T extends ClientMessage["type"]> = Extract<ClientMessage, { type: T }>;
 

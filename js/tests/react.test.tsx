@@ -2,9 +2,9 @@
 import { act, cleanup, render, renderHook } from "@testing-library/react";
 import { StrictMode, useSyncExternalStore } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { Event } from "../src/protocol";
+import type { Event } from "../src/protocol/messages";
 import { type DAGStreamOptions, useDAGStream } from "../src/react";
-import { Store } from "../src/store";
+import { Store } from "../src/state/store";
 import { FakeServer } from "./fake-server";
 
 let server: FakeServer;

@@ -1,11 +1,11 @@
 // A page to look at the view: `?state=running&theme=dark&width=900&select=plan`. The states are made here, nothing is connected.
 // Bundle it with js/build.mjs's settings next to view.html; `window.page` lets a script push changes.
 
-import type { Event, HumanDecision } from "../../js/src/protocol";
-import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/store";
-import type { Ack, Connection, Pending } from "../../js/src/stream";
+import type { Event, HumanDecision } from "../../js/src/protocol/messages";
+import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/state/types";
+import type { Ack, Connection, Pending } from "../../js/src/stream/stream";
 import { mountDetails } from "../../js/src/view/details";
-import type { Draw } from "../../js/src/view/model";
+import type { Draw } from "../../js/src/view/panel";
 import { mountView } from "../../js/src/view/view";
 
 const NOW = Date.now();

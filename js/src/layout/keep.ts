@@ -1,8 +1,9 @@
 // What of an earlier picture still holds: everything that was there stays where it was, as far as there is room.
 
-import { type Groups, tighten } from "./groups";
-import { type Extents, gapBetween } from "./position";
-import type { Oriented, Proper } from "./proper";
+import { tighten } from "./groups";
+import type { Groups } from "./grouptree";
+import { gapBetween } from "./position";
+import type { Extents, Oriented, Proper } from "./proper";
 import type { Graph, Layout, Previous, Settings } from "./types";
 
 /** Where things were, px along both axes; NaN for what is new. */

@@ -3,12 +3,14 @@
 
 import { adjacency } from "./adjacency";
 import { backEdges } from "./cycles";
-import { Blocks, framePadding, frames, type Groups, groupTree, outermost, tighten } from "./groups";
+import { Blocks, framePadding, frames, tighten } from "./groups";
+import { type Groups, groupTree, outermost } from "./grouptree";
 import { enclose, type Recalled, recall, stay } from "./keep";
 import { layers, span } from "./layers";
 import { orderLayers } from "./order";
 import { type Boxes, pack, packAround, parts } from "./parts";
-import { type Extents, positions } from "./position";
+import { positions } from "./position";
+import type { Extents } from "./proper";
 import { Kind, type Oriented, type Proper, proper } from "./proper";
 import { addRoom, type Canvas, routes, sidesOf } from "./route";
 import { squeeze } from "./squeeze";

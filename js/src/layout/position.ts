@@ -1,13 +1,7 @@
 // Coordinates across the layers: straight edges, parents in the middle of their children.
 
-import { Kind, type Proper } from "./proper";
+import { type Extents, Kind, type Proper } from "./proper";
 import type { Settings } from "./types";
-
-/** Room that each node needs on both sides of its centre line, px. */
-export interface Extents {
-  before: Float64Array;
-  after: Float64Array;
-}
 
 /**
  * Brandes & Köpf, "Fast and simple horizontal coordinate assignment", 2002, in the corrected form of Brandes, Walter &

@@ -1,6 +1,6 @@
 // The layered graph that the later phases work on: long edges are chains with a dummy node in every layer they pass.
 
-import { commonGroup, type Groups } from "./groups";
+import { commonGroup, type Groups } from "./grouptree";
 
 /** What a node of the layered graph stands for. */
 export const Kind = { Box: 0, Bend: 1, BackBend: 2, Before: 3, After: 4 } as const;
@@ -39,6 +39,12 @@ export interface Proper {
   groupLast: Int32Array;
   /** The border before group g in rank r; the next node is the one after it. */
   border(g: number, r: number): number;
+}
+
+/** Room that each node needs on both sides of its centre line, px. */
+export interface Extents {
+  before: Float64Array;
+  after: Float64Array;
 }
 
 /** Edges as the phases see them: `lo[e]` stands in an earlier layer than `hi[e]`, or both are the same node (a loop). */

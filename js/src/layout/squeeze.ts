@@ -1,8 +1,7 @@
 // Empty bands along the layers are taken out: what the four corners of Brandes & Köpf agree on is straight, but where
 // groups stand side by side, the room that each corner gave them alone is left between them.
 
-import type { Extents } from "./position";
-import type { Proper } from "./proper";
+import type { Extents, Proper } from "./proper";
 
 /**
  * Move everything of a part towards its first node as far as bands are empty: they shrink to `gap`. What was in line

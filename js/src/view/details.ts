@@ -1,53 +1,21 @@
 // What stands around the graph: gates, timeline, replay, inspector, the files to take away. A bundle of its own
 // (build.mjs), so that the first picture does not wait for it.
 
-import type { Change } from "../store";
-import { Alerts } from "./alert/alerts";
 import styles from "./details.css";
-import { h } from "./dom";
+import { h } from "./dom/dom";
+import { fullScreenButton } from "./dom/fullscreen";
 import { Export } from "./export/export";
-import { fullScreenButton } from "./fullscreen";
-import type { Graph } from "./graph/graph";
-import type { Theme } from "./graph/theme";
-import type { Draw, Model, Panel } from "./model";
+import { GatesPanel } from "./gate/list";
+import { Alerts } from "./notifications/panel";
 import { DecisionsPanel } from "./panels/decisions";
 import { ErrorsPanel } from "./panels/errors";
-import { GatesPanel } from "./panels/gates";
 import { InspectorPanel } from "./panels/inspector";
 import { KeysPanel } from "./panels/keys";
+import { ReplayPanel } from "./panels/replay";
 import { ResultsPanel } from "./panels/results";
-import { ReplayPanel } from "./replay/panel";
+import type { Details, Shell } from "./shell";
 import { Tabs } from "./tabs";
 import { Timeline } from "./timeline/timeline";
-
-/** The view that is there already. */
-export interface Shell {
-  model: Model;
-  root: HTMLElement;
-  graph: Graph;
-  theme: Theme;
-  /** Where the details go: below the cost, into the line of tabs, beside the graph and below it. */
-  places: Readonly<Record<"cost" | "tabs" | "main", HTMLElement>>;
-  say(text: string): void;
-  find(nodeId: string): void;
-  /** Show what has changed on screen. */
-  show(change: Change): void;
-}
-
-export interface Details {
-  panels: readonly Panel[];
-  draw: Draw;
-  changed(change: Change): void;
-  setTheme(theme: Theme): void;
-  /** Take note of the live state, which a replay does not show. */
-  look(): void;
-  showGraph(): void;
-  toGates(): void;
-  toggleKeys(): void;
-  /** Act on a key; returns whether it had a meaning. */
-  key(key: string): boolean;
-  close(): void;
-}
 
 export function mountDetails({ model, root, graph, theme, places, say, find, show }: Shell): Details {
   const timeline = new Timeline(model, theme, () => graph.ranks(), say);

@@ -1,6 +1,6 @@
 // The line above the picture: the graph or the same run over time, whichever the viewer wants to look at.
 
-import { button, h } from "./dom";
+import { button, h } from "./dom/dom";
 import type { Graph } from "./graph/graph";
 import type { Timeline } from "./timeline/timeline";
 

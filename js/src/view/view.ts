@@ -1,11 +1,11 @@
 // The view: a shell with a graph and panels around it, all of one store and stream. Nothing here opens a socket.
 
-import type { Change } from "../store";
-import type { Details } from "./details";
-import { h } from "./dom";
+import type { Change } from "../state/types";
+import { h } from "./dom/dom";
 import { Graph } from "./graph/graph";
 import { applyTheme, makeTheme, readHost, watchHost } from "./graph/theme";
-import { Model, type MountDetails, type Panel, type ViewOptions } from "./model";
+import { Model } from "./model/model";
+import type { Panel } from "./panel";
 import { Announcer } from "./panels/announcer";
 import { ConnectionPanel } from "./panels/connection";
 import { ControlsPanel } from "./panels/controls";
@@ -13,9 +13,8 @@ import { CostPanel } from "./panels/costbar";
 import { HeaderPanel } from "./panels/header";
 import { OutlinePanel } from "./panels/outline";
 import { SearchBar } from "./panels/searchbar";
+import type { Details, MountDetails, ViewOptions } from "./shell";
 import styles from "./styles.css";
-
-export type { ViewOptions } from "./model";
 
 const TICK_MS = 1000;
 

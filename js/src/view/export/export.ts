@@ -1,10 +1,11 @@
 // The run as a file: the graph as a picture, or its state. For a download, or for whoever asks from Python.
 
-import { toJSON } from "../../store";
-import { button, h } from "../dom";
+import { toJSON } from "../../state/store";
+import { button, h } from "../dom/dom";
+import { menu } from "../dom/menu";
 import type { Graph } from "../graph/graph";
-import { menu } from "../menu";
-import type { Model, PictureFormat } from "../model";
+import type { Model } from "../model/model";
+import type { PictureFormat } from "../panel";
 import { toPng } from "./png";
 import { toSvg } from "./svg";
 

@@ -1,7 +1,6 @@
 // The whole graph as an SVG file: what the canvas shows from near, written down. All that comes from a run is escaped.
 
-import type { Node } from "../../store";
-import { isFolded } from "../folding/folding";
+import type { Node } from "../../state/types";
 import type { Box } from "../graph/camera";
 import { caption, groupCaption } from "../graph/caption";
 import { type Drawing, faceAt, PAD, RADIUS, STACK_INSET, STACK_STEP } from "../graph/frame";
@@ -9,7 +8,8 @@ import { iconOf } from "../graph/icons";
 import { arrow, middle, type Path, trace } from "../graph/route";
 import { ACTIVE, BACK, CONDITIONAL, type Scene, TAKEN } from "../graph/scene";
 import { DETAIL_SIZE, LABEL_SIZE } from "../graph/text";
-import { doneShare, label } from "../status";
+import { isFolded } from "../model/folding";
+import { doneShare, label } from "../model/status";
 
 /** Around the graph, px. */
 export const MARGIN = 24;

@@ -1,9 +1,9 @@
 // A node's second line: the one thing about it that matters most just now.
 
-import type { Cost, Node } from "../../store";
-import { costOf, groupCosts } from "../cost";
-import { clock, duration, money } from "../format";
-import { countsText, settled } from "../status";
+import type { Cost, Node } from "../../state/types";
+import { costOf, groupCosts } from "../model/cost";
+import { clock, duration, money } from "../model/format";
+import { countsText, settled } from "../model/status";
 
 /** What the caption of `node` says at the moment `asOf` (Unix ms); empty where there is nothing to tell. */
 export function caption(node: Node, cost: Cost | undefined, asOf: number): string {

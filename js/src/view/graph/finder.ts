@@ -1,9 +1,9 @@
 // Finding one's way in the graph: the cursor and its keys, the search, what is bright, what is opened and folded.
 
-import type { Model } from "../model";
-import type { Navigation } from "../panels/searchbar";
-import { label } from "../status";
+import type { Model } from "../model/model";
+import { label } from "../model/status";
 import { caption } from "./caption";
+import type { Navigation } from "./navigation";
 import type { Scene } from "./scene";
 import type { Sight } from "./sight";
 import { type Mode, nextOf, type Spotlight, type Stop } from "./spotlight";

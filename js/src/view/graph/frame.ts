@@ -1,6 +1,6 @@
 // What every layer is drawn from, and how much of a node is shown from how far away.
 
-import type { Cost } from "../../store";
+import type { Cost } from "../../state/types";
 import type { Box, View } from "./camera";
 import type { Scene } from "./scene";
 import { LABEL_SIZE, type TextMeasure } from "./text";

@@ -1,10 +1,11 @@
 // The canvas component: three layers, one animation loop that sleeps while nothing changes, and the gestures on it.
 
 import { Layouter, type NamedLayout } from "../../layout/layouter";
-import type { Change } from "../../store";
-import { button, focusedNear, h, onResize, setHidden } from "../dom";
-import { isFolded } from "../folding/folding";
-import type { Model, Panel } from "../model";
+import type { Change } from "../../state/types";
+import { button, focusedNear, h, onResize, setHidden } from "../dom/dom";
+import { isFolded } from "../model/folding";
+import type { Model } from "../model/model";
+import type { Panel } from "../panel";
 import { Camera } from "./camera";
 import { chooseDirection } from "./direction";
 import { drawEdges } from "./edges";

@@ -1,7 +1,7 @@
 // One shape for each status, so that none is told by colour alone. Path data in a 16 × 16 box, for canvas and SVG alike.
 
-import type { NodeStatus } from "../../store";
-import { svg } from "../dom";
+import type { NodeStatus } from "../../state/types";
+import { svg } from "../dom/dom";
 
 export interface Icon {
   /** The outline: filled with the status colour when `solid`, else stroked with it. */

@@ -1,7 +1,7 @@
 // Mouse, wheel, touch and keys, told as gestures. The page keeps its own scrolling until the graph has the focus: a
 // widget that swallows the wheel on its way down a notebook is a trap.
 
-import { focusedNear } from "../dom";
+import { focusedNear } from "../dom/dom";
 
 export interface Gestures {
   pan(dx: number, dy: number): void;

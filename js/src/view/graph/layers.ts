@@ -1,6 +1,6 @@
 // The canvases, one above the other, and the loop that draws what is out of date and sleeps while nothing is.
 
-import { h } from "../dom";
+import { h } from "../dom/dom";
 
 export type Layer = "edges" | "nodes" | "moving";
 const ALL: readonly Layer[] = ["edges", "nodes", "moving"];

@@ -1,8 +1,8 @@
 // A small picture of the whole graph, with the window as a frame: the picture is drawn when nodes have changed, and then
 // a few times a second at most; the frame is an element, so that moving it draws nothing.
 
-import { h, setHidden } from "../dom";
-import { STATUSES } from "../status";
+import { h, setHidden } from "../dom/dom";
+import { STATUSES } from "../model/status";
 import type { Camera } from "./camera";
 import type { Scene } from "./scene";
 import type { Theme } from "./theme";

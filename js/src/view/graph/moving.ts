@@ -1,6 +1,6 @@
 // The top layer: what moves by itself (flow, spinners, pulses) and where the viewer is (hover, selection, focus).
 
-import { STATUSES } from "../status";
+import { STATUSES } from "../model/status";
 import { BOXES_FROM, begin, edgeSeen, type Frame, faceAt, LABELS_FROM, RADIUS } from "./frame";
 import { arrow, polyline, trace } from "./route";
 import { ACTIVE } from "./scene";

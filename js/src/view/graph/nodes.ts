@@ -1,8 +1,8 @@
 // The middle layer: nodes, as marks, boxes or boxes with words, by how near they are.
 
-import type { Node } from "../../store";
-import { isFolded } from "../folding/folding";
-import { doneShare, label, STATUSES } from "../status";
+import type { Node } from "../../state/types";
+import { isFolded } from "../model/folding";
+import { doneShare, label, STATUSES } from "../model/status";
 import type { Box } from "./camera";
 import { caption } from "./caption";
 import {

@@ -1,9 +1,9 @@
 // What is drawn: a layout and the state that it shows, as arrays by index. Updated for what changed alone.
 
 import type { NamedGraph, NamedLayout } from "../../layout/layouter";
-import type { Edge, Node, NodeStatus } from "../../store";
-import type { Shown } from "../folding/folding";
-import { label, STATUSES } from "../status";
+import type { Edge, Node, NodeStatus } from "../../state/types";
+import type { Shown } from "../model/folding";
+import { label, STATUSES } from "../model/status";
 import { type Box, ease } from "./camera";
 import { Grid } from "./grid";
 

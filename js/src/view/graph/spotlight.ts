@@ -1,12 +1,12 @@
 // Which nodes are bright while the viewer looks for something: computed when what it depends on changes, never per frame.
 
-import type { Node } from "../../store";
-import { isFolded } from "../folding/folding";
-import { duration } from "../format";
-import type { Model } from "../model";
+import type { Node } from "../../state/types";
+import { isFolded } from "../model/folding";
+import { duration } from "../model/format";
+import type { Model } from "../model/model";
+import { matches, parseQuery, type Query } from "../model/search";
 import { around, kin, longest } from "./paths";
 import { BACK, type Scene } from "./scene";
-import { matches, parseQuery, type Query } from "./search";
 
 /** What a search, and then a mode, leaves of the brightness of everything else. */
 const DIM = 0.2;

@@ -1,8 +1,8 @@
 // The colours of the view, derived from the host's: its ground and font are taken over, everything that is drawn on it
 // is moved until it can be read there. The canvas reads this object; CSS reads the same as variables.
 
-import type { NodeStatus } from "../../store";
-import { STATUSES } from "../status";
+import type { NodeStatus } from "../../state/types";
+import { STATUSES } from "../model/status";
 import { luminance, mix, parseColor, type Rgb, readable, toHex } from "./color";
 
 export interface Theme {

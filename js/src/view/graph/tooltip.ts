@@ -1,8 +1,8 @@
 // What the node under the pointer is, beside the pointer.
 
-import type { Cost, Node } from "../../store";
-import { h, setHidden } from "../dom";
-import { label } from "../status";
+import type { Cost, Node } from "../../state/types";
+import { h, setHidden } from "../dom/dom";
+import { label } from "../model/status";
 import { caption } from "./caption";
 
 const GAP = 8;

@@ -1,8 +1,9 @@
 // What a screen reader hears: gates that open and close, and the end of the run. One sentence at a time, each once.
 
-import { h } from "../dom";
-import type { Model, Panel } from "../model";
-import { label, over } from "../status";
+import { h } from "../dom/dom";
+import type { Model } from "../model/model";
+import { label, over } from "../model/status";
+import type { Panel } from "../panel";
 
 export class Announcer implements Panel {
   readonly el = h("div", { class: "dw-offscreen", "aria-live": "polite", "aria-atomic": "true" });

@@ -1,9 +1,10 @@
 // The state of the connection, in words, next to the state of the run: how much of what is seen can be believed.
 
-import { h, setText } from "../dom";
-import { ago } from "../format";
-import { freshness } from "../freshness";
-import type { Model, Panel } from "../model";
+import { h, setText } from "../dom/dom";
+import { ago } from "../model/format";
+import { freshness } from "../model/freshness";
+import type { Model } from "../model/model";
+import type { Panel } from "../panel";
 
 export class ConnectionPanel implements Panel {
   readonly #model: Model;

@@ -1,10 +1,11 @@
 // Pause, resume, cancel. What can't be done now is disabled, with the reason in sight.
 
-import type { Command } from "../../protocol";
-import { uuid } from "../../uuid";
-import { button, enable, focusedNear, h, setHidden, setText } from "../dom";
-import type { Model, Panel } from "../model";
-import { over } from "../status";
+import type { Command } from "../../protocol/messages";
+import { uuid } from "../../protocol/uuid";
+import { button, enable, focusedNear, h, setHidden, setText } from "../dom/dom";
+import type { Model } from "../model/model";
+import { over } from "../model/status";
+import type { Panel } from "../panel";
 
 type Kind = "pause_execution" | "resume_execution" | "cancel_execution";
 

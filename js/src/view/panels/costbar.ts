@@ -1,10 +1,11 @@
 // What the run costs: spent, of which budget, what is left, and what it will come to. Shown once a cost is known.
 
-import { figures } from "../cost";
-import { h, setHidden, setText } from "../dom";
-import { count, money, percent } from "../format";
-import type { Model, Panel } from "../model";
-import { over } from "../status";
+import { h, setHidden, setText } from "../dom/dom";
+import { figures } from "../model/cost";
+import { count, money, percent } from "../model/format";
+import type { Model } from "../model/model";
+import { over } from "../model/status";
+import type { Panel } from "../panel";
 import { Spending } from "./spending";
 
 export class CostPanel implements Panel {

@@ -1,13 +1,14 @@
 // The audit trail: who decided what, when, from where, and with which words and changes. Newest first.
 
-import type { Decision } from "../../store";
-import { h, setHidden, setText } from "../dom";
-import { timeOfDay } from "../format";
-import type { Model, Panel } from "../model";
-import { label } from "../status";
+import type { Decision } from "../../state/types";
+import { h, setHidden, setText } from "../dom/dom";
+import { timeOfDay } from "../model/format";
+import type { Model } from "../model/model";
+import { label } from "../model/status";
+import type { Panel } from "../panel";
 import { copyButton } from "../value/copy";
 import { table } from "../value/table";
-import { brief } from "./value";
+import { brief } from "../value/text";
 
 const COLUMNS = ["when", "node", "decision", "by", "from", "feedback", "value"] as const;
 

@@ -1,12 +1,13 @@
 // The errors that the run reported, newest first.
 
-import type { Fault } from "../../store";
-import { button, h, setHidden, setText } from "../dom";
-import { timeOfDay } from "../format";
-import type { Model, Panel } from "../model";
-import { label } from "../status";
+import type { Fault } from "../../state/types";
+import { button, h, setHidden, setText } from "../dom/dom";
+import { timeOfDay } from "../model/format";
+import type { Model } from "../model/model";
+import { label } from "../model/status";
+import type { Panel } from "../panel";
+import { pretty } from "../value/text";
 import { ValueView } from "../value/value";
-import { pretty } from "./value";
 
 const SHOWN = 20;
 const DETAIL_LIMIT = 4000;

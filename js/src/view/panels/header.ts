@@ -1,12 +1,13 @@
 // The first line: which DAG, how its run is doing, how many nodes are in which state, for how long.
 
-import type { NodeStatus, RunStatus } from "../../store";
-import { button, h, setHidden, setText } from "../dom";
-import { clock, count, duration } from "../format";
+import type { NodeStatus, RunStatus } from "../../state/types";
+import { button, h, setHidden, setText } from "../dom/dom";
 import { iconElement } from "../graph/icons";
 import type { Stop } from "../graph/spotlight";
-import type { Model, Panel } from "../model";
-import { over, STATUSES } from "../status";
+import { clock, count, duration } from "../model/format";
+import type { Model } from "../model/model";
+import { over, STATUSES } from "../model/status";
+import type { Panel } from "../panel";
 
 const WORDS: Readonly<Record<RunStatus, string>> = {
   pending: "Not started",

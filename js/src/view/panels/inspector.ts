@@ -1,19 +1,20 @@
 // What is known of the selected node: its state, what it costs and took, what it gave, what went wrong.
 
-import type { Execution, Node } from "../../store";
-import { button, type Child, focusedNear, h, setText } from "../dom";
-import { isFolded } from "../folding/folding";
-import { bytes, clock, metric, percent, timeOfDay, words } from "../format";
+import type { Execution, Node } from "../../state/types";
+import { button, type Child, focusedNear, h, setText } from "../dom/dom";
+import { keyed, patch } from "../dom/patch";
 import { spent, took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
-import type { Model, Panel } from "../model";
-import { keyed, patch } from "../patch";
-import { countsText, label, STATUSES, settled } from "../status";
+import { isFolded } from "../model/folding";
+import { bytes, clock, metric, percent, timeOfDay, words } from "../model/format";
+import type { Model } from "../model/model";
+import { countsText, label, STATUSES, settled } from "../model/status";
+import type { Panel } from "../panel";
 import { copyButton } from "../value/copy";
+import { pretty } from "../value/text";
 import { ValueView } from "../value/value";
 import { foldButton, memberList } from "./members";
 import { traceback } from "./traceback";
-import { pretty } from "./value";
 
 const INSTANCES = 100;
 const LOG_LINES = 200;

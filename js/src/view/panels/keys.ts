@@ -1,6 +1,6 @@
 // The list of keys, over the graph: opened and closed by `?`.
 
-import { button, focusedNear, h, setHidden } from "../dom";
+import { button, focusedNear, h, setHidden } from "../dom/dom";
 
 const KEYS: readonly (readonly [string, string])[] = [
   ["/", "search"],

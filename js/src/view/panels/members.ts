@@ -1,14 +1,14 @@
 // What a node stands for, where it stands for several: how to open it, and a list that begins with what needs attention.
 
-import type { Node } from "../../store";
-import { button, h } from "../dom";
-import type { Folded } from "../folding/folding";
+import type { Node } from "../../state/types";
+import { button, h } from "../dom/dom";
+import { keyed } from "../dom/patch";
 import { took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
-import { matches } from "../graph/search";
-import type { Model } from "../model";
-import { keyed } from "../patch";
-import { label, STATUSES } from "../status";
+import type { Folded } from "../model/folding";
+import type { Model } from "../model/model";
+import { matches } from "../model/search";
+import { label, STATUSES } from "../model/status";
 
 const MOST = 50;
 const NAME_LIMIT = 60;

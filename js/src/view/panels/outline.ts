@@ -1,9 +1,10 @@
 // The graph for who can't see it: a tree of groups and nodes, that is made as far as somebody opens it.
 
-import type { Node } from "../../store";
-import { button, h } from "../dom";
-import type { Model, Panel } from "../model";
-import { label, STATUSES } from "../status";
+import type { Node } from "../../state/types";
+import { button, h } from "../dom/dom";
+import type { Model } from "../model/model";
+import { label, STATUSES } from "../model/status";
+import type { Panel } from "../panel";
 
 /** As many of a branch as can be walked through; the rest is counted. */
 const MOST = 500;

@@ -1,9 +1,10 @@
 // What the run came to, once it is over: its results, how long it took, what it cost.
 
-import { h, setHidden, setText } from "../dom";
-import { duration, money } from "../format";
-import type { Model, Panel } from "../model";
-import { over } from "../status";
+import { h, setHidden, setText } from "../dom/dom";
+import { duration, money } from "../model/format";
+import type { Model } from "../model/model";
+import { over } from "../model/status";
+import type { Panel } from "../panel";
 import { ValueView } from "../value/value";
 
 export class ResultsPanel implements Panel {

@@ -1,27 +1,13 @@
 // The line above a large graph: the search with its count, and the ways to look at the graph.
 
-import { uuid } from "../../uuid";
-import { button, h, setHidden, setText } from "../dom";
-import { count } from "../format";
+import { uuid } from "../../protocol/uuid";
+import { button, h, setHidden, setText } from "../dom/dom";
+import type { Navigation } from "../graph/navigation";
 import type { Mode } from "../graph/spotlight";
-import type { Model, Panel } from "../model";
-import { STATUSES } from "../status";
-
-/** What the line asks of the graph. */
-export interface Navigation {
-  readonly mode: Mode | undefined;
-  readonly following: boolean;
-  readonly searching: boolean;
-  /** How many were found, and which of them is the current one (from 1; 0 = none yet). */
-  readonly found: { at: number; of: number };
-  readonly note: string;
-  search(text: string): void;
-  step(by: 1 | -1): void;
-  toggle(mode: Mode): void;
-  watch(): void;
-  foldAll(): void;
-  focus(): void;
-}
+import { count } from "../model/format";
+import type { Model } from "../model/model";
+import { STATUSES } from "../model/status";
+import type { Panel } from "../panel";
 
 /** A smaller graph is seen at a glance: there the line comes with `/` alone. */
 const NODES_FROM = 13;

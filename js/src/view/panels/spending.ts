@@ -1,11 +1,11 @@
 // Where the money went: the nodes and the groups that cost the most. Takes no room, and costs nothing, while it is folded.
 
-import { costOf, dearest, groupCosts, type Ranking } from "../cost";
-import { button, type Child, focusedNear, h, setHidden } from "../dom";
-import { count, money, percent } from "../format";
-import type { Model } from "../model";
-import { keyed, patch } from "../patch";
-import { label } from "../status";
+import { button, type Child, focusedNear, h, setHidden } from "../dom/dom";
+import { keyed, patch } from "../dom/patch";
+import { costOf, dearest, groupCosts, type Ranking } from "../model/cost";
+import { count, money, percent } from "../model/format";
+import type { Model } from "../model/model";
+import { label } from "../model/status";
 
 const MOST = 5;
 

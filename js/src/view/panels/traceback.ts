@@ -1,8 +1,8 @@
 // What went wrong, as a reader wants it: the message, where it was raised, and how one came there only if asked for.
 
-import { h } from "../dom";
+import { h } from "../dom/dom";
 import { copyButton } from "../value/copy";
-import { pretty } from "./value";
+import { pretty } from "../value/text";
 
 const FRAME = /^ {2}File "/gm;
 const OPENING = "Traceback (most recent call last):";

@@ -1,12 +1,12 @@
 // Drawing a timeline: the rows in sight and no others, their bars, the time axis, and where the viewer is.
 
-import type { DagState, Execution, Node } from "../../store";
+import type { DagState, Execution, Node } from "../../state/types";
 import { drawIcon, iconOf } from "../graph/icons";
 import { DETAIL_SIZE, type TextMeasure } from "../graph/text";
 import type { Theme } from "../graph/theme";
-import { doneShare } from "../status";
+import { gateKey, spanOf } from "../model/span";
+import { doneShare } from "../model/status";
 import type { Row } from "./rows";
-import { gateKey, spanOf } from "./span";
 import { ticks } from "./ticks";
 import type { TimeWindow } from "./window";
 import { executionOf, rowLabel, standing } from "./words";

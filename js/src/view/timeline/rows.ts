@@ -1,7 +1,7 @@
 // Which rows a timeline has, and in which order: by start and then as laid out, within the groups.
 
-import type { DagState, Node } from "../../store";
-import { spanOf } from "./span";
+import type { DagState, Node } from "../../state/types";
+import { spanOf } from "../model/span";
 
 /** A node with more instances than this shows one row for all of them, until it is unfolded. */
 export const FOLD_ABOVE = 20;

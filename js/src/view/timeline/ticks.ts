@@ -1,6 +1,6 @@
 // The marks on a time axis: round steps of elapsed time, no closer than their labels are wide.
 
-import { clock } from "../format";
+import { clock } from "../model/format";
 
 export interface Tick {
   /** Unix ms. */

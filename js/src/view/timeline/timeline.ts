@@ -1,18 +1,19 @@
 // The same run over time: one row for each node, in a list that scrolls as any other, drawn on a canvas that stands still
 // in it. It draws what is in sight, when something has changed or time has moved on by a pixel.
 
-import type { Change } from "../../store";
-import { button, h, onResize, setHidden, setText } from "../dom";
-import { isFolded } from "../folding/folding";
+import type { Change } from "../../state/types";
+import { button, h, onResize, setHidden, setText } from "../dom/dom";
 import { listen, zoomOf } from "../graph/input";
 import { TextMeasure } from "../graph/text";
 import type { Theme } from "../graph/theme";
-import type { Model, Panel } from "../model";
-import { over } from "../status";
+import type { Durations } from "../model/estimate";
+import { isFolded } from "../model/folding";
+import type { Model } from "../model/model";
+import { spanOf, waitingSince } from "../model/span";
+import { over } from "../model/status";
+import type { Panel } from "../panel";
 import { AXIS, drawTimeline, INDENT, ROW } from "./draw";
-import type { Durations } from "./estimate";
 import { keyOf, type Row, type Rows, rowsOf } from "./rows";
-import { spanOf, waitingSince } from "./span";
 import { TimeWindow } from "./window";
 import { describe, executionOf, rowLabel, standing, summary } from "./words";
 

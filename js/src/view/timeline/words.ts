@@ -1,12 +1,12 @@
 // What a timeline says in words: beside a bar, in a tooltip, and to whoever can't see it.
 
-import type { DagState, Execution, Node } from "../../store";
-import { clock, duration } from "../format";
+import type { DagState, Execution, Node } from "../../state/types";
 import { caption, took } from "../graph/caption";
-import { label, STATUSES, settled } from "../status";
-import { type Durations, instanceLeft, leftText, nodeLeft, runLeft } from "./estimate";
+import { type Durations, instanceLeft, leftText, nodeLeft, runLeft } from "../model/estimate";
+import { clock, duration } from "../model/format";
+import { spanOf } from "../model/span";
+import { label, STATUSES, settled } from "../model/status";
 import type { Row } from "./rows";
-import { spanOf } from "./span";
 
 /** Nodes of one status that are told by name. */
 const NAMED = 8;

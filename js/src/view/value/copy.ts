@@ -1,7 +1,7 @@
 // A button that copies a text, also where a page has no clipboard of its own: without https, or in a frame.
 
-import { button } from "../dom";
-import { keyed, OWN } from "../patch";
+import { button } from "../dom/dom";
+import { keyed, OWN } from "../dom/patch";
 
 const SAID_MS = 2000;
 

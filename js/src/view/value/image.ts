@@ -1,6 +1,6 @@
 // Which values are pictures: a data URL, or what Jupyter calls a MIME bundle. Only pixels: SVG and HTML could do more.
 
-import { h } from "../dom";
+import { h } from "../dom/dom";
 
 export interface Picture {
   src: string;

@@ -1,8 +1,8 @@
 // Which values are tables: a list of flat objects of the same keys; and the table that they make.
 
-import { button, focusedNear, h } from "../dom";
-import { count } from "../format";
-import { brief } from "../panels/value";
+import { button, focusedNear, h } from "../dom/dom";
+import { count } from "../model/format";
+import { brief } from "./text";
 
 export interface Table {
   columns: readonly string[];

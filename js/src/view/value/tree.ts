@@ -1,11 +1,11 @@
 // A value as a tree that folds. What is folded is not made yet, and no list is longer than a page: of many items there
 // are ranges, and ranges of ranges, so a list of a million costs a hundred lines at a time.
 
-import { type Child, h } from "../dom";
-import { count } from "../format";
-import { brief, pretty } from "../panels/value";
+import { type Child, h } from "../dom/dom";
+import { count } from "../model/format";
 import { picture, pictureOf } from "./image";
 import { table, tableOf } from "./table";
+import { brief, pretty } from "./text";
 
 /** Items, or ranges of them, in one list. */
 const PAGE = 100;

@@ -1,10 +1,10 @@
 // A value from the wire, shown as what it is: a picture, a table, a tree or text; and as the JSON that came.
 
-import { button, h } from "../dom";
-import { pretty, VALUE_LIMIT } from "../panels/value";
+import { button, h } from "../dom/dom";
 import { copyButton } from "./copy";
 import { picture, pictureOf } from "./image";
 import { table, tableOf } from "./table";
+import { pretty, VALUE_LIMIT } from "./text";
 import { tree } from "./tree";
 
 type Look = "Picture" | "Table" | "Tree" | "Text" | "JSON";

@@ -1,0 +1,450 @@
+// Generated from dagwidget/protocol/messages.py by `make protocol`. Do not edit.
+
+export type Event =
+  | NodeState
+  | EdgeActive
+  | DagMutated
+  | CostUpdate
+  | ExecutionComplete
+  | HumanGateWaiting
+  | RunError
+  | HumanGateResolved
+  | ExecutionState
+  | NodeLog;
+export type Command = HumanDecision | PauseExecution | ResumeExecution | CancelExecution;
+export type ServerMessage =
+  | NodeState
+  | EdgeActive
+  | DagMutated
+  | CostUpdate
+  | ExecutionComplete
+  | HumanGateWaiting
+  | RunError
+  | HumanGateResolved
+  | ExecutionState
+  | NodeLog
+  | Welcome
+  | Sync
+  | Synced
+  | Ping
+  | CommandAck
+  | Bye;
+export type ClientMessage = HumanDecision | PauseExecution | ResumeExecution | CancelExecution | Hello | Pong | Ack;
+
+export interface Protocol {
+  [k: string]: unknown;
+}
+/**
+ * A node, or one `instance` of a node that runs many times at once, is now in `status`.
+ */
+export interface NodeState {
+  type: "node_state";
+  node_id: string;
+  status: "cancelled" | "completed" | "failed" | "pending" | "running" | "skipped" | "waiting";
+  output?: unknown;
+  metrics?: {
+    [k: string]: number | string;
+  } | null;
+  error?: string | null;
+  progress?: number | null;
+  attempt?: number | null;
+  instance?: string | null;
+  native?: string | null;
+  reason?: string | null;
+  message?: string | null;
+  started_at?: number | null;
+  output_bytes?: number | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * Something flows along an edge, or no longer does.
+ */
+export interface EdgeActive {
+  type: "edge_active";
+  from: string;
+  to: string;
+  active?: boolean | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * The graph changed; the initial graph is one of these.
+ */
+export interface DagMutated {
+  type: "dag_mutated";
+  mutation: Mutation;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * A change of the graph's structure, applied in the order of these fields.
+ */
+export interface Mutation {
+  add_nodes?: NodeSpec[] | null;
+  update_nodes?: NodeSpec[] | null;
+  remove_nodes?: string[] | null;
+  add_edges?: EdgeSpec[] | null;
+  remove_edges?: EdgeSpec[] | null;
+}
+/**
+ * A node as the graph's structure describes it. `group` is a path: `"etl/load"` lies inside `"etl"`.
+ */
+export interface NodeSpec {
+  id: string;
+  label?: string | null;
+  kind?: string | null;
+  group?: string | null;
+  description?: string | null;
+}
+/**
+ * An edge of the graph. A `conditional` one is taken only when the run decides so.
+ */
+export interface EdgeSpec {
+  from: string;
+  to: string;
+  label?: string | null;
+  conditional?: boolean | null;
+}
+/**
+ * What the run has cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed.
+ */
+export interface CostUpdate {
+  type: "cost_update";
+  spent: number;
+  budget: number | null;
+  remaining: number | null;
+  currency?: string | null;
+  tokens?: number | null;
+  by_node?: {
+    [k: string]: number;
+  } | null;
+  unpriced?: number | null;
+  on_budget?: ("gate" | "pause" | "warn") | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * The run has ended. `status` is `completed` when absent.
+ */
+export interface ExecutionComplete {
+  type: "execution_complete";
+  results: unknown;
+  status?: ("cancelled" | "completed" | "failed") | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * A node waits for a person. Without a `gate_id` the gate goes by its node's name.
+ */
+export interface HumanGateWaiting {
+  type: "human_gate_waiting";
+  node_id: string;
+  presentation: Presentation;
+  gate_id?: string | null;
+  instance?: string | null;
+  approvals?: Approval[] | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * What a gate shows, and which answers it takes.
+ */
+export interface Presentation {
+  title?: string | null;
+  body?: string | null;
+  data?: unknown;
+  schema?: unknown;
+  options?: unknown[] | null;
+  allowed?: ("approve" | "modify" | "reject")[] | null;
+  deadline?: number | null;
+  on_timeout?: ("approve" | "default" | "fail" | "reject") | null;
+  default?: unknown;
+  assignees?: string[] | null;
+  required?: number | null;
+}
+/**
+ * One of several approvals that a gate requires.
+ */
+export interface Approval {
+  by: string;
+  at: number;
+  feedback?: string | null;
+}
+/**
+ * Something went wrong, in a node or in the run as a whole.
+ */
+export interface RunError {
+  type: "error";
+  message: string;
+  node_id?: string | null;
+  code?: string | null;
+  detail?: unknown;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * A gate was decided: the audit trail, and how other viewers learn of it.
+ */
+export interface HumanGateResolved {
+  type: "human_gate_resolved";
+  node_id: string;
+  gate_id: string;
+  decision: "approve" | "modify" | "reject";
+  by: string;
+  at: number;
+  source: "budget" | "engine" | "python" | "timeout" | "widget";
+  feedback?: string | null;
+  value?: unknown;
+  approvals?: Approval[] | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * The run as a whole is now in `status`.
+ */
+export interface ExecutionState {
+  type: "execution_state";
+  status: "cancelling" | "paused" | "pausing" | "resuming" | "running";
+  capabilities?: Capabilities | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * What the engine behind a run can honour; the widget disables the rest, and says why.
+ */
+export interface Capabilities {
+  pause?: ("cooperative" | "native" | "none") | null;
+  cancel?: ("cooperative" | "native" | "none") | null;
+  gate?: ("cooperative" | "native" | "none") | null;
+}
+/**
+ * Lines that a node printed; readers keep a bounded tail.
+ */
+export interface NodeLog {
+  type: "node_log";
+  node_id: string;
+  lines: string[];
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * A person's answer to a gate. Without a `gate_id` the node's open gate is meant.
+ */
+export interface HumanDecision {
+  type: "human_decision";
+  node_id: string;
+  decision: "approve" | "modify" | "reject";
+  gate_id?: string | null;
+  feedback?: string | null;
+  value?: unknown;
+  source?: ("python" | "widget") | null;
+  id: string;
+}
+/**
+ * Let what runs finish, and start nothing new.
+ */
+export interface PauseExecution {
+  type: "pause_execution";
+  id: string;
+}
+/**
+ * Go on after a pause.
+ */
+export interface ResumeExecution {
+  type: "resume_execution";
+  id: string;
+}
+/**
+ * Stop the run for good.
+ */
+export interface CancelExecution {
+  type: "cancel_execution";
+  id: string;
+}
+/**
+ * The server's answer to `hello`: where the log stands and what the connection may carry.
+ */
+export interface Welcome {
+  type: "welcome";
+  protocol: number;
+  dag_id: string;
+  epoch: string;
+  head: number;
+  role: "operate" | "publish" | "view";
+  heartbeat_ms: number;
+  window: number;
+  limits: {
+    [k: string]: number;
+  };
+  now?: number | null;
+  expires_at?: number | null;
+}
+/**
+ * Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`.
+ */
+export interface Sync {
+  type: "sync";
+  epoch: string;
+  seq: number;
+  reset: boolean;
+}
+/**
+ * Catching up has ended: the client now stands at `seq`.
+ */
+export interface Synced {
+  type: "synced";
+  seq: number;
+}
+/**
+ * A sign of life after silence. A `head` other than the client's own means that it missed something.
+ */
+export interface Ping {
+  type: "ping";
+  head: number;
+}
+/**
+ * What became of a command; sent once a decision is durable.
+ */
+export interface CommandAck {
+  type: "command_ack";
+  id: string;
+  ok: boolean;
+  code?: string | null;
+  message?: string | null;
+  winner?: HumanGateResolved | null;
+}
+/**
+ * The connection will close: why, and whether to come back. Sent ahead of the close frame, which proxies eat.
+ */
+export interface Bye {
+  type: "bye";
+  code: number;
+  reason: string;
+  retry: boolean;
+  after_ms?: number | null;
+}
+/**
+ * A viewer's first message. The token travels here, never in a URL.
+ */
+export interface Hello {
+  type: "hello";
+  protocol: number;
+  token?: string | null;
+  last?: Cursor | null;
+}
+/**
+ * A place in a room's log: everything up to `seq` of `epoch` has been seen.
+ */
+export interface Cursor {
+  epoch: string;
+  seq: number;
+}
+/**
+ * The answer to a `ping`.
+ */
+export interface Pong {
+  type: "pong";
+  seq: number;
+}
+/**
+ * Everything up to `seq` has arrived.
+ */
+export interface Ack {
+  type: "ack";
+  seq: number;
+}
+/**
+ * A publisher's first message.
+ *
+ *     With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
+ *     Without, it joins the room's current run (or fails, where `epoch` names another).
+ */
+export interface Attach {
+  type: "attach";
+  protocol: number;
+  publisher: string;
+  token?: string | null;
+  epoch?: string | null;
+  start?: RunStart | null;
+  now?: number | null;
+  acknowledged?: number | null;
+}
+/**
+ * Opens a run, and with it a new epoch of the room.
+ */
+export interface RunStart {
+  budget?: number | null;
+  currency?: string | null;
+  capabilities?: Capabilities | null;
+  on_budget?: ("gate" | "pause" | "warn") | null;
+}
+/**
+ * The server's answer to `attach`. What follows are the `human_gate_resolved` and `execution_state` of this run.
+ */
+export interface Attached {
+  type: "attached";
+  dag_id: string;
+  epoch: string;
+  seq: number;
+  heartbeat_ms: number;
+}
+/**
+ * What was spent just now.
+ *
+ *     One process can't know what the others spent: the room adds up, and sends `cost_update`.
+ */
+export interface CostDelta {
+  type: "cost_delta";
+  amount?: number | null;
+  node_id?: string | null;
+  tokens_in?: number | null;
+  tokens_out?: number | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+/**
+ * A part of a node's whole output, ahead of the `node_state` with its preview.
+ *
+ *     The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+ */
+export interface NodeOutput {
+  type: "node_output";
+  node_id: string;
+  text: string;
+  part: number;
+  parts: number;
+  instance?: string | null;
+  seq?: number | null;
+  ts?: number | null;
+}
+
+export const PROTOCOL = 1;
+export const SUBPROTOCOL = "dagwidget.v1";
+
+export interface CloseCode {
+  code: number;
+  name: string;
+  retry: boolean;
+  meaning: string;
+}
+
+/** What our own `bye` and close codes mean; any other is a network's or a proxy's word. */
+export const CLOSE_CODES: Readonly<Record<number, CloseCode>> = {
+  1000: {"code":1000,"name":"done","retry":false,"meaning":"closed on purpose"},
+  1001: {"code":1001,"name":"going_away","retry":false,"meaning":"the page or the server went away on purpose"},
+  4000: {"code":4000,"name":"restart","retry":true,"meaning":"the server restarts"},
+  4001: {"code":4001,"name":"slow","retry":true,"meaning":"the client fell behind and stopped acknowledging"},
+  4003: {"code":4003,"name":"position_lost","retry":true,"meaning":"the server lost the client's place in the log"},
+  4005: {"code":4005,"name":"token_expired","retry":true,"meaning":"the token expired; renew it first"},
+  4006: {"code":4006,"name":"replaced","retry":false,"meaning":"a newer connection or run took this one's place"},
+  4008: {"code":4008,"name":"log_unavailable","retry":true,"meaning":"the log can't be written"},
+  4400: {"code":4400,"name":"bad_message","retry":false,"meaning":"a message does not follow the protocol"},
+  4401: {"code":4401,"name":"unauthorized","retry":false,"meaning":"the token is missing or wrong"},
+  4403: {"code":4403,"name":"forbidden","retry":false,"meaning":"the page's origin, or the token's role, does not permit this"},
+  4404: {"code":4404,"name":"unknown_dag","retry":true,"meaning":"no such DAG yet"},
+  4408: {"code":4408,"name":"hello_timeout","retry":true,"meaning":"no hello in time"},
+  4409: {"code":4409,"name":"version","retry":false,"meaning":"the protocol versions do not match; update dagwidget"},
+  4413: {"code":4413,"name":"too_large","retry":false,"meaning":"a message is larger than the limit"},
+  4429: {"code":4429,"name":"too_often","retry":true,"meaning":"too many messages or connections"},
+};

@@ -1,0 +1,359 @@
+// Applies events to a DagState, in the order of their seq: rule by rule the twin of dagwidget/state/reducer.py.
+
+import type * as p from "../protocol/messages";
+import type { Change, DagState, Edge, Execution, Node, NodeStatus } from "./types";
+
+/** How many log lines of a node are kept. */
+const LOG_TAIL = 200;
+/** How many errors of a run are kept. */
+const ERRORS_TAIL = 100;
+
+const TERMINAL: ReadonlySet<string> = new Set(["completed", "failed", "skipped", "cancelled"]);
+const FINAL: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
+// An instance's status decides its node's in this order.
+const WORST_FIRST: readonly NodeStatus[] = [
+  "failed",
+  "waiting",
+  "running",
+  "pending",
+  "completed",
+  "cancelled",
+  "skipped",
+];
+
+/** A `Change` while it is being made. */
+export type Changes = Change & { nodes: Set<string> };
+
+export function noChange(): Changes {
+  return { reset: false, structure: false, nodes: new Set(), edges: false };
+}
+
+export function emptyState(epoch?: string): DagState {
+  return {
+    epoch,
+    seq: 0,
+    status: "pending",
+    nodes: new Map(),
+    edges: new Map(),
+    gates: new Map(),
+    decisions: [],
+    errors: [],
+  };
+}
+
+/** Apply one event, and note in `changes` what it changed; false where its type is not known. */
+export function reduce(state: DagState, event: p.Event, changes: Changes): boolean {
+  const known = applyEvent(state, event, changes);
+  if (event.seq != null) state.seq = event.seq;
+  return known;
+}
+
+function applyEvent(state: DagState, event: p.Event, changes: Changes): boolean {
+  switch (event.type) {
+    case "node_state":
+      nodeState(state, event, changes);
+      return true;
+    case "edge_active":
+      edgeActive(state, event, changes);
+      return true;
+    case "dag_mutated":
+      dagMutated(state, event.mutation, changes);
+      return true;
+    case "cost_update":
+      costUpdate(state, event);
+      return true;
+    case "execution_complete":
+      executionComplete(state, event, changes);
+      return true;
+    case "human_gate_waiting":
+      gateWaiting(state, event, changes);
+      return true;
+    case "human_gate_resolved":
+      gateResolved(state, event);
+      return true;
+    case "error":
+      error(state, event);
+      return true;
+    case "execution_state":
+      executionState(state, event);
+      return true;
+    case "node_log":
+      nodeLog(state, event, changes);
+      return true;
+    default:
+      event satisfies never;
+      return false;
+  }
+}
+
+function begin(state: DagState, ts: number | undefined): void {
+  if (state.status !== "pending") return;
+  state.status = "running";
+  state.started_at = ts;
+}
+
+/** The node of that name, made where it is not yet known. */
+function nodeOf(state: DagState, id: string, changes: Changes): Node {
+  const known = state.nodes.get(id);
+  if (known) return known;
+  changes.structure = true;
+  return setNode(state, { id, status: "pending" }, changes);
+}
+
+function setNode(state: DagState, node: Node, changes: Changes): Node {
+  state.nodes.set(node.id, node);
+  changes.nodes.add(node.id);
+  return node;
+}
+
+function edgeOf(state: DagState, from: string, to: string, changes: Changes): Edge {
+  nodeOf(state, from, changes);
+  nodeOf(state, to, changes);
+  const sources = state.edges.get(to) ?? new Map<string, Edge>();
+  state.edges.set(to, sources);
+  const known = sources.get(from);
+  if (known) return known;
+  const edge = { active: false, taken: false };
+  sources.set(from, edge);
+  changes.structure = true;
+  return edge;
+}
+
+/** An execution after `event`, or undefined where the event is of an older attempt. */
+function advance(old: Execution | undefined, event: p.NodeState): Execution | undefined {
+  const attempt = event.attempt ?? undefined;
+  if (attempt !== undefined && attempt < (old?.attempt ?? 0)) return undefined;
+  const terminal = TERMINAL.has(event.status);
+  const restarted = old !== undefined && !terminal && TERMINAL.has(old.status);
+  const anew = old === undefined || restarted || (attempt !== undefined && attempt > (old.attempt ?? 0));
+  const kept: Partial<Execution> = anew ? {} : old;
+  const ts = event.ts ?? undefined;
+  return {
+    status: event.status,
+    output: event.output ?? kept.output,
+    output_bytes: event.output == null ? kept.output_bytes : (event.output_bytes ?? undefined),
+    metrics: isEmpty(event.metrics) ? kept.metrics : { ...kept.metrics, ...event.metrics },
+    error: event.error ?? (event.status === "completed" ? undefined : kept.error),
+    progress: event.progress ?? kept.progress,
+    attempt: attempt ?? old?.attempt,
+    native: event.native ?? undefined,
+    reason: event.reason ?? undefined,
+    message: event.message ?? undefined,
+    started_at: event.started_at ?? kept.started_at ?? (event.status === "running" ? ts : undefined),
+    ended_at: terminal ? (kept.ended_at ?? ts) : undefined,
+  };
+}
+
+function nodeState(state: DagState, event: p.NodeState, changes: Changes): void {
+  if (event.status !== "pending") begin(state, event.ts ?? undefined);
+  let node = nodeOf(state, event.node_id, changes);
+  if (event.instance == null) {
+    const next = advance(node, event);
+    if (!next) return;
+    node = { ...node, ...next };
+  } else {
+    // Without a prototype, an instance may have any name.
+    const instances: Record<string, Execution> = node.instances ?? Object.create(null);
+    const before = instances[event.instance];
+    const next = advance(before, event);
+    if (!next) return;
+    instances[event.instance] = next;
+    node = { ...node, instances, counts: count(node.counts, before?.status, event.status) };
+  }
+  const { counts } = node;
+  if (counts) {
+    node.status = WORST_FIRST.find((status) => counts[status]) ?? node.status;
+    if (!TERMINAL.has(node.status)) node.ended_at = undefined;
+  }
+  setNode(state, node, changes);
+  if (isSettled(node)) settle(state, node.id, changes);
+  else if (node.status !== "waiting" && state.gates.get(node.id)?.node_id === node.id) {
+    // A gate that goes by its node's name has no other sign that it was answered.
+    state.gates.delete(node.id);
+  }
+}
+
+function count(counts: Node["counts"], before: NodeStatus | undefined, after: NodeStatus): Node["counts"] {
+  const next = { ...counts, [after]: (counts?.[after] ?? 0) + 1 };
+  if (before) {
+    next[before] = (next[before] ?? 0) - 1;
+    if (next[before] === 0) delete next[before];
+  }
+  return next;
+}
+
+/** Whether nothing more is expected of the node. */
+function isSettled(node: Node): boolean {
+  return node.counts ? Object.keys(node.counts).every((status) => TERMINAL.has(status)) : TERMINAL.has(node.status);
+}
+
+/** Nothing flows into a settled node, and it asks nothing. */
+function settle(state: DagState, id: string, changes: Changes): void {
+  const sources = state.edges.get(id);
+  if (sources) quiet(sources, changes);
+  for (const gate of state.gates.values()) if (gate.node_id === id) state.gates.delete(gate.gate_id);
+}
+
+function quiet(sources: Map<string, Edge>, changes: Changes): void {
+  for (const [source, edge] of sources) {
+    if (!edge.active) continue;
+    sources.set(source, { ...edge, active: false });
+    changes.edges = true;
+  }
+}
+
+function edgeActive(state: DagState, event: p.EdgeActive, changes: Changes): void {
+  const edge = edgeOf(state, event.from, event.to, changes);
+  const active = event.active !== false;
+  const flows = active && !FINAL.has(state.status);
+  state.edges.get(event.to)?.set(event.from, { ...edge, active: flows, taken: edge.taken || active });
+  changes.edges = true;
+}
+
+function dagMutated(state: DagState, mutation: p.Mutation, changes: Changes): void {
+  for (const spec of [...(mutation.add_nodes ?? []), ...(mutation.update_nodes ?? [])]) {
+    const node = nodeOf(state, spec.id, changes);
+    const next = {
+      ...node,
+      label: spec.label ?? node.label,
+      kind: spec.kind ?? node.kind,
+      group: spec.group ?? node.group,
+      description: spec.description ?? node.description,
+    };
+    if (next.label !== node.label || next.group !== node.group) changes.structure = true;
+    setNode(state, next, changes);
+  }
+  if (mutation.remove_nodes?.length) removeNodes(state, new Set(mutation.remove_nodes), changes);
+  for (const link of mutation.add_edges ?? []) {
+    const edge = edgeOf(state, link.from, link.to, changes);
+    const next = { ...edge, label: link.label ?? edge.label, conditional: link.conditional ?? edge.conditional };
+    if (next.label !== edge.label || next.conditional !== edge.conditional) changes.structure = true;
+    state.edges.get(link.to)?.set(link.from, next);
+  }
+  for (const link of mutation.remove_edges ?? []) {
+    if (removeEdge(state, link.from, link.to)) changes.structure = true;
+  }
+}
+
+function removeNodes(state: DagState, removed: ReadonlySet<string>, changes: Changes): void {
+  changes.structure = true;
+  for (const id of removed) {
+    state.nodes.delete(id);
+    state.edges.delete(id);
+    changes.nodes.add(id);
+  }
+  for (const [target, sources] of state.edges) {
+    for (const source of sources.keys()) if (removed.has(source)) removeEdge(state, source, target);
+  }
+  for (const gate of state.gates.values()) if (removed.has(gate.node_id)) state.gates.delete(gate.gate_id);
+}
+
+function removeEdge(state: DagState, from: string, to: string): boolean {
+  const sources = state.edges.get(to);
+  const removed = sources?.delete(from) ?? false;
+  if (sources?.size === 0) state.edges.delete(to);
+  return removed;
+}
+
+function costUpdate(state: DagState, event: p.CostUpdate): void {
+  const before = state.cost?.by_node;
+  state.cost = {
+    spent: event.spent,
+    budget: event.budget ?? undefined,
+    remaining: event.remaining ?? undefined,
+    currency: event.currency ?? undefined,
+    tokens: event.tokens ?? undefined,
+    // Without a prototype, a node may have any name.
+    by_node: isEmpty(event.by_node) ? before : Object.assign(Object.create(null), before, event.by_node),
+    unpriced: event.unpriced ?? undefined,
+    on_budget: event.on_budget ?? undefined,
+  };
+}
+
+function executionComplete(state: DagState, event: p.ExecutionComplete, changes: Changes): void {
+  begin(state, event.ts ?? undefined);
+  state.status = event.status ?? "completed";
+  state.ended_at = event.ts ?? undefined;
+  state.results = event.results ?? undefined;
+  state.gates.clear();
+  for (const sources of state.edges.values()) quiet(sources, changes);
+}
+
+function gateWaiting(state: DagState, event: p.HumanGateWaiting, changes: Changes): void {
+  // A run that has ended asks nothing any more.
+  if (FINAL.has(state.status)) return;
+  begin(state, event.ts ?? undefined);
+  const node = nodeOf(state, event.node_id, changes);
+  const gate_id = event.gate_id ?? event.node_id;
+  const before = state.gates.get(gate_id);
+  state.gates.set(gate_id, {
+    gate_id,
+    node_id: event.node_id,
+    presentation: only(event.presentation, PRESENTATION),
+    instance: event.instance ?? undefined,
+    opened_at: before ? before.opened_at : (event.ts ?? undefined),
+    approvals: event.approvals?.length ? event.approvals.map((one) => only(one, APPROVAL)) : before?.approvals,
+  });
+  if (!node.instances && node.status !== "waiting") {
+    setNode(state, { ...node, status: "waiting", ended_at: undefined }, changes);
+  }
+}
+
+function gateResolved(state: DagState, event: p.HumanGateResolved): void {
+  state.gates.delete(event.gate_id);
+  const { gate_id, node_id, decision, by, at, source } = event;
+  const feedback = event.feedback ?? undefined;
+  const value = event.value ?? undefined;
+  const approvals = event.approvals?.map((one) => only(one, APPROVAL));
+  state.decisions = [...state.decisions, { gate_id, node_id, decision, by, at, source, feedback, value, approvals }];
+}
+
+function error(state: DagState, event: p.RunError): void {
+  const fault = {
+    message: event.message,
+    node_id: event.node_id ?? undefined,
+    code: event.code ?? undefined,
+    detail: event.detail ?? undefined,
+    at: event.ts ?? undefined,
+  };
+  state.errors = [...state.errors, fault].slice(-ERRORS_TAIL);
+}
+
+function executionState(state: DagState, event: p.ExecutionState): void {
+  begin(state, event.ts ?? undefined);
+  state.status = event.status;
+  state.ended_at = state.results = undefined;
+  if (event.capabilities) state.capabilities = only(event.capabilities, CAPABILITIES);
+}
+
+function nodeLog(state: DagState, event: p.NodeLog, changes: Changes): void {
+  const node = nodeOf(state, event.node_id, changes);
+  const logs = [...(node.logs ?? []), ...event.lines].slice(-LOG_TAIL);
+  setNode(state, { ...node, logs: logs.length > 0 ? logs : undefined }, changes);
+}
+
+// Both reducers must end in the same state, so neither keeps a field that its version of the protocol does not know.
+const PRESENTATION: Record<keyof p.Presentation, true> = {
+  title: true,
+  body: true,
+  data: true,
+  schema: true,
+  options: true,
+  allowed: true,
+  deadline: true,
+  on_timeout: true,
+  default: true,
+  assignees: true,
+  required: true,
+};
+const APPROVAL: Record<keyof p.Approval, true> = { by: true, at: true, feedback: true };
+const CAPABILITIES: Record<keyof p.Capabilities, true> = { pause: true, cancel: true, gate: true };
+
+function only<T extends object>(record: T, fields: Record<keyof T, true>): T {
+  const known = Object.entries(record).filter(([name, value]) => Object.hasOwn(fields, name) && value !== null);
+  return Object.fromEntries(known) as T;
+}
+
+function isEmpty(record: object | null | undefined): boolean {
+  return !record || Object.keys(record).length === 0;
+}
