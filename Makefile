@@ -58,7 +58,7 @@ test-kernels: setup $(KERNELS:%=.kernels/%/.ready) ## The widget on each of thes
 	failed=; for kernel in $(KERNELS); do \
 	  python=$(CURDIR)/.kernels/$$kernel/bin/python; \
 	  $$python -c "import ipykernel; print('\nipykernel', ipykernel.__version__)"; \
-	  CHROMIUM=$(CHROMIUM) KERNEL_PYTHON=$$python $(BIN)/python -m pytest tests/browser/test_kernels.py \
+	  CHROMIUM=$(CHROMIUM) KERNEL_PYTHON=$$python $(BIN)/python -m pytest tests/test_hosts.py tests/browser/test_kernels.py \
 	    || failed="$$failed $$kernel"; \
 	done; test -z "$$failed" || { echo "failed on:$$failed"; exit 1; }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import Any
 
 import nbformat
 from playwright.sync_api import Browser, Page
+
+from tests.jupyter_places import kernel_spec, places, stop_stream_server
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_ARGUMENTS = [
@@ -168,43 +169,13 @@ def _settings(root: Path, theme: str, subshells: bool) -> None:
     write("kernels-settings", {"commsOverSubshells": "perCommTarget" if subshells else "disabled"})
 
 
-def places(folder: Path) -> dict[str, str]:
-    """The variables that keep everything that Jupyter writes below `folder`."""
-    where = {
-        "HOME": "home",
-        "IPYTHONDIR": "ipython",
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-    }
-    return {name: str(folder / place) for name, place in where.items()}
-
-
-def stop_stream_server(runtime: Path) -> None:
-    """End the stream server that was started on demand, if there is one."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(json.loads((runtime / "dagwidget-server.json").read_text())["pid"], signal.SIGTERM)
-
-
-def kernel_spec(folder: Path, python: str) -> dict[str, str]:
-    """The variable that makes the kernel `python3` run in another environment than Jupyter itself."""
-    spec = folder / "kernels" / "python3" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec.write_text(json.dumps({"argv": command, "display_name": "Python 3", "language": "python"}))
-    return {"JUPYTER_PATH": str(folder)}
-
-
 @contextlib.contextmanager
-def running_lab(folder: Path, kernel: str = sys.executable) -> Iterator[Lab]:
-    """Start JupyterLab with everything that it writes below `folder`; end it, its kernels and their stream server.
-
-    Kernels run in the environment of the Python `kernel`.
-    """
+def running_lab(folder: Path) -> Iterator[Lab]:
+    """Start JupyterLab with everything that it writes below `folder`; end it, its kernels and their stream server."""
     root, runtime = folder / "root", folder / "runtime"
     root.mkdir()
     runtime.mkdir()
-    environment = {**os.environ, **places(folder), **kernel_spec(folder, kernel)}
+    environment = {**os.environ, **places(folder), **kernel_spec(folder)}
     port = free_port()
     command = [
         *(sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser"),

@@ -1,13 +1,11 @@
 """The widget on one kernel, in JupyterLab; `make test-kernels` runs this for each ipykernel that matters.
 
-KERNEL_PYTHON names the Python that the kernels run in; by default it is the tests' own, with the newest ipykernel.
+The variable KERNEL_PYTHON names the Python that kernels run in; by default it is the tests' own.
 No cell here waits for a message from the browser: before ipykernel 7 none arrives while a cell runs.
 """
 
 import contextlib
 import json
-import os
-import sys
 import time
 
 import pytest
@@ -16,9 +14,8 @@ from playwright.sync_api import expect
 import dagwidget
 from tests.serving import serving
 
-from .lab import notebook, running_lab, widgets_saved
+from .lab import notebook, widgets_saved
 
-KERNEL_PYTHON = os.environ.get("KERNEL_PYTHON", sys.executable)
 SLOW = 30_000
 
 SHOW = """
@@ -41,20 +38,14 @@ TRAITS = "print(w.status, statuses, [gate.node_id for gate in w.gates.values()])
 pytestmark = pytest.mark.parametrize("subshells", [True, False], ids=["subshells", "no-subshells"])
 
 
-@pytest.fixture(scope="module")
-def kernel_lab(tmp_path_factory):
-    with running_lab(tmp_path_factory.mktemp("kernel-lab"), KERNEL_PYTHON) as lab, widgets_saved(lab):
-        yield lab
-
-
 @pytest.fixture
-def open_notebook(kernel_lab, browser, tmp_path, subshells):
+def open_notebook(lab, browser, tmp_path, subshells):
     """Opens a notebook of the cells that it is given."""
-    with contextlib.ExitStack() as stack:
+    with widgets_saved(lab), contextlib.ExitStack() as stack:
 
         def open_cells(*cells: str):
             path = notebook(tmp_path / "kernel.ipynb", *cells)
-            return stack.enter_context(kernel_lab.open(browser, path, subshells=subshells))
+            return stack.enter_context(lab.open(browser, path, subshells=subshells))
 
         yield open_cells
 
