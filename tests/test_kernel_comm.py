@@ -1,10 +1,13 @@
 """A widget's comm, as ipykernel's versions have it, used from threads that know nothing of the kernel."""
 
+import contextlib
 import contextvars
 import threading
+from unittest.mock import Mock
 
 import comm
 import pytest
+import zmq
 from comm.base_comm import BaseComm
 
 from dagwidget.widget.widget import DAGStreamWidget
@@ -50,6 +53,13 @@ def in_thread(function) -> None:
         raise error
 
 
+def announced(published) -> DAGStreamWidget:
+    """A widget whose own thread has said where the server is."""
+    widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1")
+    until(lambda: any("endpoint" in str(content) for _, content in published))
+    return widget
+
+
 def test_a_thread_without_the_kernels_context_cannot_publish_by_itself(published):
     with pytest.raises(LookupError):
         in_thread(Kernel70Comm().send)
@@ -63,11 +73,9 @@ def test_a_widgets_own_threads_send(published):
 
 
 def test_a_thread_of_the_users_own_decides_sets_traits_and_closes(published):
-    widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1")
+    widget = announced(published)
     live = {"type": "connection", "source": "tab", "n": 1, "connection": {"phase": "live"}}
     widget._handle_custom_msg(live, [])
-    # The widget's own thread has published too.
-    until(lambda: any("endpoint" in str(content) for _, content in published))
     published.clear()
     in_thread(widget.pause)
     in_thread(lambda: widget.set_trait("snapshot", {"status": "running"}))
@@ -75,3 +83,15 @@ def test_a_thread_of_the_users_own_decides_sets_traits_and_closes(published):
     assert len(published) == 3
     assert {request for request, _ in published} == {"cell 1"}
     assert published[-1] == ("cell 1", "comm_close")
+
+
+@pytest.mark.parametrize(("number", "dropped"), [(zmq.ENOTSOCK, True), (zmq.EAGAIN, False)])
+def test_what_is_sent_while_the_kernel_closes_its_sockets_is_dropped(published, monkeypatch, number, dropped):
+    widget = announced(published)
+    fail = Mock(side_effect=zmq.ZMQError(number))
+    with monkeypatch.context() as closing:
+        closing.setattr(Kernel70Comm, "request", Mock(get=fail))
+        with contextlib.nullcontext() if dropped else pytest.raises(zmq.ZMQError):
+            widget.send({})
+    assert fail.called
+    widget.close()

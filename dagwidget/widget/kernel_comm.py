@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 from typing import Any
 
 
@@ -25,8 +26,17 @@ def _send_in_the_current_context(comm: Any) -> None:
     if publish is None:
         return
     context = contextvars.copy_context()
-    # Each call needs a copy: two threads can't be in one context at a time.
-    comm.publish_msg = lambda *args, **kwargs: context.copy().run(publish, *args, **kwargs)
+
+    def publish_in_context(*args: Any, **kwargs: Any) -> None:
+        try:
+            # Each call needs a copy: two threads can't be in one context at a time.
+            context.copy().run(publish, *args, **kwargs)
+        except Exception as error:
+            # A kernel that shuts down closes its sockets while a thread may be about to send. Nobody listens then.
+            if getattr(error, "errno", None) != errno.ENOTSOCK:
+                raise
+
+    comm.publish_msg = publish_in_context
 
 
 def _let_the_browser_choose_the_subshell(comm: Any) -> None:
