@@ -27,6 +27,9 @@ LiveStatus: TypeAlias = Literal["running", "pausing", "paused", "resuming", "can
 Verdict: TypeAlias = Literal["approve", "reject", "modify"]
 Role: TypeAlias = Literal["view", "operate", "publish"]
 OnBudget: TypeAlias = Literal["warn", "pause", "gate"]
+Feature: TypeAlias = Literal["runs", "engine", "lost"]
+"""What a client asks for in `hello`: `runs` and `engine` messages, and `lost` as a run's status."""
+EngineState: TypeAlias = Literal["connected", "silent", "gone", "ended", "unobserved"]
 Metrics: TypeAlias = dict[str, int | float | str]
 """Measurements of one node: `duration_ms`, `cost`, `tokens_in`, `tokens_out`, `model`, and further numbers by name."""
 
@@ -127,6 +130,10 @@ class NodeState(Event, tag="node_state"):
     message: str | None = None
     started_at: Millis | None = None
     """When the attempt started, where that is not `ts` of its `running`."""
+    ended_at: Millis | None = None
+    """When the attempt ended, where that is not `ts` of its end."""
+    inferred: bool | None = None
+    """The room inferred this, as the run had ended; any later word of the engine replaces it."""
     output_bytes: Annotated[int, Meta(ge=0)] | None = None
     """The size of the whole, where `output` is a preview of it and the whole is kept: see `node_output`."""
 
@@ -166,6 +173,10 @@ class ExecutionComplete(Event, tag="execution_complete"):
 
     results: Any
     status: FinalStatus | None = None
+    reason: str | None = None
+    """Why it ended, where the engine's results don't say so."""
+    inferred: bool | None = None
+    """A person gave the run up while its engine was gone; the engine's own end replaces it."""
 
 
 class HumanGateWaiting(Event, tag="human_gate_waiting"):
@@ -204,10 +215,12 @@ class HumanGateResolved(Event, tag="human_gate_resolved"):
 
 
 class ExecutionState(Event, tag="execution_state"):
-    """The run as a whole is now in `status`."""
+    """The run as a whole is now in `status`. `lost` goes only to clients with that feature."""
 
-    status: LiveStatus
+    status: LiveStatus | Literal["lost"]
     capabilities: Capabilities | None = None
+    inferred: bool | None = None
+    """The room inferred this: `lost`, where the engine has been gone for long. Gates and nodes stay as they are."""
 
 
 class NodeLog(Event, tag="node_log"):
@@ -231,6 +244,8 @@ class Command(Struct, omit_defaults=True, kw_only=True):
     """Base of all commands. `id` is made once by whoever asks, and kept when the command is sent again."""
 
     id: Id
+    run_id: Id | None = None
+    """The run that it is meant for; when absent, the run of the client's last `synced` before it."""
 
 
 class HumanDecision(Command, tag="human_decision"):
@@ -256,6 +271,9 @@ class ResumeExecution(Command, tag="resume_execution"):
 class CancelExecution(Command, tag="cancel_execution"):
     """Stop the run for good."""
 
+    give_up: bool | None = None
+    """End the run although its engine is gone and can't confirm it."""
+
 
 # --- Control: what keeps a connection in step
 
@@ -269,14 +287,26 @@ class Cursor(Struct, omit_defaults=True, kw_only=True):
 
     epoch: str
     seq: Annotated[int, Meta(ge=0)]
+    log: str | None = None
+    """The incarnation of the log, from `welcome`; another one than the room's means a reset."""
 
 
 class Hello(Control, tag="hello"):
-    """A viewer's first message. The token travels here, never in a URL."""
+    """A viewer's first message, and again to change the run. The token travels here, never in a URL.
+
+    A client that names no `run` follows the DAG: it begins at the run of `last`, else at the newest live run, else at
+    the newest; once its run is over, lost or gone, the server moves it by the same rule.
+    """
 
     protocol: int
     token: str | None = None
     last: Cursor | None = None
+    run: Id | None = None
+    """The run to watch; the server never moves this client, and waits for the run where it has not begun."""
+    follow: bool | None = None
+    """Begin at `run`, then follow the DAG as if none had been named."""
+    features: list[str] | None = None
+    """See `Feature`; unknown ones are ignored."""
 
 
 class Welcome(Control, tag="welcome"):
@@ -295,6 +325,12 @@ class Welcome(Control, tag="welcome"):
     """The server's clock, by which the times of events are to be read."""
     expires_at: Millis | None = None
     """When the token expires: who says `hello` with another before stays connected."""
+    server: str | None = None
+    """The server's version."""
+    log: str | None = None
+    """Names this incarnation of the run's log; a lost tail makes a new one."""
+    features: list[str] | None = None
+    """Those of the client's features that the server has."""
 
 
 class Sync(Control, tag="sync"):
@@ -340,6 +376,52 @@ class CommandAck(Control, tag="command_ack"):
     """Where somebody else was first: their decision."""
 
 
+class Engine(Control, tag="engine"):
+    """Whether the engine behind the run is there: after `synced`, and at each change, to clients with `engine`.
+
+    `silent`: the connection stands, but pings are not answered. `gone`: no owner is connected. `ended`: the run is
+    over. `unobserved`: the run is only reported, and its reporter is gone.
+    """
+
+    state: EngineState
+    since: Millis | None = None
+    """When the engine was last heard of."""
+
+
+class RunSummary(Struct, omit_defaults=True, kw_only=True):
+    """One run in a DAG's run list. Times are Unix milliseconds."""
+
+    run_id: str
+    status: LiveStatus | FinalStatus | Literal["pending", "lost"]
+    started_at: Millis
+    name: str | None = None
+    tags: list[str] | None = None
+    ended_at: Millis | None = None
+    gates: int = 0
+    """How many gates are open."""
+    engine: EngineState = "gone"
+    spent: float | None = None
+    """What the run has cost so far."""
+    events: int = 0
+    """How many events its log has."""
+    bytes: int = 0
+    """The size of its log on disk."""
+
+
+class Runs(Control, tag="runs"):
+    """The DAG's run list, to clients with `runs`: whole after `synced`, then what changed, at most once a second.
+
+    It holds the 50 newest runs and those with open gates; `removed` names runs that retention has deleted.
+    """
+
+    total: int
+    live: int
+    waiting: int
+    """How many gates are open, in all runs."""
+    runs: list[RunSummary]
+    removed: list[str] | None = None
+
+
 class Bye(Control, tag="bye"):
     """The connection will close: why, and whether to come back. Sent ahead of the close frame, which proxies eat."""
 
@@ -360,13 +442,16 @@ class RunStart(Struct, omit_defaults=True, kw_only=True):
     capabilities: Capabilities | None = None
     on_budget: OnBudget | None = None
     """Once the budget is spent: say so, pause the run, or pause it and ask whether to go on."""
+    name: str | None = None
+    """What people call the run."""
+    tags: list[str] | None = None
 
 
 class Attach(Control, tag="attach"):
     """A publisher's first message.
 
-    With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
-    Without, it joins the room's current run (or fails, where `epoch` names another).
+    With `start` it owns the run `epoch`: begins it, reconnects to it, or takes it over from another process.
+    Without, it joins the run `epoch` or, where none is named, the DAG's only live run that has an owner.
     """
 
     protocol: int
@@ -431,7 +516,7 @@ AnyEvent: TypeAlias = (
     | NodeLog
 )
 AnyCommand: TypeAlias = HumanDecision | PauseExecution | ResumeExecution | CancelExecution
-ServerMessage: TypeAlias = AnyEvent | Welcome | Sync | Synced | Ping | CommandAck | Bye
+ServerMessage: TypeAlias = AnyEvent | Welcome | Sync | Synced | Ping | CommandAck | Engine | Runs | Bye
 ClientMessage: TypeAlias = AnyCommand | Hello | Pong | Ack
 PublisherMessage: TypeAlias = AnyEvent | CostDelta | NodeOutput | Attach | Pong
 PublishReply: TypeAlias = Attached | Ack | Ping | Bye | HumanGateResolved | ExecutionState

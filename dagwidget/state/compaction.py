@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -47,10 +47,11 @@ def _compact_run(state: DagState) -> Iterator[p.Event]:
         case "pending":
             return
         case "completed" | "failed" | "cancelled":
-            status: p.LiveStatus = "running"
+            status: p.LiveStatus | Literal["lost"] = "running"
         case live:
             status = live
-    yield p.ExecutionState(status=status, capabilities=state.capabilities, ts=state.started_at)
+    inferred = True if status == "lost" else None
+    yield p.ExecutionState(status=status, capabilities=state.capabilities, inferred=inferred, ts=state.started_at)
 
 
 def _compact_structure(state: DagState) -> Iterator[p.Event]:

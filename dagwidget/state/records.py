@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from .. import protocol as p
 
-RunStatus: TypeAlias = Literal["pending"] | p.LiveStatus | p.FinalStatus
+RunStatus: TypeAlias = Literal["pending", "lost"] | p.LiveStatus | p.FinalStatus
 
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 """The run statuses after which the run is over."""

@@ -28,6 +28,8 @@ export type ServerMessage =
   | Synced
   | Ping
   | CommandAck
+  | Engine
+  | Runs
   | Bye;
 export type ClientMessage = HumanDecision | PauseExecution | ResumeExecution | CancelExecution | Hello | Pong | Ack;
 
@@ -53,6 +55,8 @@ export interface NodeState {
   reason?: string | null;
   message?: string | null;
   started_at?: number | null;
+  ended_at?: number | null;
+  inferred?: boolean | null;
   output_bytes?: number | null;
   seq?: number | null;
   ts?: number | null;
@@ -131,6 +135,8 @@ export interface ExecutionComplete {
   type: "execution_complete";
   results: unknown;
   status?: ("cancelled" | "completed" | "failed") | null;
+  reason?: string | null;
+  inferred?: boolean | null;
   seq?: number | null;
   ts?: number | null;
 }
@@ -201,12 +207,13 @@ export interface HumanGateResolved {
   ts?: number | null;
 }
 /**
- * The run as a whole is now in `status`.
+ * The run as a whole is now in `status`. `lost` goes only to clients with that feature.
  */
 export interface ExecutionState {
   type: "execution_state";
-  status: "cancelling" | "paused" | "pausing" | "resuming" | "running";
+  status: ("cancelling" | "paused" | "pausing" | "resuming" | "running") | "lost";
   capabilities?: Capabilities | null;
+  inferred?: boolean | null;
   seq?: number | null;
   ts?: number | null;
 }
@@ -240,6 +247,7 @@ export interface HumanDecision {
   value?: unknown;
   source?: ("python" | "widget") | null;
   id: string;
+  run_id?: string | null;
 }
 /**
  * Let what runs finish, and start nothing new.
@@ -247,6 +255,7 @@ export interface HumanDecision {
 export interface PauseExecution {
   type: "pause_execution";
   id: string;
+  run_id?: string | null;
 }
 /**
  * Go on after a pause.
@@ -254,13 +263,16 @@ export interface PauseExecution {
 export interface ResumeExecution {
   type: "resume_execution";
   id: string;
+  run_id?: string | null;
 }
 /**
  * Stop the run for good.
  */
 export interface CancelExecution {
   type: "cancel_execution";
+  give_up?: boolean | null;
   id: string;
+  run_id?: string | null;
 }
 /**
  * The server's answer to `hello`: where the log stands and what the connection may carry.
@@ -279,6 +291,9 @@ export interface Welcome {
   };
   now?: number | null;
   expires_at?: number | null;
+  server?: string | null;
+  log?: string | null;
+  features?: string[] | null;
 }
 /**
  * Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`.
@@ -315,6 +330,49 @@ export interface CommandAck {
   winner?: HumanGateResolved | null;
 }
 /**
+ * Whether the engine behind the run is there: after `synced`, and at each change, to clients with `engine`.
+ *
+ * `silent`: the connection stands, but pings are not answered. `gone`: no owner is connected. `ended`: the run is
+ * over. `unobserved`: the run is only reported, and its reporter is gone.
+ */
+export interface Engine {
+  type: "engine";
+  state: "connected" | "ended" | "gone" | "silent" | "unobserved";
+  since?: number | null;
+}
+/**
+ * The DAG's run list, to clients with `runs`: whole after `synced`, then what changed, at most once a second.
+ *
+ * It holds the 50 newest runs and those with open gates; `removed` names runs that retention has deleted.
+ */
+export interface Runs {
+  type: "runs";
+  total: number;
+  live: number;
+  waiting: number;
+  runs: RunSummary[];
+  removed?: string[] | null;
+}
+/**
+ * One run in a DAG's run list. Times are Unix milliseconds.
+ */
+export interface RunSummary {
+  run_id: string;
+  status:
+    | ("cancelling" | "paused" | "pausing" | "resuming" | "running")
+    | ("cancelled" | "completed" | "failed")
+    | ("lost" | "pending");
+  started_at: number;
+  name?: string | null;
+  tags?: string[] | null;
+  ended_at?: number | null;
+  gates?: number;
+  engine?: "connected" | "ended" | "gone" | "silent" | "unobserved";
+  spent?: number | null;
+  events?: number;
+  bytes?: number;
+}
+/**
  * The connection will close: why, and whether to come back. Sent ahead of the close frame, which proxies eat.
  */
 export interface Bye {
@@ -325,13 +383,19 @@ export interface Bye {
   after_ms?: number | null;
 }
 /**
- * A viewer's first message. The token travels here, never in a URL.
+ * A viewer's first message, and again to change the run. The token travels here, never in a URL.
+ *
+ * A client that names no `run` follows the DAG: it begins at the run of `last`, else at the newest live run, else at
+ * the newest; once its run is over, lost or gone, the server moves it by the same rule.
  */
 export interface Hello {
   type: "hello";
   protocol: number;
   token?: string | null;
   last?: Cursor | null;
+  run?: string | null;
+  follow?: boolean | null;
+  features?: string[] | null;
 }
 /**
  * A place in a room's log: everything up to `seq` of `epoch` has been seen.
@@ -339,6 +403,7 @@ export interface Hello {
 export interface Cursor {
   epoch: string;
   seq: number;
+  log?: string | null;
 }
 /**
  * The answer to a `ping`.
@@ -357,8 +422,8 @@ export interface Ack {
 /**
  * A publisher's first message.
  *
- *     With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
- *     Without, it joins the room's current run (or fails, where `epoch` names another).
+ * With `start` it owns the run `epoch`: begins it, reconnects to it, or takes it over from another process.
+ * Without, it joins the run `epoch` or, where none is named, the DAG's only live run that has an owner.
  */
 export interface Attach {
   type: "attach";
@@ -378,6 +443,8 @@ export interface RunStart {
   currency?: string | null;
   capabilities?: Capabilities | null;
   on_budget?: ("gate" | "pause" | "warn") | null;
+  name?: string | null;
+  tags?: string[] | null;
 }
 /**
  * The server's answer to `attach`. What follows are the `human_gate_resolved` and `execution_state` of this run.
@@ -392,7 +459,7 @@ export interface Attached {
 /**
  * What was spent just now.
  *
- *     One process can't know what the others spent: the room adds up, and sends `cost_update`.
+ * One process can't know what the others spent: the room adds up, and sends `cost_update`.
  */
 export interface CostDelta {
   type: "cost_delta";
@@ -406,7 +473,7 @@ export interface CostDelta {
 /**
  * A part of a node's whole output, ahead of the `node_state` with its preview.
  *
- *     The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+ * The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
  */
 export interface NodeOutput {
   type: "node_output";
@@ -437,14 +504,16 @@ export const CLOSE_CODES: Readonly<Record<number, CloseCode>> = {
   4001: {"code":4001,"name":"slow","retry":true,"meaning":"the client fell behind and stopped acknowledging"},
   4003: {"code":4003,"name":"position_lost","retry":true,"meaning":"the server lost the client's place in the log"},
   4005: {"code":4005,"name":"token_expired","retry":true,"meaning":"the token expired; renew it first"},
-  4006: {"code":4006,"name":"replaced","retry":false,"meaning":"a newer connection or run took this one's place"},
+  4006: {"code":4006,"name":"replaced","retry":false,"meaning":"another process took over this run"},
   4008: {"code":4008,"name":"log_unavailable","retry":true,"meaning":"the log can't be written"},
   4400: {"code":4400,"name":"bad_message","retry":false,"meaning":"a message does not follow the protocol"},
   4401: {"code":4401,"name":"unauthorized","retry":false,"meaning":"the token is missing or wrong"},
   4403: {"code":4403,"name":"forbidden","retry":false,"meaning":"the page's origin, or the token's role, does not permit this"},
-  4404: {"code":4404,"name":"unknown_dag","retry":true,"meaning":"no such DAG yet"},
+  4404: {"code":4404,"name":"unknown_run","retry":true,"meaning":"no such DAG or run yet"},
   4408: {"code":4408,"name":"hello_timeout","retry":true,"meaning":"no hello in time"},
   4409: {"code":4409,"name":"version","retry":false,"meaning":"the protocol versions do not match; update dagwidget"},
+  4410: {"code":4410,"name":"not_kept","retry":false,"meaning":"the run was deleted by retention"},
+  4412: {"code":4412,"name":"ambiguous_run","retry":false,"meaning":"several runs are live; name one"},
   4413: {"code":4413,"name":"too_large","retry":false,"meaning":"a message is larger than the limit"},
   4429: {"code":4429,"name":"too_often","retry":true,"meaning":"too many messages or connections"},
 };
