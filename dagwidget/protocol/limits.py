@@ -34,8 +34,14 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How many events of a run stay in the log; who needs older ones is given the compacted state."""
     outputs_bytes: int = 64 * 1024 * 1024
     """What a server without a durable log keeps of a run's whole outputs."""
+    silent_seconds: float = 20.0
+    """How long an engine may go without a frame on a standing connection before it is `silent`."""
+    gone_seconds: float = 10.0
+    """How long a run may be without a connection of its engine before the engine is `gone`."""
+    lost_seconds: float = 15 * 60.0
+    """How long its engine may be gone before a run is `lost`."""
     rooms: int = 1000
-    """How many DAGs a server holds."""
+    """How many rooms a server holds in memory; those that nobody uses leave it first."""
     connections: int = 2000
     """How many connections a server holds."""
     unauthenticated: int = 50

@@ -388,7 +388,7 @@ class Engine(Control, tag="engine"):
     """When the engine was last heard of."""
 
 
-class RunSummary(Struct, omit_defaults=True, kw_only=True):
+class RunSummary(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One run in a DAG's run list. Times are Unix milliseconds."""
 
     run_id: str
