@@ -214,7 +214,7 @@ class Room:
         self.owner = request.publisher
         if not self.epoch:
             self._begin(request, start, now)
-        elif self.state.status == "lost" or self.state.inferred_end or (self.state.status in FINAL and not known):
+        elif self.state.status == "lost" or self.state.inferred or (self.state.status in FINAL and not known):
             # The engine is back, or another one goes on with a run that had ended.
             self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
 
