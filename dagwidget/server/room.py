@@ -192,6 +192,9 @@ class Room:
                 raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
             if request.publisher in self._replaced:
                 raise Refused(4006, f"another process has taken over the run {self.epoch!r}")
+        if self.epoch and request.epoch not in (None, self.epoch):
+            raise Refused(4404, f"this is the room of the run {self.epoch!r}, not of {request.epoch!r}")
+        if request.start is not None:
             self._own(request, request.start, now)
         elif not self.epoch:
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")

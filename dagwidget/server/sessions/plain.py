@@ -22,6 +22,11 @@ class PlainSession(Session):
 
     _answers_pings = False
 
+    __slots__ = (
+        "_first",
+        "_moved_at",
+    )
+
     def __init__(
         self,
         room: Room,

@@ -19,6 +19,14 @@ class PublisherSession(Session):
 
     _needed: p.Role = "publish"
 
+    __slots__ = (
+        "_ahead",
+        "_held",
+        "_owns",
+        "_publisher",
+        "_request",
+    )
+
     def __init__(
         self,
         room: Room,

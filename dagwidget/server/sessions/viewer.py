@@ -19,6 +19,21 @@ _RUNS_MS: Final = 1000
 class ViewerSession(Session):
     """The whole protocol: `hello` first, then catching up, then batches as far as the client acknowledges them."""
 
+    __slots__ = (
+        "_acknowledged_run",
+        "_catching_up",
+        "_engine",
+        "_epoch",
+        "_features",
+        "_greeted",
+        "_hello",
+        "_in_flight",
+        "_runs_sent",
+        "_runs_version",
+        "_stalled",
+        "_unacknowledged",
+    )
+
     def __init__(
         self,
         room: Room,
