@@ -37,7 +37,7 @@ _EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, Web
 def connect(
     dag_id: str, *, url: str | None = None, token: discovery.Token | None = None, run: str | None = None
 ) -> StreamClient:
-    """Follow a DAG, and steer it: `async with dagwidget.connect("my-dag") as client: …`.
+    """Follow a DAG, and steer it, without a widget.
 
     Args:
         dag_id: The DAG.
@@ -48,6 +48,16 @@ def connect(
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
+
+    Example:
+        >>> with dagwidget.start_run("my-dag", ["extract", "train"]) as run:
+        ...     run.complete({"loss": 0.1})
+        >>> async with dagwidget.connect("my-dag") as client:
+        ...     async for event in client.events():
+        ...         if client.state.status == "completed":
+        ...             break
+        >>> client.state.results
+        {'loss': 0.1}
     """
     p.check_dag_id(dag_id)
     if run is not None:
