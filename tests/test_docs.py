@@ -153,9 +153,9 @@ def codes_in(call: ast.Call) -> set[str]:
 def answer_codes() -> set[str]:
     """What a server gives as the `code` of a `command_ack`."""
     codes: set[str] = set()
-    for module in ("server/sessions/base", "server/room"):
+    for module in ("server/sessions/base", "server/commands"):
         for name, call in calls(module):
-            codes |= constants(call.args[1:2]) if name == "_refusal" else set()
+            codes |= constants(call.args[1:2]) if name == "refuse" else set()
             codes |= codes_in(call) if name == "CommandAck" else set()
     for function in source("server/gate_rules").body:
         if isinstance(function, ast.FunctionDef) and function.name == "refusal":

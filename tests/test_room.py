@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dagwidget import protocol as p
 from dagwidget.protocol.limits import Limits
+from dagwidget.server import catch_up
 from dagwidget.server import room as room_module
 from dagwidget.server.catch_up import CatchUp
 from dagwidget.server.room import Refused, Room
@@ -612,7 +613,7 @@ def test_from_any_cursor_a_client_catches_up_to_the_rooms_state(data):
     assert len(said) == room.head
     at = data.draw(st.integers(0, room.head), "cursor")
     client = reduce((p.decode_server(event)[0] for event in said[:at]), DagState(epoch="run-1"))
-    with mock.patch.object(room_module, "_SMALL_TAIL", data.draw(st.sampled_from([0, 64 * 1024]), "small")):
+    with mock.patch.object(catch_up, "_SMALL_TAIL", data.draw(st.sampled_from([0, 64 * 1024]), "small")):
         way = room.catch_up(p.Cursor(epoch="run-1", seq=at))
     client = caught_up(client, way, room.epoch)
     assert way.seq == room.head
@@ -702,7 +703,7 @@ def test_few_frames_are_kept(room, engine):
     engine.say(*(running(f"n{number}") for number in range(100)))
     for seq in range(100):
         room.frame(seq, seq + 1)
-    assert len(room._frames) == room_module._FRAMES
+    assert len(room._frames._ranges) == catch_up._FRAMES
 
 
 # --- What is too large

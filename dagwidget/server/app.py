@@ -12,10 +12,9 @@ import ssl
 import time
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import msgspec
 from msgspec.structs import replace
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -30,6 +29,7 @@ from .auth.grant import EXPIRED, WRONG, Authorize, Grant
 from .auth.login_backoff import Strangers
 from .auth.token_store import Tokens
 from .broadcaster import now_ms
+from .http_api import HttpApi
 from .room_registry import LetGo, Rooms
 from .routing import Route, route
 from .sessions.base import Session
@@ -37,12 +37,6 @@ from .sessions.plain import PlainSession
 from .sessions.publisher import PublisherSession
 from .sessions.viewer import ViewerSession
 from .storage.event_store import Journal
-from .storage.output_cache import OutputKey
-from .storage.page import Page
-
-# What one answer holds of a run's log.
-_PAGE_EVENTS: Final = 5_000
-_PAGE_BYTES: Final = 1024 * 1024
 
 
 class StreamServer:
@@ -88,6 +82,7 @@ class StreamServer:
         )
         self._strangers = Strangers(self.limits)
         self._rooms = Rooms(self.limits, journal)
+        self._api = HttpApi(self._rooms)
         self._server: Server | None = None
         self._ticking: asyncio.Task[None] | None = None
         # What everybody is told once the server stops, who comes in just then too.
@@ -164,40 +159,15 @@ class StreamServer:
         if grant is None:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing: Authorization: Bearer …\n")
         if to is not None and to.what == "dags":
-            dags = await self._rooms.summaries()
+            dags = await self._api.dags()
             return _json([dag for dag in dags if self._access.authorize(token, dag["dag_id"]) is not None])
         try:
-            body = None if to is None else await self._find(to, dict(parse_qsl(url.query)))
+            body = None if to is None else await self._api.answer(to, dict(parse_qsl(url.query)))
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         except LetGo as error:
             return connection.respond(HTTPStatus.GONE, f"{error}\n")
         return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if body is None else _body(body)
-
-    async def _find(self, to: Route, query: dict[str, str]) -> bytes | None:
-        """What a GET asks for, as JSON: a DAG, its runs, one of these as of `?seq=`, its log, or a node's output."""
-        if to.what == "output":
-            whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
-            return None if whole is None else whole.encode()
-        if to.what == "events" and to.run_id is not None:
-            after, most = _number(query, "after", 0), _number(query, "limit", _PAGE_EVENTS)
-            page = await self._rooms.page(to.dag_id, to.run_id, after, max(1, min(most, _PAGE_EVENTS)))
-            return None if page is None else _log_page(to, page.within(_PAGE_BYTES))
-        if to.what == "runs":
-            return p.encode_value(await self._rooms.runs(to.dag_id))
-        seq = query.get("seq", "")
-        if to.run_id is not None and seq.isdecimal():
-            state = await self._rooms.state_at(to.dag_id, to.run_id, int(seq))
-            if state is None:
-                return None
-            return p.encode_value({"dag_id": to.dag_id, "epoch": to.run_id, "state": state.to_dict()})
-        rooms = self._rooms
-        audience = await (rooms.known(to.dag_id) if to.run_id is None else rooms.run(to.dag_id, to.run_id))
-        if audience is None:
-            return None
-        answer = {**audience.summary(), "state": audience.room.state.to_dict()}
-        rooms.left(audience)
-        return p.encode_value(answer)
 
     def _refuse_socket(self, connection: ServerConnection, headers: Headers, to: Route) -> Response | None:
         if "websocket" not in headers.get("Upgrade", "").lower():
@@ -302,22 +272,6 @@ def _body(body: bytes) -> Response:
         {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"},
     )
     return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)
-
-
-def _log_page(to: Route, page: Page) -> bytes:
-    events = [msgspec.Raw(event) for event in page.events]
-    return p.encode_value(
-        {"dag_id": to.dag_id, "epoch": to.run_id, "after": page.after, "head": page.head, "events": events}
-    )
-
-
-def _number(query: dict[str, str], name: str, otherwise: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return otherwise
-    if not text.isdecimal() or len(text) > 15:
-        raise ValueError(f"{name} is a number, 0 or more: {text[:50]!r}")
-    return int(text)
 
 
 def _viewing(authorize: Authorize) -> Authorize:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from .. import protocol as p
 from ..errors import DagwidgetError
 from ..protocol.limits import Limits
 from ..protocol.truncate import cut
-from ..state import FINAL, DagState, Decision, Execution, Node, compact
+from ..state import FINAL, DagState, Execution, Node
 from .budget import BUDGET_NODE, Spending
-from .catch_up import CatchUp, chunk_frames, join_frame
-from .gate_rules import approvals, is_late, refusal, resolved, still_open, timed_out
+from .catch_up import CatchUp, Frames, compacted, entry_of
+from .commands import decide, resolved_event, steer
+from .gate_rules import is_late, timed_out
 from .storage.event_store import Record
 from .storage.memory_log import Entry, MemoryLog
 from .storage.output_cache import Outputs
@@ -27,15 +28,9 @@ from .storage.page import Page
 _ANSWERS: Final = 10_000
 # How many earlier runs are remembered.
 _REPLACED: Final = 1000
-# How many encoded ranges of the log are kept for the clients that are a moment behind the first.
-_FRAMES: Final = 32
-# A tail below this is sent without looking whether the state would be smaller.
-_SMALL_TAIL: Final = 64 * 1024
 
 # What caused an event that neither a publisher nor a command did.
 _NOTHING: Final[tuple[str | None, int | None, str | None]] = (None, None, None)
-
-_FOR_ENGINES: Final = (p.HumanGateResolved, p.ExecutionState)
 
 
 class Refused(DagwidgetError):
@@ -69,7 +64,7 @@ class Room:
         self.state = DagState(epoch="")
         # How many publishers are connected right now; without one nobody could honour a command.
         self.engines = 0
-        self._log = MemoryLog(self.limits.log_events)
+        self._set_log(MemoryLog(self.limits.log_events))
         # Whole outputs, where they are not kept with the rest.
         self.outputs = Outputs(self.limits.outputs_bytes)
         self._spending = Spending()
@@ -78,8 +73,6 @@ class Room:
         # Earlier runs: a newer one is not replaced by them when their publishers reconnect.
         self._replaced: dict[str, None] = {}
         self._answers: OrderedDict[str, p.CommandAck] = OrderedDict()
-        self._frames: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._compacted: tuple[int, Sequence[bytes]] | None = None
 
     @property
     def epoch(self) -> str:
@@ -121,10 +114,10 @@ class Room:
         """
         self.state = DagState(epoch=run_id)
         self._replaced = dict.fromkeys(earlier)
-        self._log = MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0)
+        self._set_log(MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0))
         for record in records:
             (event,) = p.decode_server(record.data)
-            self._log.append(_entry(record.data, event))
+            self._log.append(entry_of(record.data, event))
             self.state.apply(event)
             if record.publisher is not None and record.number is not None:
                 self._published[record.publisher] = record.number
@@ -137,6 +130,10 @@ class Room:
         """Tell everybody who watches of a fault of the room itself."""
         if self.epoch:
             self._append(p.RunError(message=message, code=code), now)
+
+    def _set_log(self, log: MemoryLog) -> None:
+        self._log = log
+        self._frames = Frames(log, self.limits.batch_events)
 
     # --- Publishing
 
@@ -200,7 +197,7 @@ class Room:
 
     def news_for_engines(self) -> list[bytes]:
         """What an engine may have missed: every decision of this run, and what is asked of it now."""
-        news: list[p.Event] = [_resolved(decision) for decision in self.state.decisions]
+        news: list[p.Event] = [resolved_event(decision) for decision in self.state.decisions]
         match self.state.status:
             case "pausing" | "paused" | "resuming" | "cancelling" as asked:
                 news.append(p.ExecutionState(status=asked))
@@ -214,13 +211,11 @@ class Room:
             self._replaced = dict.fromkeys([*self._replaced, self.epoch][-_REPLACED:])
         self.state = DagState(epoch=request.epoch)
         # A run whose log was lost is numbered from where it can't have come to, so that no old cursor fits by chance.
-        self._log = MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0)
+        self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))
         self._kept = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
         self._published.clear()
         self.outputs.clear()
-        self._frames.clear()
-        self._compacted = None
         self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
         if start.budget is not None:
             self._append(self._spending.total(None), now)
@@ -249,9 +244,8 @@ class Room:
             case p.HumanGateResolved() if event.gate_id not in self.state.gates:
                 # Somebody was first.
                 event = p.Unknown(type="late_decision")
-            case p.HumanGateResolved(node_id=node_id) if node_id == BUDGET_NODE:
-                self._append(event, event.ts or now)
-                self._settle_budget(event, now)
+            case p.HumanGateResolved():
+                self._resolve(event, now)
                 return
             case p.ExecutionComplete():
                 for unfinished in list(_unfinished(self.state.nodes.values())):
@@ -269,7 +263,7 @@ class Room:
         if len(data) > self.limits.event_bytes:
             event = cut(event, len(data), self.limits.event_bytes)
             data = p.encode(event)
-        self._log.append(_entry(data, event))
+        self._log.append(entry_of(data, event))
         self.state.apply(event)
         if self._journaled:
             self._unkept.setdefault(self.epoch, []).append(Record(event.seq or 0, data, *self._cause, output))
@@ -280,84 +274,34 @@ class Room:
         """Answer a command, once: who asks again with the same id gets the same answer."""
         answer = self._answers.get(command.id)
         if answer is None:
-            self._cause = (None, None, command.id)
-            try:
-                if isinstance(command, p.HumanDecision):
-                    answer = self._decide(command, by, now)
-                else:
-                    answer = self._steer(command, now)
-            finally:
-                self._cause = _NOTHING
+            answer = self._judge(command, by, now)
             self._answers[command.id] = answer
             if len(self._answers) > _ANSWERS:
                 self._answers.popitem(last=False)
         return answer
 
-    def _decide(self, asked: p.HumanDecision, by: str, now: int) -> p.CommandAck:
-        gates = [
-            gate
-            for gate in self.state.gates.values()
-            if gate.node_id == asked.node_id and asked.gate_id in (None, gate.gate_id)
-        ]
-        if not gates:
-            return self._too_late(asked)
-        if len(gates) > 1:
-            ids = ", ".join(gate.gate_id for gate in gates)
-            return _refusal(asked, "ambiguous_gate", f"{asked.node_id!r} has several open gates; name one: {ids}")
-        gate = gates[0]
-        if is_late(gate, now):
-            # It is the clock that answers, not this command.
+    def _judge(self, command: p.Command, by: str, now: int) -> p.CommandAck:
+        if isinstance(command, p.HumanDecision):
+            # It is the clock that answers a late gate, not this command.
+            self.tick(now)
+            ack, event = decide(self.state, command, by, now)
+        else:
+            ack, event = steer(self.state, command, engines=self.engines)
+        self._cause = (None, None, command.id)
+        try:
+            if isinstance(event, p.HumanGateResolved):
+                self._resolve(event, now)
+            elif event is not None:
+                self._append(event, now)
+        finally:
             self._cause = _NOTHING
-            self._append(timed_out(gate, now), now)
-            return self._too_late(asked)
-        refused = refusal(gate, asked, by)
-        if refused is not None:
-            return _refusal(asked, *refused)
-        given, required = approvals(gate, asked, by, now), gate.presentation.required or 1
-        if asked.decision == "approve" and len(given) < required:
-            self._append(still_open(gate, given), now)
-            return p.CommandAck(id=asked.id, ok=True, message=f"{len(given)} of {required} approvals")
-        closed = resolved(gate, asked, by, now)
-        self._append(closed, now)
-        if gate.node_id == BUDGET_NODE:
-            self._settle_budget(closed, now)
-        return p.CommandAck(id=asked.id, ok=True)
+        return ack
 
-    def _too_late(self, asked: p.HumanDecision) -> p.CommandAck:
-        for decision in reversed(self.state.decisions):
-            if decision.node_id == asked.node_id and asked.gate_id in (None, decision.gate_id):
-                ack = _refusal(asked, "already_decided", f"{decision.by} was first: {decision.decision}")
-                ack.winner = _resolved(decision)
-                return ack
-        which = f"{asked.node_id!r}" if asked.gate_id is None else f"{asked.node_id!r} ({asked.gate_id})"
-        return _refusal(asked, "no_such_gate", f"no gate is open at {which}")
-
-    def _steer(self, command: p.Command, now: int) -> p.CommandAck:
-        status, can = self.state.status, self.state.capabilities or p.Capabilities()
-        target: p.LiveStatus
-        done: tuple[str, ...]
-        match command:
-            case p.PauseExecution():
-                verb, ability, done, target = "paused", can.pause, ("pausing", "paused"), "pausing"
-            case p.ResumeExecution():
-                verb, ability, done, target = "resumed", can.pause, ("running", "resuming"), "resuming"
-            case p.CancelExecution():
-                verb, ability, done, target = "cancelled", can.cancel, ("cancelling",), "cancelling"
-            case _:
-                return _refusal(command, "unknown_command", "this server does not know that command")
-        if not self.under_way:
-            return _refusal(command, "not_running", f"no run is under way, so none can be {verb}: it is {status}")
-        if ability == "none":
-            return _refusal(command, "not_supported", f"the engine of this run can't be {verb}")
-        if self.engines == 0:
-            return _refusal(command, "engine_gone", f"the engine is not connected, so the run can't be {verb} now")
-        if target == "resuming" and any(gate.node_id == BUDGET_NODE for gate in self.state.gates.values()):
-            return _refusal(command, "budget_spent", "the budget is spent: say at its gate whether to go on")
-        if status == "cancelling" and target != "cancelling":
-            return _refusal(command, "not_running", f"the run is being cancelled, so it can't be {verb}")
-        if status not in done:
-            self._append(p.ExecutionState(status=target), now)
-        return p.CommandAck(id=command.id, ok=True)
+    def _resolve(self, event: p.HumanGateResolved, now: int) -> None:
+        """Close a gate, and do what follows where it is the budget's."""
+        self._append(event, event.ts or now)
+        if event.node_id == BUDGET_NODE:
+            self._settle_budget(event, now)
 
     # --- Deadlines and the budget
 
@@ -398,21 +342,12 @@ class Room:
 
     def catch_up(self, last: p.Cursor | None) -> CatchUp:
         """The shortest way from a client's cursor to the head."""
-        head = self.head
-        if last is not None and last.epoch == self.epoch and self._log.holds(last.seq):
-            tail = self._log.size(last.seq)
-            if tail <= _SMALL_TAIL or tail <= sum(map(len, self._compact())):
-                return CatchUp(False, head, [*self._tail(last.seq, head)])
-        return CatchUp(True, head, self._compact())
+        seq = last.seq if last is not None and last.epoch == self.epoch else None
+        return self._frames.catch_up(seq, self.state)
 
     def frame(self, after: int, upto: int) -> bytes:
         """The events with `after < seq <= upto` as one frame: the same bytes for everybody who asks."""
-        frame = self._frames.get((after, upto))
-        if frame is None:
-            frame = self._frames[after, upto] = join_frame([entry.data for entry in self._log.read(after, upto)])
-            if len(self._frames) > _FRAMES:
-                self._frames.popitem(last=False)
-        return frame
+        return self._frames.frame(after, upto)
 
     def entries(self, after: int, upto: int) -> Iterator[Entry]:
         """The events with `after < seq <= upto`, one by one: who takes only the first pays for no more."""
@@ -434,17 +369,7 @@ class Room:
 
     def compacted(self) -> list[Entry]:
         """The fewest events that add up to the state, one by one."""
-        return [_entry(p.encode(event), event) for event in compact(self.state)]
-
-    def _tail(self, after: int, head: int) -> Iterator[bytes]:
-        step = self.limits.batch_events
-        for start in range(after, head, step):
-            yield self.frame(start, min(start + step, head))
-
-    def _compact(self) -> Sequence[bytes]:
-        if self._compacted is None or self._compacted[0] != self.head:
-            self._compacted = (self.head, [*chunk_frames([entry.data for entry in self.compacted()])])
-        return self._compacted[1]
+        return compacted(self.state)
 
 
 def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:
@@ -460,16 +385,3 @@ def _end(node_id: str, execution: Execution, instance: str | None) -> Iterator[p
     if execution.status not in p.TERMINAL:
         status: p.NodeStatus = "skipped" if execution.status == "pending" else "cancelled"
         yield p.NodeState(node_id=node_id, instance=instance, status=status, reason="the run ended")
-
-
-def _entry(data: bytes, event: p.Event) -> Entry:
-    return Entry(data, isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES))
-
-
-def _refusal(command: p.Command, code: str, message: str) -> p.CommandAck:
-    return p.CommandAck(id=command.id, ok=False, code=code, message=message)
-
-
-def _resolved(decision: Decision) -> p.HumanGateResolved:
-    fields: dict[str, Any] = {name: getattr(decision, name) for name in Decision.__struct_fields__}
-    return p.HumanGateResolved(**fields, ts=decision.at)
