@@ -41,14 +41,13 @@ import pytest
 import dagwidget
 from dagwidget import protocol as p
 from dagwidget.client.state_machine import Batch
+from dagwidget.server.storage.sqlite import SqliteJournal
 
 from .front_end import PlayedFrontEnd
 from .serving import Served, serving
 
 UNFINISHED = {
-    "dagwidget.client",
     "dagwidget.engines",
-    "dagwidget.protocol",
     "dagwidget.publisher",
     "dagwidget.server",
     "dagwidget.state",
@@ -241,8 +240,9 @@ async def _output_of(source: str, place: str, names: Names) -> str:
 
 
 @pytest.mark.parametrize("documented", EXAMPLES, ids=[f"{each.file}:{each.name}" for each in EXAMPLES])
-async def test_an_example_runs(documented, monkeypatch):
-    with serving() as server, contextlib.ExitStack() as stack:
+async def test_an_example_runs(documented, monkeypatch, tmp_path):
+    journal = SqliteJournal(tmp_path / "runs.sqlite3")
+    with contextlib.closing(journal), serving(journal=journal) as server, contextlib.ExitStack() as stack:
         monkeypatch.setenv("DAGWIDGET_URL", server.url)
         monkeypatch.setenv("DAGWIDGET_TOKEN", server.token)
         if ".decide(" not in documented.text:

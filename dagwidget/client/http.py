@@ -80,7 +80,7 @@ def run_state(
         >>> dagwidget.run_state("my-dag", run.run_id).results
         {'loss': 0.1}
         >>> dagwidget.run_state("my-dag", run.run_id, seq=1).status
-        'pending'
+        'running'
     """
     p.check_dag_id(dag_id)
     p.check_dag_id(run_id, "run_id")
@@ -116,23 +116,22 @@ def output(
         token: As for `runs`.
 
     Returns:
-        The output, as decoded from JSON.
+        The output, as decoded from JSON. Still a preview if the whole has more than 16 MiB or 100,000 values.
 
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: An argument has an invalid value.
-        UnknownOutput: The server does not have it: there is no such node, its output is small enough to be in the
-            state, or it is larger than 16 MiB.
+        UnknownOutput: There is no such node, or the server no longer has its whole output.
         ServerUnreachable: The server does not answer.
         ServerRefused: The server refuses, such as for a wrong token.
 
     Example:
         >>> with run.node("extract") as node:
-        ...     node.output([*range(100_000)])
+        ...     node.output([*range(5_000)])
         >>> run.flush(timeout=10)
         True
         >>> len(dagwidget.output("my-dag", "extract"))
-        100000
+        5000
     """
     p.check_dag_id(dag_id)
     if not isinstance(node_id, str):

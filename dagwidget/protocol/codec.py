@@ -129,8 +129,9 @@ def decode_events(frame: str | bytes) -> list[AnyEvent | Unknown]:
 
     Example:
         >>> from dagwidget import protocol
-        >>> protocol.decode_events('{"type":"error","message":"disk full"}')
-        [RunError(seq=None, ts=None, message='disk full', node_id=None, code=None, detail=None)]
+        >>> [event] = protocol.decode_events('{"type":"error","message":"disk full","seq":7}')
+        >>> event.message, event.seq
+        ('disk full', 7)
     """
     return _EVENTS.decode(frame)
 
