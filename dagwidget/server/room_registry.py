@@ -365,7 +365,7 @@ class Rooms:
         for record in saved[1]:
             if record.seq > seq:
                 break
-            (event,) = p.decode_server(record.data)
+            (event,) = p.decode_events(record.data)
             state.apply(event)
         return state
 

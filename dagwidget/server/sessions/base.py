@@ -6,7 +6,7 @@ then takes what may go out (`pull`) for as long as the transport has room for it
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ... import protocol as p
 from ...errors import ProtocolError
@@ -119,7 +119,7 @@ class Session:
             return
         try:
             self._measure(frame)
-            self._take_all(self._decode(frame), now)
+            self._handle(frame, now)
         except ProtocolError as error:
             self._end(4400, str(error))
         except Refused as refused:
@@ -175,13 +175,11 @@ class Session:
     _answers_pings = True
     _needed: p.Role = "view"
 
-    def _decode(self, frame: str | bytes) -> list[Any]:
-        return p.decode_client(frame)
-
     def _largest_frame(self) -> int:
         return self.room.limits.frame_bytes
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        """Decode a frame and handle its messages."""
         raise NotImplementedError
 
     def _next(self, now: int) -> bytes | None:

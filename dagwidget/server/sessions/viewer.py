@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Final, assert_never, get_args
 
 from ... import __version__
 from ... import protocol as p
@@ -73,8 +73,8 @@ class ViewerSession(Session):
         if self.ended is None and self._stalled is not None and now - self._stalled > seconds * 1000:
             self._end(4001, f"nothing was acknowledged in {seconds:g} s", abort=True)
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
-        for message in messages:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        for message in p.decode_client(frame):
             match message:
                 case p.Hello():
                     self._say_hello(message, now)
@@ -84,6 +84,11 @@ class ViewerSession(Session):
                     self._acknowledge(message.seq)
                 case p.Command() | p.Unknown():
                     self._command(message, now)
+                case p.Pong():
+                    # Any frame is a sign of life.
+                    pass
+                case _:
+                    assert_never(message)
 
     # --- Greeting
 
