@@ -9,8 +9,9 @@ import threading
 import time
 import uuid
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, assert_never, get_args
+from typing import Any, Final, NamedTuple, assert_never, get_args
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -23,13 +24,15 @@ from .. import discovery
 from .. import protocol as p
 from ..cross_loop import Waiters
 from ..errors import ClientClosed, DagwidgetError, InvalidDecision, ProtocolError, ServerRefused
-from ..state import DagState
+from ..state import FINAL, DagState, Fault
 from .event_stream import EventStream
-from .pending_command import SentCommand, settle
-from .state_machine import Batch, Connect, Connection, Disconnect, Output, Renew, Send, StateMachine
+from .pending_command import SentCommand, mark_sent, settle
+from .state_machine import Batch, Connect, Connection, Disconnect, Output, Renew, Send, Sent, StateMachine
 
 _log = logging.getLogger("dagwidget")
 
+# How many ended runs are remembered, for those who wait for one.
+_OUTCOMES: Final = 100
 _CLOSE_SECONDS: Final = 1.0
 # The errors of a connection attempt that the network or the server causes.
 _EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
@@ -71,6 +74,14 @@ def connect(
     return StreamClient(dag_id, discovery.locator(url, token), run)
 
 
+class Outcome(NamedTuple):
+    """How a run has ended."""
+
+    status: str
+    results: Any
+    errors: list[Fault]
+
+
 class StreamClient:
     """Follows a DAG, over as many connections as it takes. `connect` makes one.
 
@@ -101,7 +112,9 @@ class StreamClient:
         self.lock = threading.RLock()
         self._locate = locate
         self._run = run
-        self._machine = StateMachine()
+        self._machine = StateMachine(run=run)
+        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._changes: list[Callable[[], object]] = []
         self._commands: dict[str, SentCommand] = {}
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._listeners: list[Callable[[Batch], object]] = []
@@ -136,6 +149,8 @@ class StreamClient:
             await asyncio.wait(self._attempts)
 
     def __enter__(self) -> StreamClient:
+        if self._loop is not None or self._thread is not None:
+            raise RuntimeError("a StreamClient is used once: call connect() again")
         ready = threading.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run_in_thread(ready)), name=f"dagwidget-client-{self.dag_id}", daemon=True
@@ -174,6 +189,64 @@ class StreamClient:
             if (at := getattr(connection, name)) is not None
         }
         return replace(connection, **times)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that the state is of; None before the first."""
+        return self._machine.expected or self._machine.state.epoch or None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether this process has begun a run that the state is not of yet."""
+        return self._machine.expected is not None
+
+    @property
+    def runs(self) -> list[p.RunSummary]:
+        """The DAG's run list as the server sends it, newest first."""
+        with self.lock:
+            return sorted(self._machine.runs.values(), key=lambda run: (run.started_at, run.run_id), reverse=True)
+
+    @property
+    def engine(self) -> p.Engine | None:
+        """The state of the run's engine; None where the server has not reported it."""
+        return self._machine.engine
+
+    def outcome(self, run_id: str) -> Outcome | None:
+        """How a run has ended that the client has seen end, also after it went on to another run."""
+        with self.lock:
+            state = self._machine.state
+            if state.epoch == run_id and not self.is_behind and state.status in FINAL:
+                return Outcome(state.status, state.results, state.errors)
+            return self._outcomes.get(run_id)
+
+    def follow(self, run_id: str | None) -> None:
+        """Watch one run from now on, or follow the DAG again.
+
+        Args:
+            run_id: The run; None to follow the DAG's newest live run.
+
+        Example:
+            >>> client.follow(run.run_id)
+            >>> client.follow(None)
+        """
+        self._run = run_id
+        self._call(lambda: self._input(lambda now: self._machine.watch(run_id, now)))
+
+    def begin(self, run_id: str) -> None:
+        """Follow a run that this process is about to publish; from now on `is_behind` until it has arrived."""
+        with self.lock:
+            self._machine.begin(run_id)
+        if self._loop is not None:
+            self._call(lambda: self._input(self._machine.refresh))
+
+    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call `callback` after the connection, the engine or the run list may have changed, in the client's loop.
+
+        Returns:
+            A function that ends it.
+        """
+        self._changes.append(callback)
+        return lambda: self._changes.remove(callback)
 
     def events(self) -> EventStream:
         """The events from now on.
@@ -295,7 +368,7 @@ class StreamClient:
         except (ProtocolError, TypeError, ValueError, RecursionError) as error:
             allowed = get_args(p.Verdict)
             raise InvalidDecision(str(error), node_id=node_id, decision=decision, allowed=allowed) from None
-        return self._send(command)
+        return self.send(command)
 
     def pause(self) -> SentCommand:
         """Ask the engine to start no further node.
@@ -307,7 +380,7 @@ class StreamClient:
             >>> (await client.pause()).state
             'accepted'
         """
-        return self._send(p.PauseExecution(id=str(uuid.uuid4())))
+        return self.send(p.PauseExecution(id=str(uuid.uuid4())))
 
     def resume(self) -> SentCommand:
         """Ask the engine to go on after a pause.
@@ -319,7 +392,7 @@ class StreamClient:
             >>> (await client.resume()).state
             'accepted'
         """
-        return self._send(p.ResumeExecution(id=str(uuid.uuid4())))
+        return self.send(p.ResumeExecution(id=str(uuid.uuid4())))
 
     def cancel(self) -> SentCommand:
         """Ask the engine to stop the run for good.
@@ -331,17 +404,27 @@ class StreamClient:
             >>> (await client.cancel()).state
             'accepted'
         """
-        return self._send(p.CancelExecution(id=str(uuid.uuid4())))
+        return self.send(p.CancelExecution(id=str(uuid.uuid4())))
 
-    def _send(self, command: p.AnyCommand) -> SentCommand:
+    def send(self, command: p.AnyCommand) -> SentCommand:
+        """Send a command, now or once there is a connection; the same command again has the same answer.
+
+        Raises:
+            ClientClosed: The client is not open yet.
+        """
         if self._loop is None:
             raise ClientClosed(
                 f"the client of {self.dag_id!r} is not open: use it in `async with` or in `with`", dag_id=self.dag_id
             )
-        sent = self._commands[command.id] = SentCommand(command)
-        sent.state = "sent"
-        self._call(lambda: self._input(lambda _now: self._machine.send(command)))
+        sent = self._commands.setdefault(command.id, SentCommand(command, self._withdraw))
+        self._call(lambda: self._input(functools.partial(self._machine.send, command)))
         return sent
+
+    def _withdraw(self, command_id: str) -> None:
+        def withdraw(_now: float) -> None:
+            self._machine.withdraw(command_id)
+
+        self._call(lambda: self._input(withdraw))
 
     def probe(self) -> None:
         """Reconnect, or check the connection, at once: call it when the network may be back.
@@ -369,12 +452,26 @@ class StreamClient:
             outputs = self._machine.take_outputs()
             for output in outputs:
                 if isinstance(output, Batch):
+                    self._note_outcome(output)
                     for stream in tuple(self._streams):
                         stream.append(output)
         for output in outputs:
             self._do(output)
         self._schedule(self._loop)
+        for changed in tuple(self._changes):
+            changed()
         self._waiters.wake()
+
+    def _note_outcome(self, batch: Batch) -> None:
+        if batch.epoch is None:
+            return
+        for event in batch.events:
+            if isinstance(event, p.ExecutionComplete):
+                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, self.state.errors)
+            elif isinstance(event, p.ExecutionState):
+                self._outcomes.pop(batch.epoch, None)
+        if len(self._outcomes) > _OUTCOMES:
+            self._outcomes.popitem(last=False)
 
     def _do(self, output: Output) -> None:
         match output:
@@ -396,6 +493,12 @@ class StreamClient:
                     self._attempt = self._socket = None
             case Batch():
                 self._notify(output)
+            case Sent():
+                waiting = self._commands.get(output.id)
+                if waiting is not None and self._socket is not None:
+                    mark_sent(waiting)
+            case p.Engine() | p.Runs():
+                pass
             case p.CommandAck():
                 sent = self._commands.pop(output.id, None)
                 if sent is not None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import protocol as p
-from ..state import DagState
+from ..state import DagState, Decision, Gate
 
 
 class Pending(Struct):
@@ -48,16 +48,25 @@ class Outbox:
 
 
 def pin_gate(command: p.AnyCommand, state: DagState) -> p.AnyCommand:
-    """Add the `gate_id` of the gate that is open now, so that the decision can't apply to one that opens later."""
-    if not isinstance(command, p.HumanDecision) or command.gate_id is not None:
+    """Add the run and the gate that the person saw, so that the command can't apply to another run or a later gate."""
+    if command.run_id is None and state.epoch:
+        command = replace(command, run_id=state.epoch)
+    if not isinstance(command, p.HumanDecision) or command.gate_id is not None or command.run_id != state.epoch:
         return command
     gates = [gate.gate_id for gate in state.gates.values() if gate.node_id == command.node_id]
     return replace(command, gate_id=gates[0]) if len(gates) == 1 else command
 
 
+def knows_gate(command: p.HumanDecision, state: DagState) -> bool:
+    """Whether the gate that a decision is about is open, or was decided before."""
+    known: list[Gate | Decision] = [*state.gates.values(), *state.decisions]
+    return any(_names(command, each.node_id, each.gate_id) for each in known)
+
+
 def refuse_late(command: p.AnyCommand, state: DagState) -> p.CommandAck | None:
     """The refusal of a queued decision whose gate has closed meanwhile; None if it can still be sent."""
-    if not isinstance(command, p.HumanDecision):
+    if not isinstance(command, p.HumanDecision) or command.run_id not in (None, state.epoch):
+        # Only the server knows the gates of another run.
         return None
     if any(_names(command, gate.node_id, gate.gate_id) for gate in state.gates.values()):
         return None
@@ -65,6 +74,13 @@ def refuse_late(command: p.AnyCommand, state: DagState) -> p.CommandAck | None:
         if _names(command, made.node_id, made.gate_id):
             return refusal(command, "already_decided", f"{made.by} was first: {made.decision}")
     return refusal(command, "no_such_gate", "this gate is no longer open")
+
+
+def refuse_unknown(command: p.HumanDecision, state: DagState) -> p.CommandAck:
+    """The refusal of a decision whose gate has never opened."""
+    others = ", ".join(sorted({repr(gate.node_id) for gate in state.gates.values()})) or "none"
+    hint = "" if command.node_id in state.nodes or not state.nodes else " (there is no such node)"
+    return refusal(command, "no_such_gate", f"no gate is open at {command.node_id!r}{hint}; open gates: {others}")
 
 
 def refusal(command: p.AnyCommand, code: str, message: str) -> p.CommandAck:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final, Literal
 
 from .. import protocol as p
 from ..cross_loop import Waiters
 
 _WORDS: Final = {
-    "waiting": "queued until the widget is displayed: run a cell that ends with it",
+    "waiting": "waits for a connection, or for its gate to open",
     "sent": "sent, not yet confirmed",
     "accepted": "accepted",
 }
@@ -23,7 +23,7 @@ class SentCommand:
     Attributes:
         id: The command's id, a UUID.
         command: The command.
-        state: `waiting` until the widget is displayed, then `sent`, and at last `accepted` or `refused`.
+        state: `waiting` until it was sent, then `sent`, and at last `accepted` or `refused`.
         code: Why it was refused, as one word: `already_decided`, `no_such_gate` …
         message: Why it was refused, as a sentence.
         winner: The decision that was first, where there is one.
@@ -36,13 +36,14 @@ class SentCommand:
         ('accepted', None)
     """
 
-    def __init__(self, command: p.AnyCommand) -> None:
+    def __init__(self, command: p.AnyCommand, withdraw: Callable[[str], None] = lambda _id: None) -> None:
         self.id = command.id
         self.state: Literal["waiting", "sent", "accepted", "refused"] = "waiting"
         self.code: str | None = None
         self.message: str | None = None
         self.winner: p.HumanGateResolved | None = None
         self.command = command
+        self._withdraw = withdraw
         self._waiters = Waiters()
 
     def __repr__(self) -> str:
@@ -52,8 +53,42 @@ class SentCommand:
         return f"<{name}: {_WORDS.get(self.state) or f'refused: {self.message or self.code}'}>"
 
     def __await__(self) -> Generator[Any, None, SentCommand]:
-        yield from self._waiters.wait(lambda: self.state in ("accepted", "refused"), None, "the answer").__await__()
+        return self.answered().__await__()
+
+    async def answered(self, timeout: float | None = None) -> SentCommand:
+        """Wait for the server's answer.
+
+        Args:
+            timeout: The longest wait in seconds. By default there is no limit.
+
+        Returns:
+            The handle itself.
+
+        Raises:
+            TimeoutError: `timeout` seconds have passed. The command may still be answered.
+
+        Example:
+            >>> sent = await client.decide("review", "approve").answered(timeout=10)
+            >>> sent.state
+            'accepted'
+        """
+        await self._waiters.wait(lambda: self.state in ("accepted", "refused"), timeout, "the answer")
         return self
+
+    def withdraw(self) -> None:
+        """Take the command back, if it was not sent yet: it is then `refused` with the code `withdrawn`.
+
+        Example:
+            >>> client.decide("review", "approve").withdraw()
+        """
+        self._withdraw(self.id)
+
+
+def mark_sent(sent: SentCommand) -> None:
+    """Note that the command was sent. May be called in any thread."""
+    if sent.state == "waiting":
+        sent.state = "sent"
+        sent._waiters.wake()
 
 
 def settle(sent: SentCommand, ack: p.CommandAck) -> None:

@@ -8,7 +8,7 @@ browser: `js/src/stream/stream.ts`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias, assert_never
+from typing import Any, Final, Literal, TypeAlias, assert_never, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from .. import protocol as p
 from ..backoff import backoff
 from ..errors import ProtocolError
 from ..state import DagState, reduce
-from .outbox import Outbox, pin_gate, refusal, refuse_late
+from .outbox import Outbox, knows_gate, pin_gate, refusal, refuse_late, refuse_unknown
 
 Phase: TypeAlias = Literal["idle", "connecting", "greeting", "syncing", "live", "waiting", "stopped"]
 
@@ -42,6 +42,8 @@ _ACK: Final = 1.0
 # the second value left it is not renewed at all.
 _RENEW: Final = 60.0
 _RENEW_AT_ALL: Final = 1.0
+# How long a decision waits for the event of its gate, which may still be on its way from the engine.
+_HOLD: Final = 5.0
 # After a tick this late the machine was suspended or busy, so a silent server proves nothing.
 _LATE: Final = 1.0
 
@@ -52,7 +54,9 @@ _FRAME_BYTES: Final = 64 * 1024
 
 _FINAL_CODES: Final = {row.code: row for row in p.CLOSE_CODES if not row.retry}
 
-_Timer: TypeAlias = Literal["answer", "retry", "stable", "silence", "ack", "renew"]
+_FEATURES: Final = list(get_args(p.Feature))
+
+_Timer: TypeAlias = Literal["answer", "retry", "stable", "silence", "ack", "renew", "hold"]
 
 
 class Connection(Struct, frozen=True, kw_only=True):
@@ -115,7 +119,13 @@ class Batch(Struct, frozen=True, kw_only=True):
     events: list[p.Event]
 
 
-Output: TypeAlias = Connect | Renew | Send | Disconnect | Batch | p.CommandAck
+class Sent(Struct, frozen=True):
+    """A command was sent."""
+
+    id: str
+
+
+Output: TypeAlias = Connect | Renew | Send | Disconnect | Batch | Sent | p.CommandAck | p.Engine | p.Runs
 
 
 class _CatchUp(Struct):
@@ -132,14 +142,30 @@ class StateMachine:
     Attributes:
         state: The state of the run. A reset replaces it by another object, once the new state is complete.
         connection: The state of the connection. Each change replaces it by another object.
+        engine: The state of the run's engine, where the server reports it.
+        runs: The DAG's run list, by run id, where the server sends it.
+        expected: The run that `begin` has named, until the state is that run's.
     """
 
-    def __init__(self, wait: Callable[[int], float] = backoff) -> None:
+    def __init__(self, wait: Callable[[int], float] = backoff, *, run: str | None = None) -> None:
         """A machine that is idle.
 
         Args:
             wait: The seconds to wait before the next attempt, by the number of failures in a row.
+            run: The run to watch; None to follow the DAG.
         """
+        self.engine: p.Engine | None = None
+        self.runs: dict[str, p.RunSummary] = {}
+        self.expected: str | None = None
+        self._run = run
+        # Whether the address of the socket may name a run that is no longer meant.
+        self._unpinned = False
+        # The incarnation of the log that the state comes from, where it is known, and that of the last welcome.
+        self._log: str | None = None
+        self._welcomed: tuple[str, str | None] = ("", None)
+        # Decisions that wait for the event of their gate, and until when.
+        self._held: dict[str, tuple[p.HumanDecision, float]] = {}
+        self._knows_runs = False
         self.state = DagState()
         self.connection = Connection()
         self._wait = wait
@@ -236,6 +262,8 @@ class StateMachine:
             if self.phase in ("waiting", "stopped"):
                 return
         self._apply()
+        if self._held:
+            self._release(now)
         self._count(len(frame), now)
 
     def closed(self, code: int | None, reason: str | None, now: float) -> None:
@@ -247,8 +275,11 @@ class StateMachine:
         else:
             self._reconnect(now, reason, code)
 
-    def send(self, command: p.AnyCommand) -> None:
-        """Send a command, now or once the connection is live. Its one answer is a `CommandAck` among the outputs."""
+    def send(self, command: p.AnyCommand, now: float) -> None:
+        """Send a command, now or once the connection is live. Its one answer is a `CommandAck` among the outputs.
+
+        A decision whose gate has not arrived here yet waits for it for a few seconds.
+        """
         if command.id in self._outbox:
             return
         if self.phase == "stopped":
@@ -256,6 +287,14 @@ class StateMachine:
             self._outputs.append(refusal(command, "not_connected", f"not connected: {why}"))
             return
         command = pin_gate(command, self.state)
+        if self._must_hold(command):
+            assert isinstance(command, p.HumanDecision)
+            self._held[command.id] = (command, now + _HOLD)
+            self._timers.setdefault("hold", now + _HOLD)
+            return
+        self._queue(command)
+
+    def _queue(self, command: p.AnyCommand) -> None:
         size = len(p.encode(command))
         if size > self._frame_limit:
             text = f"the command has {size:,} bytes, and the server accepts {self._frame_limit:,}"
@@ -266,6 +305,37 @@ class StateMachine:
             self._transmit_command(command)
         else:
             self.start()
+
+    def withdraw(self, command_id: str) -> bool:
+        """Take back a command that was not sent yet. False if it was sent, or answered."""
+        held = self._held.pop(command_id, None)
+        pending = next((each for each in self._outbox.pending() if each.command.id == command_id), None)
+        if held is None and (pending is None or pending.state == "sent"):
+            return False
+        command = held[0] if held is not None else pending.command if pending is not None else None
+        assert command is not None
+        self._outbox.settle(p.CommandAck(id=command_id, ok=False))
+        self._outputs.append(refusal(command, "withdrawn", "withdrawn before it was sent"))
+        return True
+
+    def watch(self, run: str | None, now: float) -> None:
+        """Watch one run from now on, or follow the DAG (None)."""
+        self._run, self.expected, self._unpinned = run, None, run is None
+        self._hello_again(now)
+
+    def begin(self, run: str) -> None:
+        """A run that this process starts is about to begin: follow it. `refresh` sends that to the server."""
+        if self._run is None and run != self.state.epoch:
+            self.expected = run
+
+    def refresh(self, now: float) -> None:
+        """Ask the server for the run that is expected, if any."""
+        if self.expected is not None:
+            self._hello_again(now)
+
+    def _hello_again(self, now: float) -> None:
+        if self.phase in ("syncing", "live") and self._v1:
+            self._hello(now)
 
     def probe(self, now: float) -> None:
         """The network may be back: connect, or check the connection, at once."""
@@ -302,6 +372,8 @@ class StateMachine:
                 self._outputs.append(Renew())
             case "silence":
                 self._check_silence(now, late=late)
+            case "hold":
+                self._release(now)
             case _:
                 assert_never(timer)
 
@@ -338,6 +410,28 @@ class StateMachine:
         self._enter("connecting", retry_at=None, attempt=self.connection.attempt + 1)
         self._outputs.append(Connect())
 
+    def _must_hold(self, command: p.AnyCommand) -> bool:
+        return (
+            isinstance(command, p.HumanDecision)
+            and self.phase == "live"
+            and command.run_id in (None, self.state.epoch)
+            and not knows_gate(command, self.state)
+        )
+
+    def _release(self, now: float) -> None:
+        """Send the decisions whose gate has arrived, and refuse those that have waited long enough."""
+        for command, until in list(self._held.values()):
+            if knows_gate(command, self.state):
+                del self._held[command.id]
+                self._queue(pin_gate(command, self.state))
+            elif now >= until:
+                del self._held[command.id]
+                self._outputs.append(refuse_unknown(command, self.state))
+        if self._held:
+            self._timers["hold"] = min(until for _, until in self._held.values())
+        else:
+            self._timers.pop("hold", None)
+
     def _hello(self, now: float, *, from_scratch: bool = False) -> None:
         """Send `hello`. Until the `welcome`, whatever arrives still belongs to the old cursor."""
         self._apply()
@@ -347,11 +441,21 @@ class StateMachine:
         self._timers["answer"] = now + _ANSWER
         self._enter("greeting")
         epoch, seq = self.state.epoch, self.state.seq
-        last = None if epoch is None or from_scratch else p.Cursor(epoch=epoch, seq=seq)
-        self._transmit(p.Hello(protocol=p.PROTOCOL, token=self._token, last=last))
+        last = None if epoch is None or from_scratch else p.Cursor(epoch=epoch, seq=seq, log=self._log)
+        self._transmit(
+            p.Hello(
+                protocol=p.PROTOCOL,
+                token=self._token,
+                last=last,
+                run=self._run or self.expected,
+                follow=True if self._run is None and (self.expected is not None or self._unpinned) else None,
+                features=_FEATURES,
+            )
+        )
 
     def _become_plain(self, now: float) -> None:
         self._v1 = False
+        self.expected = None
         self._set(resumable=False, role=None)
         self._become_live(now)
 
@@ -388,6 +492,9 @@ class StateMachine:
         if self.phase in ("connecting", "greeting", "syncing", "live"):
             self._outputs.append(Disconnect())
         self._timers.clear()
+        for command, _ in self._held.values():
+            self._outbox.add(command)
+        self._held.clear()
         self._catch_up = None
         self._fresh = []
         self._unacknowledged_frames = self._unacknowledged_bytes = 0
@@ -410,6 +517,11 @@ class StateMachine:
                 self._handle_sync(message, now)
             case p.Synced():
                 self._handle_synced(message, now)
+            case p.Engine():
+                self.engine = message
+                self._outputs.append(message)
+            case p.Runs():
+                self._handle_runs(message)
             case _:
                 assert_never(message)
 
@@ -426,6 +538,15 @@ class StateMachine:
         if self.phase == "live" and self._v1 and ping.head != self.state.seq:
             self._hello(now)
 
+    def _handle_runs(self, message: p.Runs) -> None:
+        changed = {run.run_id: run for run in message.runs}
+        # The first message has the whole list.
+        self.runs = changed if message.removed is None and not self._knows_runs else {**self.runs, **changed}
+        self._knows_runs = True
+        for run_id in message.removed or ():
+            self.runs.pop(run_id, None)
+        self._outputs.append(message)
+
     def _handle_welcome(self, welcome: p.Welcome, now: float) -> None:
         # It may come so late that the server was already taken for a plain one.
         self._v1 = self._spoke_v1 = True
@@ -437,6 +558,8 @@ class StateMachine:
         if welcome.expires_at is not None and welcome.now is not None:
             self._renew_before(now + (welcome.expires_at - welcome.now) / 1000, now)
         self._catch_up = None
+        self._welcomed = (welcome.epoch, welcome.log)
+        self._knows_runs = False
         self._enter("syncing", resumable=True, role=welcome.role)
 
     def _renew_before(self, expires_at: float, now: float) -> None:
@@ -462,6 +585,10 @@ class StateMachine:
             return
         if catch_up.reset:
             self.state = reduce(catch_up.events, DagState(epoch=catch_up.epoch))
+            self._log = self._welcomed[1] if self._welcomed[0] == catch_up.epoch else None
+            self.engine = None
+            if catch_up.epoch == self.expected:
+                self.expected = None
             self.state.seq = synced.seq
             batch = Batch(epoch=catch_up.epoch, after=0, seq=synced.seq, reset=True, events=catch_up.events)
             self._outputs.append(batch)
@@ -529,6 +656,7 @@ class StateMachine:
     def _transmit_command(self, command: p.AnyCommand) -> None:
         self._outbox.mark_sent(command.id)
         self._transmit(command)
+        self._outputs.append(Sent(command.id))
         if not self._v1:
             # A plain server does not answer.
             self._settle(p.CommandAck(id=command.id, ok=True, code="unconfirmed"))

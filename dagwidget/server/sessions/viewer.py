@@ -102,8 +102,8 @@ class ViewerSession(Session):
         self._greeted, self._hello = True, hello
         self._features = _FEATURES.intersection(hello.features or ())
         self._runs_version, self._engine = 0, None
-        run_id = self._fixed_run or hello.run
-        self.follows = self._fixed_run is None and (hello.run is None or hello.follow is True)
+        run_id = hello.run or (None if hello.follow else self._fixed_run)
+        self.follows = run_id is None or hello.follow is True
         last = hello.last.epoch if hello.last is not None else None
         self.seek = Seek(run_id, current=last or self.room.epoch or None)
 
