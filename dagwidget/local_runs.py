@@ -1,32 +1,37 @@
-"""The latest run of each DAG that this process has started. A widget here learns of it before the server reports it."""
+"""The runs that this process has begun: widgets and clients of the same process follow them at once."""
 
 from __future__ import annotations
 
-import time
-from typing import NamedTuple
+import threading
+import weakref
+from typing import Protocol
 
 
-class LocalRun(NamedTuple):
-    """A run that this process has started, and when, in Unix milliseconds."""
+class Follower(Protocol):
+    """A client that follows a DAG."""
 
-    run_id: str
-    started_at: int
-
-
-_latest: dict[tuple[str | None, str], LocalRun] = {}
+    def begin(self, run_id: str) -> None:
+        """Follow a run that this process is about to publish."""
 
 
-def record(url: str | None, dag_id: str, run_id: str) -> None:
-    """Record that this process has just started a run.
-
-    Args:
-        url: The server's base URL as it was passed; None for the default one.
-        dag_id: The DAG.
-        run_id: The run.
-    """
-    _latest[url, dag_id] = LocalRun(run_id, time.time_ns() // 1_000_000)
+_lock = threading.Lock()
+_latest: dict[tuple[str | None, str], str] = {}
+_followers: dict[tuple[str | None, str], weakref.WeakSet[Follower]] = {}
 
 
-def latest(url: str | None, dag_id: str) -> LocalRun | None:
-    """The run of the DAG that this process started last; None if it started none."""
-    return _latest.get((url, dag_id))
+def begin(url: str | None, dag_id: str, run_id: str) -> None:
+    """This process begins a run, at the server `url` (None for the default one): let its followers follow it."""
+    with _lock:
+        _latest[url, dag_id] = run_id
+        followers = list(_followers.get((url, dag_id), ()))
+    for follower in followers:
+        follower.begin(run_id)
+
+
+def follow(url: str | None, dag_id: str, follower: Follower) -> None:
+    """Let a client follow what this process begins from now on, and the last run that it has begun."""
+    with _lock:
+        _followers.setdefault((url, dag_id), weakref.WeakSet()).add(follower)
+        latest = _latest.get((url, dag_id))
+    if latest is not None:
+        follower.begin(latest)

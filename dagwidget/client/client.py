@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from .. import discovery
 from .. import protocol as p
 from ..cross_loop import Waiters
-from ..errors import ClientClosed, DagwidgetError, InvalidDecision, ProtocolError, ServerRefused
+from ..errors import ClientClosed, DagwidgetError, InvalidDecision, ProtocolError, ServerRefused, ServerUnreachable
 from ..state import FINAL, DagState, Fault
 from .event_stream import EventStream
 from .pending_command import SentCommand, mark_sent, settle
@@ -33,6 +33,8 @@ _log = logging.getLogger("dagwidget")
 
 # How many ended runs are remembered, for those who wait for one.
 _OUTCOMES: Final = 100
+# How long a wait without a limit goes on where there never was a connection.
+_FIRST_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 1.0
 # The errors of a connection attempt that the network or the server causes.
 _EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
@@ -115,6 +117,9 @@ class StreamClient:
         self._machine = StateMachine(run=run)
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._changes: list[Callable[[], object]] = []
+        self._beginners: list[Callable[[str], object]] = []
+        # Where the server was last looked for.
+        self._url = ""
         self._commands: dict[str, SentCommand] = {}
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._listeners: list[Callable[[Batch], object]] = []
@@ -148,6 +153,14 @@ class StreamClient:
         if self._attempts:
             await asyncio.wait(self._attempts)
 
+    def open(self) -> None:
+        """Run in a thread of its own, as in `with`, until `close`."""
+        self.__enter__()
+
+    def close(self) -> None:
+        """End what `open` has begun. Returns at once, and may be called in any thread."""
+        self._stop_thread()
+
     def __enter__(self) -> StreamClient:
         if self._loop is not None or self._thread is not None:
             raise RuntimeError("a StreamClient is used once: call connect() again")
@@ -161,7 +174,7 @@ class StreamClient:
 
     def __exit__(self, *_: object) -> None:
         assert self._thread is not None
-        self._stop_thread()
+        self.close()
         self._thread.join()
 
     async def _run_in_thread(self, ready: threading.Event) -> None:
@@ -236,8 +249,19 @@ class StreamClient:
         """Follow a run that this process is about to publish; from now on `is_behind` until it has arrived."""
         with self.lock:
             self._machine.begin(run_id)
+        for callback in tuple(self._beginners):
+            callback(run_id)
         if self._loop is not None:
             self._call(lambda: self._input(self._machine.refresh))
+
+    def on_begin(self, callback: Callable[[str], object]) -> Callable[[], None]:
+        """Call `callback` with each run that `begin` names, in the thread that calls it.
+
+        Returns:
+            A function that ends it.
+        """
+        self._beginners.append(callback)
+        return lambda: self._beginners.remove(callback)
 
     def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call `callback` after the connection, the engine or the run list may have changed, in the client's loop.
@@ -406,8 +430,64 @@ class StreamClient:
         """
         return self.send(p.CancelExecution(id=str(uuid.uuid4())))
 
-    def send(self, command: p.AnyCommand) -> SentCommand:
+    def handle(self, command: p.AnyCommand) -> SentCommand:
+        """The handle of a command, which `send` settles later: for one that goes out on another connection first."""
+        return self._commands.setdefault(command.id, SentCommand(command, self._withdraw))
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call a function in the client's loop, `seconds` from now. May be called in any thread."""
+
+        def schedule() -> None:
+            assert self._loop is not None
+            if not self._loop.is_closed():
+                self._loop.call_later(seconds, function)
+
+        self._call(schedule)
+
+    async def wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait until `ready()`, through cuts of the connection.
+
+        Args:
+            ready: Checked whenever something has arrived.
+            timeout: The longest wait in seconds. Without one it waits for ever once there was a connection.
+            what: What is waited for, for the error's text.
+
+        Raises:
+            ServerUnreachable: There was never a connection, for 30 s or for `timeout`.
+            ServerRefused: The server has ended the connection for good.
+            ClientClosed: The client was closed.
+            TimeoutError: `timeout` seconds have passed.
+        """
+
+        def check() -> bool:
+            if ready():
+                return True
+            if self._ended():
+                raise ClientClosed(f"the client of {self.dag_id!r} is closed", dag_id=self.dag_id)
+            return False
+
+        started = time.monotonic()
+        first = _FIRST_SECONDS if timeout is None else min(timeout, _FIRST_SECONDS)
+        try:
+            await self._waiters.wait(lambda: check() or self._machine.was_live, first, what)
+        except TimeoutError:
+            if self._machine.was_live:
+                raise
+            reason = self._machine.connection.reason or "no answer"
+            raise ServerUnreachable(
+                f"timed out after {first:g} s waiting for {what}: there was no connection to the stream server "
+                f"({reason})",
+                url=self._url,
+            ) from None
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
+        await self._waiters.wait(check, left, what)
+
+    def send(self, command: p.AnyCommand, *, hold: bool = True) -> SentCommand:
         """Send a command, now or once there is a connection; the same command again has the same answer.
+
+        Args:
+            command: The command.
+            hold: Whether a decision waits a few seconds for a gate that is not known yet.
 
         Raises:
             ClientClosed: The client is not open yet.
@@ -416,8 +496,8 @@ class StreamClient:
             raise ClientClosed(
                 f"the client of {self.dag_id!r} is not open: use it in `async with` or in `with`", dag_id=self.dag_id
             )
-        sent = self._commands.setdefault(command.id, SentCommand(command, self._withdraw))
-        self._call(lambda: self._input(functools.partial(self._machine.send, command)))
+        sent = self.handle(command)
+        self._call(lambda: self._input(functools.partial(self._machine.send, command, hold=hold)))
         return sent
 
     def _withdraw(self, command_id: str) -> None:
@@ -538,6 +618,7 @@ class StreamClient:
         code, reason = None, None
         try:
             endpoint = await asyncio.to_thread(self._locate)
+            self._url = endpoint.url
             self._input(lambda now: self._machine.opening(endpoint.token, now))
             async with self._open(endpoint) as socket:
                 try:

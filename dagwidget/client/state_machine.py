@@ -145,6 +145,7 @@ class StateMachine:
         engine: The state of the run's engine, where the server reports it.
         runs: The DAG's run list, by run id, where the server sends it.
         expected: The run that `begin` has named, until the state is that run's.
+        was_live: Whether there ever was a connection.
     """
 
     def __init__(self, wait: Callable[[int], float] = backoff, *, run: str | None = None) -> None:
@@ -166,6 +167,7 @@ class StateMachine:
         # Decisions that wait for the event of their gate, and until when.
         self._held: dict[str, tuple[p.HumanDecision, float]] = {}
         self._knows_runs = False
+        self.was_live = False
         self.state = DagState()
         self.connection = Connection()
         self._wait = wait
@@ -275,7 +277,7 @@ class StateMachine:
         else:
             self._reconnect(now, reason, code)
 
-    def send(self, command: p.AnyCommand, now: float) -> None:
+    def send(self, command: p.AnyCommand, now: float, *, hold: bool = True) -> None:
         """Send a command, now or once the connection is live. Its one answer is a `CommandAck` among the outputs.
 
         A decision whose gate has not arrived here yet waits for it for a few seconds.
@@ -287,7 +289,7 @@ class StateMachine:
             self._outputs.append(refusal(command, "not_connected", f"not connected: {why}"))
             return
         command = pin_gate(command, self.state)
-        if self._must_hold(command):
+        if hold and self._must_hold(command):
             assert isinstance(command, p.HumanDecision)
             self._held[command.id] = (command, now + _HOLD)
             self._timers.setdefault("hold", now + _HOLD)
@@ -462,6 +464,7 @@ class StateMachine:
     def _become_live(self, now: float) -> None:
         self._timers.pop("answer", None)
         self._timers.setdefault("stable", now + _STABLE)
+        self.was_live = True
         self._enter("live", code=None, reason=None)
         for pending in self._outbox.pending():
             refused = refuse_late(pending.command, self.state) if pending.state == "queued" else None

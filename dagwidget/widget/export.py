@@ -1,16 +1,22 @@
-"""`Pictures`: what the front end was asked to draw, until it has."""
+"""What is taken out of the widget: pictures that a page draws, and the small one that is saved with the notebook."""
 
 from __future__ import annotations
 
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from ..cross_loop import Waiters
 from ..errors import DagwidgetError, NoFrontEnd
+from ..state import DagState
 
 PictureFormat: TypeAlias = Literal["svg", "png"]
+
+
+# The largest graph that is saved with the notebook, in nodes.
+_SNAPSHOT_NODES: Final = 500
+_SNAPSHOT_NODE_FIELDS: Final = ("id", "label", "kind", "group", "status", "counts", "started_at", "ended_at")
 
 
 class _Asked:
@@ -82,3 +88,13 @@ class Pictures:
 
     def _post(self, name: str, asked: _Asked) -> None:
         self._send({"type": "picture?", "id": name, "format": asked.format})
+
+
+def snapshot(state: DagState) -> dict[str, Any]:
+    """What is saved with the notebook, and drawn when nothing live is there; empty for a large graph."""
+    if len(state.nodes) > _SNAPSHOT_NODES:
+        return {}
+    whole = state.to_dict()
+    nodes = whole["nodes"].values()
+    small = {node["id"]: {name: node[name] for name in _SNAPSHOT_NODE_FIELDS if name in node} for node in nodes}
+    return {**whole, "nodes": small, "gates": {}, "errors": whole["errors"][-1:]}
