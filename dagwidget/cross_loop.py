@@ -38,7 +38,7 @@ class Waiters:
             self._waiting.append(entry)
         try:
             await asyncio.wait_for(self._until(ready, entry[1]), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise TimeoutError(f"{what} did not come in {timeout} s") from None
         finally:
             with self._lock:

@@ -31,7 +31,7 @@ from .state_machine import Batch, Connect, Connection, Conversation, Disconnect,
 _log = logging.getLogger("dagwidget")
 
 _CLOSE_SECONDS: Final = 1.0
-_EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
+_EXPECTED: Final = (OSError, EOFError, DagwidgetError, WebSocketException)
 
 
 def connect(
