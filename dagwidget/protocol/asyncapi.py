@@ -9,6 +9,7 @@ import msgspec
 
 from . import messages as p
 from .close_codes import CLOSE_CODES
+from .schema import components
 
 _SCHEMAS: Final = "#/components/schemas/{name}"
 _WEBSOCKET_BINDING: Final = "0.1.0"
@@ -56,7 +57,7 @@ _DESCRIPTIONS: Final[dict[Channel, str]] = {
 def asyncapi() -> dict[str, Any]:
     """The protocol as an AsyncAPI 3.0 document: its channels, their messages, and who says what when."""
     messages = dict.fromkeys(message for operation in _OPERATIONS for message in _said(operation))
-    _, schemas = msgspec.json.schema_components(messages, ref_template=_SCHEMAS)
+    schemas = components(messages, _SCHEMAS)
     return {
         "asyncapi": "3.0.0",
         "info": {

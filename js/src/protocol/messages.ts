@@ -357,8 +357,8 @@ export interface Ack {
 /**
  * A publisher's first message.
  *
- *     With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
- *     Without, it joins the room's current run (or fails, where `epoch` names another).
+ * With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
+ * Without, it joins the room's current run (or fails, where `epoch` names another).
  */
 export interface Attach {
   type: "attach";
@@ -392,7 +392,7 @@ export interface Attached {
 /**
  * What was spent just now.
  *
- *     One process can't know what the others spent: the room adds up, and sends `cost_update`.
+ * One process can't know what the others spent: the room adds up, and sends `cost_update`.
  */
 export interface CostDelta {
   type: "cost_delta";
@@ -406,7 +406,7 @@ export interface CostDelta {
 /**
  * A part of a node's whole output, ahead of the `node_state` with its preview.
  *
- *     The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+ * The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
  */
 export interface NodeOutput {
   type: "node_output";
