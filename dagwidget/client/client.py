@@ -32,7 +32,7 @@ _log = logging.getLogger("dagwidget")
 
 _CLOSE_SECONDS: Final = 1.0
 # The errors of a connection attempt that the network or the server causes.
-_EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
+_EXPECTED: Final = (OSError, EOFError, DagwidgetError, WebSocketException)
 
 
 def connect(
