@@ -104,7 +104,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._lock = threading.RLock()
         self._waiters = Waiters()
         self._commands: dict[str, SentCommand] = {}
-        self._listeners: list[Callable[[p.Event], None]] = []
+        self._listeners: list[Callable[[p.AnyEvent | p.Unknown], None]] = []
         self._pictures = Pictures(self._post)
         self._shown = False
         self.on_msg(self._receive)
@@ -226,7 +226,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             raise self._failure(f"the run {self.dag_id!r} is {self.status}: {last}")
         return self.results
 
-    def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
+    def on_event(self, callback: Callable[[p.AnyEvent | p.Unknown], None]) -> Callable[[], None]:
         """Call `callback` with every event that is applied, in order.
 
         Returns:
