@@ -1,4 +1,4 @@
-"""The runs that this process has begun: a widget hears of them only by way of the server and the browser."""
+"""The latest run of each DAG that this process has started. A widget here learns of it before the server reports it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import time
 from typing import NamedTuple
 
 
-class Begun(NamedTuple):
-    """A run (its epoch), and when it was begun, in milliseconds since 1970."""
+class LocalRun(NamedTuple):
+    """A run that this process has started, and when, in Unix milliseconds."""
 
     run_id: str
-    at: int
+    started_at: int
 
 
-_latest: dict[tuple[str | None, str], Begun] = {}
+_latest: dict[tuple[str | None, str], LocalRun] = {}
 
 
-def begin(url: str | None, dag_id: str, run_id: str) -> None:
-    """Note that this process has just begun a run of a DAG, at the server `url` (None for the default one)."""
-    _latest[url, dag_id] = Begun(run_id, time.time_ns() // 1_000_000)
+def record(url: str | None, dag_id: str, run_id: str) -> None:
+    """Record that this process has just started a run.
+
+    Args:
+        url: The server's base URL as it was passed; None for the default one.
+        dag_id: The DAG.
+        run_id: The run.
+    """
+    _latest[url, dag_id] = LocalRun(run_id, time.time_ns() // 1_000_000)
 
 
-def latest(url: str | None, dag_id: str) -> Begun | None:
-    """The run of the DAG that this process has begun last."""
+def latest(url: str | None, dag_id: str) -> LocalRun | None:
+    """The run of the DAG that this process started last; None if it started none."""
     return _latest.get((url, dag_id))

@@ -217,7 +217,7 @@ async def test_a_refused_decision_says_why_and_who_won(live):
 def test_a_decision_before_a_front_end_exists_waits_for_it_and_says_so(front_end):
     sent = front_end.widget.decide("review", "approve")
     assert sent.state == "waiting"
-    assert "waits until the widget is shown" in repr(sent)
+    assert "queued until the widget is displayed" in repr(sent)
     assert front_end.commands() == []
     front_end.connect("connecting")
     assert sent.state == "sent"
@@ -290,7 +290,7 @@ async def test_waiting_without_a_front_end_says_that_none_answered(front_end):
 
 
 async def test_waiting_with_a_front_end_times_out_by_name(live):
-    with pytest.raises(TimeoutError, match="the end of the run did not come in 0 s"):
+    with pytest.raises(TimeoutError, match="timed out after 0 s waiting for the end of the run"):
         await live.widget.complete(timeout=0)
 
 
@@ -388,7 +388,7 @@ async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_befo
     front_end.connect()
     front_end.state(run_of("before", GATE, p.ExecutionComplete(results="old"), ts=1))
     assert await w.complete() == "old"
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     gate, end = asyncio.create_task(w.wait_for("review", timeout=5)), asyncio.create_task(w.complete(timeout=5))
     await asyncio.sleep(0.02)
     assert not gate.done()
@@ -402,21 +402,21 @@ async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_befo
 async def test_an_open_gate_of_an_earlier_run_is_not_the_one_waited_for(front_end, no_runs_begun):
     front_end.connect()
     front_end.state(run_of("before", GATE, ts=1))
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     with pytest.raises(TimeoutError):
         await front_end.widget.wait_for("review", timeout=0.01)
     assert front_end.widget.decide("elsewhere", "approve").state == "sent"
 
 
 async def test_a_run_that_another_process_began_later_is_as_good(front_end, no_runs_begun):
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     front_end.connect()
     front_end.state(run_of("later", p.ExecutionComplete(results="theirs"), ts=time.time_ns() // 1_000_000 + 1))
     assert await front_end.widget.complete(timeout=5) == "theirs"
 
 
 async def test_a_run_that_was_here_is_not_waited_for_again(front_end, no_runs_begun):
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     front_end.connect()
     front_end.state(run_of("now", ts=2))
     front_end.state(run_of("of a clock that is behind", p.ExecutionComplete(results="theirs"), ts=1))
@@ -449,7 +449,7 @@ def test_a_runs_log_is_fetched_for_the_front_end():
         assert answers[run.run_id] == {"type": "log", "run": run.run_id, "after": 1}
         page = json.loads(gzip.decompress(front_end.buffers[0]))
         assert [event["seq"] for event in page["events"]] == [*range(2, page["head"] + 1)]
-        assert answers["elsewhere"]["fault"] == "the run 'elsewhere' of 'dag' is not kept by the server"
+        assert answers["elsewhere"]["fault"] == "the server has no run 'elsewhere' of 'dag'"
         front_end.widget.close()
 
 

@@ -1,4 +1,4 @@
-"""What the HTTP endpoints answer with."""
+"""The answers of the HTTP API."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from msgspec import Struct
 
 
 class RunInfo(Struct, frozen=True):
-    """A run that is kept. Times are Unix milliseconds."""
+    """A run that the server has stored."""
 
     dag_id: str
     run_id: str
     started_at: int
+    """Unix milliseconds."""
     events: int
+    """The number of its events that are stored."""
     bytes: int
-    """As it is kept."""
+    """Their size in storage."""

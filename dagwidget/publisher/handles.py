@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -97,6 +96,9 @@ class OpenGate(Awaitable[Decision]):
         return self._take(decision)
 
     async def _wait(self) -> Decision:
+        # Loaded by then: plain code that only publishes does without it.
+        import asyncio
+
         try:
             decision = await asyncio.shield(asyncio.wrap_future(self._future))
         except (asyncio.CancelledError, RunCancelled):
@@ -107,7 +109,11 @@ class OpenGate(Awaitable[Decision]):
     def _take(self, decision: Decision) -> Decision:
         self._settle_once(decision)
         if decision.source == "timeout" and self.presentation.on_timeout in (None, "fail"):
-            raise GateTimeout(f"nobody decided at the gate {self.gate_id!r} before its deadline")
+            raise GateTimeout(
+                f"nobody decided at the gate {self.gate_id!r} before its deadline",
+                node_id=self.node_id,
+                gate_id=self.gate_id,
+            )
         return decision
 
     def _settle_once(self, decision: Decision | None) -> None:
@@ -139,6 +145,8 @@ class Checkpoint(Awaitable[None]):
         self._check()
 
     async def _wait(self) -> None:
+        import asyncio
+
         if self._pause is not None:
             await asyncio.shield(asyncio.wrap_future(self._pause))
         self._check()

@@ -73,7 +73,7 @@ def start_run(
     epoch = run_id or uuid.uuid4().hex
     run = Run(dag_id, discovery.locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
     run._mutate(mutation)
-    local_runs.begin(url, dag_id, epoch)
+    local_runs.record(url, dag_id, epoch)
     return run
 
 

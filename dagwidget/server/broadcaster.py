@@ -186,7 +186,7 @@ def _in_loop(
 
 async def _close(connection: ServerConnection, bye: p.Bye, seconds: float) -> None:
     reason = bye.reason.encode()[:120].decode("utf-8", "ignore")
-    with contextlib.suppress(asyncio.TimeoutError):
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(connection.close(bye.code, reason), seconds)
         return
     connection.transport.abort()

@@ -13,7 +13,7 @@ from typing import Final
 from .. import protocol as p
 from ..errors import DagwidgetError
 from ..protocol.limits import Limits
-from ..protocol.truncate import cut
+from ..protocol.truncate import truncate
 from ..state import FINAL, DagState, Execution, Node
 from .budget import BUDGET_NODE, Spending
 from .catch_up import CatchUp, Frames, compacted, entry_of
@@ -116,7 +116,7 @@ class Room:
         self._replaced = dict.fromkeys(earlier)
         self._set_log(MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0))
         for record in records:
-            (event,) = p.decode_server(record.data)
+            (event,) = p.decode_events(record.data)
             self._log.append(entry_of(record.data, event))
             self.state.apply(event)
             if record.publisher is not None and record.number is not None:
@@ -261,7 +261,7 @@ class Room:
         event.ts = ts
         data = p.encode(event)
         if len(data) > self.limits.event_bytes:
-            event = cut(event, len(data), self.limits.event_bytes)
+            event = truncate(event, len(data), self.limits.event_bytes)
             data = p.encode(event)
         self._log.append(entry_of(data, event))
         self.state.apply(event)

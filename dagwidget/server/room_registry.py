@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..errors import DagwidgetError, ProtocolError
-from ..protocol import decode_server, encode_value
+from ..protocol import decode_events, encode_value
 from ..protocol.http_types import RunInfo
 from ..protocol.limits import Limits
 from ..state import DagState
@@ -79,7 +79,7 @@ class Rooms:
         for record in saved[1]:
             if record.seq > seq:
                 break
-            (event,) = decode_server(record.data)
+            (event,) = decode_events(record.data)
             state.apply(event)
         return state
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from ..cross_loop import Waiters
-from ..errors import DagwidgetError, NotConnected
+from ..errors import DagwidgetError, NoFrontEnd
 
 PictureFormat: TypeAlias = Literal["svg", "png"]
 
@@ -39,7 +39,7 @@ class Pictures:
         """Wait until the graph is drawn.
 
         Raises:
-            NotConnected: no front end has drawn it in `timeout` seconds.
+            NoFrontEnd: no front end has drawn it in `timeout` seconds.
             DagwidgetError: the front end could not.
         """
         name, asked = str(uuid.uuid4()), _Asked(format)
@@ -49,9 +49,10 @@ class Pictures:
             self._post(name, asked)
             await self._waiters.wait(lambda: asked.answered, timeout, "the picture")
         except TimeoutError:
-            raise NotConnected(
+            raise NoFrontEnd(
                 f"no front end has drawn the graph in {timeout} s: show the widget, with a run that has nodes, in a "
-                "cell of a notebook that is open in a browser"
+                "cell of a notebook that is open in a browser",
+                timeout=timeout,
             ) from None
         finally:
             with self._lock:

@@ -23,9 +23,9 @@ import traitlets
 from .. import discovery, local_runs
 from .. import protocol as p
 from ..client.http import earlier_durations, log_page, output_at
-from ..client.pending_command import SentCommand
+from ..client.pending_command import SentCommand, settle
 from ..cross_loop import Waiters
-from ..errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
+from ..errors import DagwidgetError, InvalidDecision, NoFrontEnd, ProtocolError, RunFailed, UnknownGate
 from ..state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .export import Pictures
 
@@ -104,7 +104,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._lock = threading.RLock()
         self._waiters = Waiters()
         self._commands: dict[str, SentCommand] = {}
-        self._listeners: list[Callable[[p.Event], None]] = []
+        self._listeners: list[Callable[[p.AnyEvent | p.Unknown], None]] = []
         self._pictures = Pictures(self._post)
         self._shown = False
         self.on_msg(self._receive)
@@ -154,7 +154,10 @@ class DAGStreamWidget(anywidget.AnyWidget):
                 allowed = gate.presentation.allowed
                 if allowed is not None and decision not in allowed:
                     raise InvalidDecision(
-                        f"the gate {gate.gate_id!r} does not take {decision!r}; it takes {' or '.join(allowed)}"
+                        f"the gate {gate.gate_id!r} does not take {decision!r}; it takes {' or '.join(allowed)}",
+                        node_id=node_id,
+                        decision=decision,
+                        allowed=tuple(allowed),
                     )
                 gate_id = gate.gate_id
         return self._send_command(
@@ -192,7 +195,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
 
         Raises:
             RunFailed: the run ended, and no gate is open.
-            NotConnected: the time is over, and no front end has ever answered.
+            NoFrontEnd: the time is over, and no front end has ever answered.
             TimeoutError: the time is over.
         """
 
@@ -203,7 +206,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         await self._wait(found, timeout, where)
         gates = self._gates_at(node_id)
         if not gates:
-            raise RunFailed(f"{where} did not open: the run {self.dag_id!r} is {self.status}")
+            raise self._failure(f"{where} did not open: the run {self.dag_id!r} is {self.status}")
         return gates[0]
 
     async def complete(self, *, timeout: float | None = None) -> Any:
@@ -214,16 +217,16 @@ class DAGStreamWidget(anywidget.AnyWidget):
 
         Raises:
             RunFailed: the run failed or was cancelled; the text holds its last error.
-            NotConnected: the time is over, and no front end has ever answered.
+            NoFrontEnd: the time is over, and no front end has ever answered.
             TimeoutError: the time is over.
         """
         await self._wait(self._is_over, timeout, "the end of the run")
         if self.status != "completed":
             last = self.errors[-1].message if self.errors else "it gave no reason"
-            raise RunFailed(f"the run {self.dag_id!r} is {self.status}: {last}")
+            raise self._failure(f"the run {self.dag_id!r} is {self.status}: {last}")
         return self.results
 
-    def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
+    def on_event(self, callback: Callable[[p.AnyEvent | p.Unknown], None]) -> Callable[[], None]:
         """Call `callback` with every event that is applied, in order.
 
         Returns:
@@ -250,7 +253,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             timeout: Seconds to wait; for ever when absent.
 
         Raises:
-            NotConnected: the time is over, and no front end has drawn it.
+            NoFrontEnd: the time is over, and no front end has drawn it.
             DagwidgetError: the front end could not, and says why.
         """
         return (await self._pictures.ask("svg", timeout)).decode()
@@ -262,7 +265,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             timeout: Seconds to wait; for ever when absent.
 
         Raises:
-            NotConnected: the time is over, and no front end has drawn it.
+            NoFrontEnd: the time is over, and no front end has drawn it.
             DagwidgetError: the front end could not, and says why.
         """
         return await self._pictures.ask("png", timeout)
@@ -439,7 +442,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
     def _acknowledged(self, ack: dict[str, Any]) -> None:
         sent = self._commands.pop(ack["id"], None)
         if sent is not None:
-            sent.answer(msgspec.convert(ack, p.CommandAck))
+            settle(sent, msgspec.convert(ack, p.CommandAck))
 
     def _publish(self) -> None:
         """Set the traits from the state, once."""
@@ -471,25 +474,40 @@ class DAGStreamWidget(anywidget.AnyWidget):
         newest = local_runs.latest(self._url, self.dag_id) if self._run is None else None
         if newest is None or self._state.epoch in (None, newest.run_id):
             return False
-        return newest.run_id != self._caught_up and (self._state.started_at or 0) < newest.at
+        return newest.run_id != self._caught_up and (self._state.started_at or 0) < newest.started_at
 
     def _gates_at(self, node_id: str | None) -> list[Gate]:
         if self._is_behind():
             return []
         return [gate for gate in self.gates.values() if node_id is None or gate.node_id == node_id]
 
+    def _failure(self, message: str) -> RunFailed:
+        run_id, errors = self._state.epoch, tuple(self.errors)
+        return RunFailed(message, dag_id=self.dag_id, run_id=run_id, status=self.status, errors=errors)
+
     def _open_gate(self, node_id: str, gate_id: str | None) -> Gate:
-        open_gates = self._state.gates.values()
-        matching = [g for g in open_gates if g.node_id == node_id and gate_id in (None, g.gate_id)]
+        gates = self._state.gates.values()
+        open_gates = {gate.gate_id: gate.node_id for gate in gates}
+        matching = [g for g in gates if g.node_id == node_id and gate_id in (None, g.gate_id)]
         if len(matching) == 1:
             return matching[0]
         asked = f"{node_id!r}" if gate_id is None else f"{node_id!r} with gate_id {gate_id!r}"
         if matching:
             ids = ", ".join(repr(gate.gate_id) for gate in matching)
-            raise UnknownGate(f"{len(matching)} gates are open at {asked}: say which with gate_id=… ({ids})")
-        others = ", ".join(f"{gate.node_id!r}" for gate in open_gates) or "none"
+            raise UnknownGate(
+                f"{len(matching)} gates are open at {asked}: say which with gate_id=… ({ids})",
+                node_id=node_id,
+                gate_id=gate_id,
+                open_gates=open_gates,
+            )
+        others = ", ".join(f"{gate.node_id!r}" for gate in gates) or "none"
         hint = "" if node_id in self._state.nodes or not self._state.nodes else " (there is no such node)"
-        raise UnknownGate(f"no gate is open at {asked}{hint}; open now: {others}. `await w.wait_for(…)` waits for one")
+        raise UnknownGate(
+            f"no gate is open at {asked}{hint}; open now: {others}. `await w.wait_for(…)` waits for one",
+            node_id=node_id,
+            gate_id=gate_id,
+            open_gates=open_gates,
+        )
 
     async def _wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
         if self.connection["phase"] == "idle":
@@ -499,9 +517,10 @@ class DAGStreamWidget(anywidget.AnyWidget):
         except TimeoutError:
             if self.connection["phase"] != "unseen":
                 raise
-            raise NotConnected(
+            raise NoFrontEnd(
                 f"no front end has answered in {timeout} s: show the widget in a cell of a notebook that is open in "
-                "a browser, or follow the run from where it was started"
+                "a browser, or follow the run from where it was started",
+                timeout=timeout,
             ) from None
 
 
@@ -509,25 +528,29 @@ def _check_decision(node_id: object, decision: object, value: object) -> None:
     if not isinstance(node_id, str):
         raise TypeError(f"node_id must be a string, not {type(node_id).__name__}: {node_id!r}")
     verdicts = get_args(p.Verdict)
+
+    def invalid(message: str) -> InvalidDecision:
+        return InvalidDecision(message, node_id=node_id, decision=decision, allowed=verdicts)
+
     if decision not in verdicts:
-        raise InvalidDecision(f"a decision is {', '.join(map(repr, verdicts))}; not {decision!r}")
+        raise invalid(f"a decision is {', '.join(map(repr, verdicts))}; not {decision!r}")
     if decision == "modify" and value is None:
-        raise InvalidDecision("to modify, give the answer: decide(…, 'modify', value=…)")
+        raise invalid("to modify, give the answer: decide(…, 'modify', value=…)")
     try:
         msgspec.json.encode(value)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise InvalidDecision(f"value must be JSON-safe: {error}") from None
+        raise invalid(f"value must be JSON-safe: {error}") from None
 
 
-def _well_formed(events: list[Any]) -> list[p.Event]:
+def _well_formed(events: list[Any]) -> list[p.AnyEvent | p.Unknown]:
     """The events that follow the protocol. A plain server may be anybody's: what it makes up is left out and logged."""
     try:
-        return p.decode_server(msgspec.json.encode(events))
+        return p.decode_events(msgspec.json.encode(events))
     except ProtocolError:
-        good: list[p.Event] = []
+        good: list[p.AnyEvent | p.Unknown] = []
         for event in events:
             try:
-                good += p.decode_server(msgspec.json.encode(event))
+                good += p.decode_events(msgspec.json.encode(event))
             except ProtocolError as error:
                 _log.warning("the server sent an event that is left out: %s", error)
         return good

@@ -6,8 +6,6 @@ then takes what may go out (`pull`) for as long as the transport has room for it
 
 from __future__ import annotations
 
-from typing import Any
-
 from ... import protocol as p
 from ...errors import ProtocolError
 from ..auth.grant import EXPIRED, MISSING, WRONG, Authorize, Grant
@@ -53,7 +51,7 @@ class Session:
             return
         try:
             self._measure(frame)
-            self._take_all(self._decode(frame), now)
+            self._handle(frame, now)
         except ProtocolError as error:
             self._end(4400, str(error))
         except Refused as refused:
@@ -110,13 +108,11 @@ class Session:
     _needed: p.Role = "view"
     _cursor = 0
 
-    def _decode(self, frame: str | bytes) -> list[Any]:
-        return p.decode_client(frame)
-
     def _largest_frame(self) -> int:
         return self.room.limits.frame_bytes
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        """Decode a frame and handle its messages."""
         raise NotImplementedError
 
     def _next(self, now: int) -> bytes | None:

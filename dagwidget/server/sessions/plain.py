@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import assert_never
 
 from ... import protocol as p
 from ..auth.grant import MISSING, Authorize
@@ -29,8 +29,8 @@ class PlainSession(Session):
     def ready(self) -> bool:
         return self.grant is not None
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
-        for message in messages:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        for message in p.decode_client(frame):
             match message:
                 case p.Hello():
                     # A browser can't set a header: its token comes here, and the rest of hello does not concern it.
@@ -39,6 +39,11 @@ class PlainSession(Session):
                     raise Refused(4401, MISSING)
                 case p.Command() | p.Unknown():
                     self._command(message, now)
+                case p.Ack() | p.Pong():
+                    # A plain client is not expected to send them.
+                    pass
+                case _:
+                    assert_never(message)
 
     def _next(self, now: int) -> bytes | None:  # noqa: ARG002
         if self.grant is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ... import protocol as p
 from ..auth.grant import Authorize
 from ..room import Refused, Room
@@ -37,23 +35,21 @@ class PublisherSession(Session):
             self._publisher = None
             self.room.engines -= 1
 
-    def _decode(self, frame: str | bytes) -> list[Any]:
-        return p.decode_publisher(frame)
-
     def _largest_frame(self) -> int:
         return self.room.limits.publish_bytes
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        messages = p.decode_publisher(frame)
         if self._publisher is None:
             self._attach(messages[0] if messages else None, now)
             messages = messages[1:]
         # What has no number, and a type from the future, is no event.
         known = [message for message in messages if not isinstance(message, p.Unknown) or message.seq is not None]
-        events = [message for message in known if isinstance(message, p.Event)]
+        events: list[p.Event] = [message for message in known if isinstance(message, p.Event)]
         if events:
             self._publish(events, now)
 
-    def _attach(self, request: Any, now: int) -> None:
+    def _attach(self, request: p.PublisherMessage | p.Unknown | None, now: int) -> None:
         if not isinstance(request, p.Attach):
             raise Refused(4400, "the first message of a publisher must be attach")
         if request.protocol < p.PROTOCOL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import assert_never
 
 from ... import protocol as p
 from ..auth.grant import Authorize
@@ -37,8 +37,8 @@ class ViewerSession(Session):
         if self.ended is None and self._stalled is not None and now - self._stalled > seconds * 1000:
             self._end(4001, f"nothing was acknowledged in {seconds:g} s", abort=True)
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
-        for message in messages:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        for message in p.decode_client(frame):
             match message:
                 case p.Hello():
                     self._hello(message, now)
@@ -48,6 +48,11 @@ class ViewerSession(Session):
                     self._acknowledge(message.seq)
                 case p.Command() | p.Unknown():
                     self._command(message, now)
+                case p.Pong():
+                    # Any frame is a sign of life.
+                    pass
+                case _:
+                    assert_never(message)
 
     def _hello(self, hello: p.Hello, now: int) -> None:
         if hello.protocol < p.PROTOCOL:
