@@ -638,7 +638,7 @@ def test_who_waits_at_a_gate_that_nobody_can_answer_any_more_is_told(server, dag
 
 async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):
     gate = start().gate("a")
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await asyncio.wait_for(gate, 0.05)
     with pytest.raises(NotConnected, match="who waited for it was cancelled"):
         await asyncio.wait_for(gate, 5)

@@ -34,7 +34,6 @@ from .node import NodeExecution
 from .pricing import Price, Usage
 from .serialize import RESULTS, Redact, preview, previewed, redacted, whole
 from .tracebacks import describe
-from .transport import Uplink
 
 _LINE: Final = 2_000
 _OVER: Final = "the run is over"
@@ -94,6 +93,9 @@ class Run:
         can_pause = start is not None and (start.capabilities is None or start.capabilities.pause != "none")
         if can_pause and start is not None and start.budget is not None and start.on_budget in ("pause", "gate"):
             self._stop_at = start.budget * (1 + 1e-9)
+        # asyncio is loaded when the first run starts, not by `import dagwidget.publisher`.
+        from .transport import Uplink
+
         self._uplink = Uplink(dag_id, locate, start=start, epoch=epoch, hear=self._hear, lost=self._lose)
 
     def __repr__(self) -> str:

@@ -186,7 +186,7 @@ class Uplink:
                     _log.error("the room %r takes nothing more from this run: %s", self._dag_id, ended)
                     return
                 reason, after = str(ended), (ended.bye.after_ms or 0) / 1000
-            except (OSError, asyncio.TimeoutError, EOFError, DagwidgetError) as error:
+            except (OSError, EOFError, DagwidgetError) as error:
                 reason = f"{type(error).__name__}: {error}"
             except Exception as error:
                 if not _is_of_websockets(error):
@@ -203,7 +203,7 @@ class Uplink:
         if self._closing is not None:
             await asyncio.sleep(min(seconds, 1.0))
             return
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), seconds)
 
     def _is_over(self) -> bool:
@@ -356,7 +356,7 @@ class Uplink:
                     oldest = self._unacknowledged[0][0] if self._unacknowledged else None
                     if oldest is not None and oldest == stuck:
                         # It pings after a silence: what we sent has not come there.
-                        raise asyncio.TimeoutError(f"the server has not acknowledged event {oldest}")
+                        raise TimeoutError(f"the server has not acknowledged event {oldest}")
                     stuck = oldest
                     await socket.send(p.encode(p.Pong(seq=self._acknowledged)), text=True)
                 else:

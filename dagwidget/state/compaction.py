@@ -12,7 +12,7 @@ from .records import Execution, Gate, Node
 from .reducer import DagState
 
 
-def compact(state: DagState) -> list[p.Event]:
+def compact(state: DagState) -> list[p.AnyEvent]:
     """The fewest ordinary events that, reduced, give `state` again.
 
     Each carries the state's own `seq`, so they stand for everything up to it. The order matters: structure comes
@@ -20,7 +20,7 @@ def compact(state: DagState) -> list[p.Event]:
     """
     events = [*_compact_run(state), *_compact_structure(state)]
     events.extend(p.HumanGateResolved(**_fields(decision)) for decision in state.decisions)
-    gates: dict[str, list[p.Event]] = {}
+    gates: dict[str, list[p.AnyEvent]] = {}
     for gate in state.gates.values():
         gates.setdefault(gate.node_id, []).append(_gate_event(gate))
     for node in state.nodes.values():
@@ -42,7 +42,7 @@ def compact(state: DagState) -> list[p.Event]:
     return events
 
 
-def _compact_run(state: DagState) -> Iterator[p.Event]:
+def _compact_run(state: DagState) -> Iterator[p.AnyEvent]:
     match state.status:
         case "pending":
             return
@@ -54,7 +54,7 @@ def _compact_run(state: DagState) -> Iterator[p.Event]:
     yield p.ExecutionState(status=status, capabilities=state.capabilities, inferred=inferred, ts=state.started_at)
 
 
-def _compact_structure(state: DagState) -> Iterator[p.Event]:
+def _compact_structure(state: DagState) -> Iterator[p.AnyEvent]:
     if not state.nodes:
         return
     nodes = [
@@ -69,7 +69,7 @@ def _compact_structure(state: DagState) -> Iterator[p.Event]:
     yield p.DagMutated(mutation=p.Mutation(add_nodes=nodes, add_edges=edges or None), ts=state.started_at)
 
 
-def _gate_event(gate: Gate) -> p.Event:
+def _gate_event(gate: Gate) -> p.AnyEvent:
     return p.HumanGateWaiting(
         node_id=gate.node_id,
         gate_id=gate.gate_id,
@@ -80,7 +80,7 @@ def _gate_event(gate: Gate) -> p.Event:
     )
 
 
-def _compact_node(node: Node, gated: bool) -> Iterator[p.Event]:
+def _compact_node(node: Node, gated: bool) -> Iterator[p.AnyEvent]:
     for name, instance in (node.instances or {}).items():
         yield _node_event(node.id, instance, name)
     own = {name: value for name, value in _fields(node, Execution).items() if name != "status" and value is not None}
@@ -96,7 +96,7 @@ def _node_event(node_id: str, execution: Execution, instance: str | None) -> p.N
     return p.NodeState(node_id=node_id, instance=instance, ts=ended_at, **fields)
 
 
-def _compact_edges(state: DagState) -> Iterator[p.Event]:
+def _compact_edges(state: DagState) -> Iterator[p.AnyEvent]:
     for target, sources in state.edges.items():
         for source, edge in sources.items():
             if edge.taken:
