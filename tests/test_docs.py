@@ -165,7 +165,7 @@ def answer_codes() -> set[str]:
 
 
 def error_codes() -> set[str]:
-    """What rooms, and uplinks, give as the `code` of an `error`."""
+    """What rooms, and transports, give as the `code` of an `error`."""
     codes: set[str] = set()
     for module in ("server/room", "protocol/truncate", "server/broadcaster", "publisher/transport"):
         for name, call in calls(module):
