@@ -445,6 +445,7 @@ export interface RunStart {
   on_budget?: ("gate" | "pause" | "warn") | null;
   name?: string | null;
   tags?: string[] | null;
+  started_at?: number | null;
 }
 /**
  * The server's answer to `attach`. The run's `human_gate_resolved` and `execution_state` events follow.
