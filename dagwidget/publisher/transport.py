@@ -10,6 +10,8 @@ import asyncio
 import atexit
 import contextlib
 import logging
+import socket
+import sys
 import threading
 import time
 import uuid
@@ -90,6 +92,12 @@ class Transport:
         """Why the room takes nothing more from this publisher."""
         self.refused_code: int | None = None
         """The close code with which the room refused it; None where the publisher itself was closed."""
+        self.finished = False
+        """Whether it takes no more events: another transport has to."""
+        self._dropped = 0
+        # Why the last attempt to deliver has failed.
+        self._failure: str | None = None
+        self._ending = threading.Lock()
         self._dag_id = dag_id
         self._locate = locate
         self._start = start
@@ -106,6 +114,8 @@ class Transport:
         self._closing: float | None = None
         self._delivered = threading.Condition()
         self._loop = asyncio.new_event_loop()
+        # asyncio resolves names in an executor, which takes no work at exit. This thread has nothing else to do.
+        self._loop.getaddrinfo = _getaddrinfo  # type: ignore[method-assign]
         self._wakeup = asyncio.Event()
         self._closed = asyncio.Event()
         self._attached_at: float | None = None
@@ -113,10 +123,21 @@ class Transport:
         self._thread.start()
         _transports.add(self)
 
-    def publish(self, event: p.Event) -> None:
-        """Take an event, in any thread, at once; stamps it with the time where it has none."""
-        if self._closing is not None or self.refused is not None:
-            return
+    def publish(self, event: p.Event) -> bool:
+        """Take an event, in any thread, at once; stamps it with the time where it has none. False: it has finished."""
+        if self.refused_code is not None:
+            self._dropped += 1
+            return True
+        if self._closing is not None:
+            with self._ending:
+                if self.finished:
+                    return False
+                self._append(event)
+                return True
+        self._append(event)
+        return True
+
+    def _append(self, event: p.Event) -> None:
         if event.ts is None:
             event.ts = now_ms()
         if self._published.append(event):
@@ -152,17 +173,41 @@ class Transport:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._deliver())
+            while not self.finished:
+                self._loop.run_until_complete(self._deliver())
+                with self._ending:
+                    # What was published while the last events went out goes out as well.
+                    self.finished = not self._published or not self._may_go_on()
         except Exception:
             _log.exception("publishing to %r ended with a fault of dagwidget's own", self._dag_id)
         finally:
-            left = len(self._published) + len(self._unacknowledged)
-            if left and self.refused is None:
-                _log.warning("%d events of %r were not delivered", left, self._dag_id)
+            self.finished = True
+            if self.undelivered and self.refused is None:
+                _log.warning("%d events of %r were not delivered", self.undelivered, self._dag_id)
             self.refused = self.refused or "closed"
             self._abandon()
             self._loop.close()
             self._notify_delivered()
+
+    def _may_go_on(self) -> bool:
+        return self.refused is None and not self._is_out_of_time()
+
+    @property
+    def undelivered(self) -> int:
+        """How many events the room does not have."""
+        return len(self._published) + len(self._unacknowledged) + self._dropped
+
+    def report(self) -> str | None:
+        """One line that says what was not delivered, and why; None where the room has everything."""
+        if self._is_delivered():
+            return None
+        count = f"{self.undelivered:,} events" if self.undelivered != 1 else "1 event"
+        what = count if self.undelivered else "the run itself"
+        why = self.refused if self.refused_code is not None else self._failure
+        run = f"run {self._epoch!r}" if self._epoch else "a run"
+        were = "were" if self.undelivered > 1 else "was"
+        reason = why or "no answer in time"
+        return f"dagwidget: {what} of {run} of {self._dag_id!r} {were} not delivered: {reason}"
 
     def _wake(self) -> None:
         self._asleep = False
@@ -196,6 +241,7 @@ class Transport:
             stood = self._attached_at is not None and time.monotonic() - self._attached_at > _STABLE_SECONDS
             failures = 1 if stood else failures + 1
             delay = after + backoff(failures)
+            self._failure = reason
             _log.info("not connected to the room %r (%s); again in %.1f s", self._dag_id, reason, delay)
             await self._sleep(delay)
 
@@ -210,7 +256,10 @@ class Transport:
     def _is_over(self) -> bool:
         if self._closing is None:
             return False
-        return self._is_delivered() or time.monotonic() - self._closing > _CLOSE_SECONDS
+        return self._is_delivered() or self._is_out_of_time()
+
+    def _is_out_of_time(self) -> bool:
+        return self._closing is not None and time.monotonic() - self._closing > _CLOSE_SECONDS
 
     async def _connect(self, endpoint: Endpoint) -> None:
         from websockets.asyncio.client import connect
@@ -386,7 +435,7 @@ class Transport:
             self._notify_delivered()
 
     def _is_delivered(self) -> bool:
-        return self._known_to_room and not self._published and not self._unacknowledged
+        return self._known_to_room and not self._published and not self._unacknowledged and not self._dropped
 
     def _notify_delivered(self) -> None:
         with self._delivered:
@@ -424,12 +473,27 @@ def _is_of_websockets(error: Exception) -> bool:
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()
 
 
-def _deliver_at_exit() -> None:
+def deliver_at_exit() -> None:
+    """Deliver what is left, for a few seconds; what could not be delivered is said on stderr, a line for each run."""
     deadline = time.monotonic() + _EXIT_SECONDS
-    for transport in tuple(_transports):
+    transports = tuple(_transports)
+    for transport in transports:
         transport.close()
-    for transport in tuple(_transports):
+    for transport in transports:
         transport.join(max(0.0, deadline - time.monotonic()))
+    for transport in transports:
+        line = transport.report()
+        if line is not None:
+            print(line, file=sys.stderr, flush=True)
 
 
-atexit.register(_deliver_at_exit)
+def forget_all() -> None:
+    """Forget the transports of the parent: their threads are not in a forked child."""
+    _transports.clear()
+
+
+async def _getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+    return socket.getaddrinfo(*args, **kwargs)
+
+
+atexit.register(deliver_at_exit)
