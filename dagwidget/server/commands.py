@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
     event: p.Event | None = None
 
 
-def decide(state: DagState, command: p.HumanDecision, by: str, now: int) -> Outcome:
+def decide(state: DagState, command: p.HumanDecision, by: str, now: int, *, engine: p.EngineState) -> Outcome:
     """Judge a decision. Gates whose deadline has passed must be closed already."""
     gates = [
         gate
@@ -40,7 +40,9 @@ def decide(state: DagState, command: p.HumanDecision, by: str, now: int) -> Outc
     if command.decision == "approve" and len(given) < required:
         ack = p.CommandAck(id=command.id, ok=True, message=f"{len(given)} of {required} approvals")
         return Outcome(ack, still_open(gate, given))
-    return Outcome(p.CommandAck(id=command.id, ok=True), resolved(gate, command, by, now))
+    # Nothing is lost: an engine that comes back reads the decisions that it missed.
+    message = "taken; the engine is gone, and reads it when it is back" if engine == "gone" else None
+    return Outcome(p.CommandAck(id=command.id, ok=True, message=message), resolved(gate, command, by, now))
 
 
 def refuse_late(state: DagState, command: p.HumanDecision) -> Outcome:
@@ -52,6 +54,16 @@ def refuse_late(state: DagState, command: p.HumanDecision) -> Outcome:
             return outcome
     which = f"{command.node_id!r}" if command.gate_id is None else f"{command.node_id!r} ({command.gate_id})"
     return refuse(command, "no_such_gate", f"no gate is open at {which}")
+
+
+def give_up(state: DagState, command: p.CancelExecution, by: str, *, engine: p.EngineState) -> Outcome:
+    """Judge a cancel that does not wait for the engine: a person ends a run whose engine is gone."""
+    if state.status == "pending" or state.status in FINAL:
+        return refuse(command, "not_running", f"the run is {state.status}: there is nothing to give up")
+    if engine != "gone":
+        return refuse(command, "engine_connected", "the engine is connected: cancel the run instead")
+    end = p.ExecutionComplete(results=None, status="cancelled", reason=f"given up by {by}", inferred=True)
+    return Outcome(p.CommandAck(id=command.id, ok=True), end)
 
 
 def steer(state: DagState, command: p.Command, *, engines: int) -> Outcome:

@@ -1,11 +1,12 @@
-"""`Room`: everything a server holds for one DAG. Sans-I/O: no sockets, no clock, no tasks; `now` comes from outside.
+"""`Room`: everything a server holds for one run. Sans-I/O: no sockets, no clock, no tasks; `now` comes from outside.
 
-A room numbers what engines publish, keeps it as a log and as the state that it adds up to, and decides: the first
+A room numbers what engines publish, stores it as a log and as the state that it adds up to, and decides: the first
 valid answer to an open gate wins, and every command has one answer, however often it is asked.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -13,22 +14,20 @@ from typing import Final
 from .. import protocol as p
 from ..errors import DagwidgetError
 from ..protocol.limits import Limits
-from ..protocol.truncate import cut
+from ..protocol.truncate import truncate
 from ..state import FINAL, DagState, Execution, Node
 from .budget import BUDGET_NODE, Spending
 from .catch_up import CatchUp, Frames, compacted, entry_of
-from .commands import decide, resolved_event, steer
+from .commands import decide, give_up, resolved_event, steer
 from .gate_rules import is_late, timed_out
-from .storage.event_store import Record
+from .presence import Presence
+from .storage.event_store import Record, RunMeta
 from .storage.memory_log import Entry, MemoryLog
 from .storage.output_cache import Outputs
 from .storage.page import Page
 
 # How many answers to commands are remembered, for clients that ask again.
 _ANSWERS: Final = 10_000
-# How many earlier runs are remembered.
-_REPLACED: Final = 1000
-
 # What caused an event that neither a publisher nor a command did.
 _NOTHING: Final[tuple[str | None, int | None, str | None]] = (None, None, None)
 
@@ -44,24 +43,39 @@ class Refused(DagwidgetError):
 
 
 class Room:
-    """The log, the state and the gates of one DAG."""
+    """The log, the state and the gates of one run. The first publisher that starts a run gives it its id."""
 
-    def __init__(self, dag_id: str, limits: Limits | None = None, *, journaled: bool = False) -> None:
+    def __init__(
+        self,
+        dag_id: str,
+        limits: Limits | None = None,
+        *,
+        journaled: bool = False,
+        presence: Presence | None = None,
+    ) -> None:
         """A room without a run.
 
         Args:
             dag_id: Its DAG.
             limits: Every bound.
-            journaled: Whether somebody takes what is `unkept`, and says when it is `kept`: until then nobody is told.
+            journaled: Whether a store takes `take_unstored`, and reports `stored`: until then nobody is sent it.
+            presence: Whether the owner of the run is there; it outlives the room in memory.
         """
         self.dag_id = dag_id
         self.limits = limits or Limits()
         self._journaled = journaled
-        self._unkept: dict[str, list[Record]] = {}
-        self._kept = 0
+        self._unstored: list[Record] = []
+        self._stored = 0
         # What the events that are being appended come from: a publisher and its number, or a command.
         self._cause = _NOTHING
         self.state = DagState(epoch="")
+        self.presence = presence or Presence(self.limits, 0)
+        self.log_id = uuid.uuid4().hex
+        # The publisher that owns the run, and those that it was taken over from.
+        self.owner: str | None = None
+        self._replaced: set[str] = set()
+        self._name: str | None = None
+        self._tags: list[str] | None = None
         # How many publishers are connected right now; without one nobody could honour a command.
         self.engines = 0
         self._set_log(MemoryLog(self.limits.log_events))
@@ -70,13 +84,11 @@ class Room:
         self._spending = Spending()
         # The newest event of each publisher, by its own numbers.
         self._published: dict[str, int] = {}
-        # Earlier runs: a newer one is not replaced by them when their publishers reconnect.
-        self._replaced: dict[str, None] = {}
         self._answers: OrderedDict[str, p.CommandAck] = OrderedDict()
 
     @property
     def epoch(self) -> str:
-        """The current run; empty before the first."""
+        """The run; empty before it has begun."""
         return self.state.epoch or ""
 
     @property
@@ -85,38 +97,70 @@ class Room:
         return self._log.head
 
     @property
-    def told(self) -> int:
-        """The `seq` up to which others may be told: what is kept."""
-        return self._kept if self._journaled else self.head
+    def durable(self) -> int:
+        """The `seq` up to which clients may be sent the log: what is stored."""
+        return self._stored if self._journaled else self.head
 
     @property
     def under_way(self) -> bool:
-        """Whether a run has begun and not ended."""
+        """Whether the run has begun and not ended."""
         return self.state.status != "pending" and self.state.status not in FINAL
 
-    # --- Keeping
+    def engine(self, now: int) -> p.EngineState:
+        """How the engine behind the run stands."""
+        return self.presence.state(now) if self.under_way else "ended"
 
-    def take_unkept(self) -> dict[str, list[Record]]:
-        """What is to be kept, by run; each record is given once."""
-        unkept, self._unkept = self._unkept, {}
-        return unkept
+    def summary(self, now: int) -> p.RunSummary:
+        """The run's row in the run list."""
+        state = self.state
+        return p.RunSummary(
+            run_id=self.epoch,
+            name=self._name,
+            tags=self._tags,
+            status=state.status,
+            started_at=state.started_at or 0,
+            ended_at=state.ended_at,
+            gates=len(state.gates),
+            engine=self.engine(now),
+            spent=None if state.cost is None else state.cost.spent,
+            events=self.head,
+        )
 
-    def kept(self, run_id: str, seq: int) -> None:
-        """The records of a run up to `seq` are kept."""
-        if run_id == self.epoch:
-            self._kept = max(self._kept, seq)
+    # --- Storing
 
-    def restore(self, run_id: str, records: Sequence[Record], earlier: Iterable[str] = ()) -> None:
-        """Become what the room was when these records were kept, with the ids of the runs before.
+    def take_unstored(self) -> list[Record]:
+        """What is to be stored; each record is given once."""
+        unstored, self._unstored = self._unstored, []
+        return unstored
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a store has everything, so that the room may leave memory."""
+        return self._journaled and self._stored == self.head and not self._unstored
+
+    def meta(self, now: int) -> RunMeta:
+        """What is stored beside the log."""
+        return RunMeta(summary=self.summary(now), owner=self.owner, log=self.log_id)
+
+    def stored(self, seq: int) -> None:
+        """The records up to `seq` are stored."""
+        self._stored = max(self._stored, seq)
+
+    def restore(self, run_id: str, records: Sequence[Record], meta: RunMeta | None = None) -> None:
+        """Become what the room was when these records were stored.
 
         Raises:
             ProtocolError: a record is not an event.
         """
         self.state = DagState(epoch=run_id)
-        self._replaced = dict.fromkeys(earlier)
+        if meta is not None:
+            self.owner, self._name, self._tags = meta.owner, meta.summary.name, meta.summary.tags
+            # A log that lacks what it once had is another one: no cursor into the old one fits.
+            head = records[-1].seq if records else 0
+            self.log_id = meta.log if meta.log is not None and head >= meta.summary.events else self.log_id
         self._set_log(MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0))
         for record in records:
-            (event,) = p.decode_server(record.data)
+            (event,) = p.decode_events(record.data)
             self._log.append(entry_of(record.data, event))
             self.state.apply(event)
             if record.publisher is not None and record.number is not None:
@@ -124,7 +168,7 @@ class Room:
             if record.command is not None:
                 self._answers[record.command] = p.CommandAck(id=record.command, ok=True)
         self._spending = Spending.of(self.state.cost)
-        self._kept = self.head
+        self._stored = self.head
 
     def warn(self, code: str, message: str, now: int) -> None:
         """Tell everybody who watches of a fault of the room itself."""
@@ -138,26 +182,20 @@ class Room:
     # --- Publishing
 
     def attach(self, request: p.Attach, now: int) -> p.Attached:
-        """Let a publisher in, and open its run where it starts one.
+        """Let a publisher in: an owner, that begins the run or goes on with it, or a worker.
 
         Raises:
-            Refused: the run that it names is not the room's current one.
+            Refused: the run has not begun, or another process has taken it over.
         """
-        starts = request.start is not None
-        if starts and request.epoch is None:
-            raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
-        if starts and request.epoch != self.epoch:
-            if request.epoch in self._replaced:
-                raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
-            self._begin(request, now)
-        elif starts and self.state.status in FINAL and request.publisher not in self._published:
-            # An engine goes on with a run that had ended.
-            capabilities = request.start.capabilities if request.start is not None else None
-            self._append(p.ExecutionState(status="running", capabilities=capabilities), now)
-        elif request.epoch in self._replaced:
-            raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
-        elif request.epoch is not None and request.epoch != self.epoch:
-            raise Refused(4404, f"the run {request.epoch!r} of {self.dag_id!r} has not been started yet")
+        if request.start is not None:
+            if request.epoch is None:
+                raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
+            if request.publisher in self._replaced:
+                raise Refused(4006, f"another process has taken over the run {self.epoch!r}")
+        if self.epoch and request.epoch not in (None, self.epoch):
+            raise Refused(4404, f"this is the room of the run {self.epoch!r}, not of {request.epoch!r}")
+        if request.start is not None:
+            self._own(request, request.start, now)
         elif not self.epoch:
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
         return p.Attached(
@@ -166,6 +204,22 @@ class Room:
             seq=self._published.setdefault(request.publisher, 0),
             heartbeat_ms=round(self.limits.heartbeat_seconds * 1000),
         )
+
+    def is_replaced(self, publisher: str) -> bool:
+        """Whether another process has taken the run over from this one."""
+        return publisher in self._replaced
+
+    def _own(self, request: p.Attach, start: p.RunStart, now: int) -> None:
+        """A publisher owns the run from now on."""
+        known, before = request.publisher in self._published, self.owner
+        if before not in (None, request.publisher):
+            self._replaced.add(before)
+        self.owner = request.publisher
+        if not self.epoch:
+            self._begin(request, start, now)
+        elif self.state.status == "lost" or self.state.inferred or (self.state.status in FINAL and not known):
+            # The engine is back, or another one goes on with a run that had ended.
+            self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
 
     def publish(self, publisher: str, events: Iterable[p.Event], now: int) -> int:
         """Append what a publisher sent; what it sends again is dropped by its own numbers.
@@ -205,17 +259,13 @@ class Room:
             event.seq = self.head
         return [p.encode(event) for event in news]
 
-    def _begin(self, request: p.Attach, now: int) -> None:
-        start = request.start or p.RunStart()
-        if self.epoch:
-            self._replaced = dict.fromkeys([*self._replaced, self.epoch][-_REPLACED:])
+    def _begin(self, request: p.Attach, start: p.RunStart, now: int) -> None:
         self.state = DagState(epoch=request.epoch)
-        # A run whose log was lost is numbered from where it can't have come to, so that no old cursor fits by chance.
+        self._name, self._tags = start.name, start.tags
+        # After losing its log, number from the current time, so that no stale cursor matches.
         self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))
-        self._kept = self.head
+        self._stored = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
-        self._published.clear()
-        self.outputs.clear()
         self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
         if start.budget is not None:
             self._append(self._spending.total(None), now)
@@ -248,9 +298,15 @@ class Room:
                 self._resolve(event, now)
                 return
             case p.ExecutionComplete():
-                for unfinished in list(_unfinished(self.state.nodes.values())):
-                    self._append(unfinished, event.ts or now)
+                self._end(event, event.ts or now)
+                return
         self._append(event, event.ts or now)
+
+    def _end(self, event: p.ExecutionComplete, ts: int) -> None:
+        """End the run, and infer what has become of the nodes that its engine left open."""
+        for unfinished in list(_unfinished(self.state.nodes.values())):
+            self._append(unfinished, ts)
+        self._append(event, ts)
 
     def _is_decided(self, gate_id: str) -> bool:
         return gate_id not in self.state.gates and any(made.gate_id == gate_id for made in self.state.decisions)
@@ -261,12 +317,12 @@ class Room:
         event.ts = ts
         data = p.encode(event)
         if len(data) > self.limits.event_bytes:
-            event = cut(event, len(data), self.limits.event_bytes)
+            event = truncate(event, len(data), self.limits.event_bytes)
             data = p.encode(event)
         self._log.append(entry_of(data, event))
         self.state.apply(event)
         if self._journaled:
-            self._unkept.setdefault(self.epoch, []).append(Record(event.seq or 0, data, *self._cause, output))
+            self._unstored.append(Record(event.seq or 0, data, *self._cause, output))
 
     # --- Commands
 
@@ -284,13 +340,17 @@ class Room:
         if isinstance(command, p.HumanDecision):
             # It is the clock that answers a late gate, not this command.
             self.tick(now)
-            ack, event = decide(self.state, command, by, now)
+            ack, event = decide(self.state, command, by, now, engine=self.engine(now))
+        elif isinstance(command, p.CancelExecution) and command.give_up:
+            ack, event = give_up(self.state, command, by, engine=self.engine(now))
         else:
             ack, event = steer(self.state, command, engines=self.engines)
         self._cause = (None, None, command.id)
         try:
             if isinstance(event, p.HumanGateResolved):
                 self._resolve(event, now)
+            elif isinstance(event, p.ExecutionComplete):
+                self._end(event, now)
             elif event is not None:
                 self._append(event, now)
         finally:
@@ -303,7 +363,12 @@ class Room:
         if event.node_id == BUDGET_NODE:
             self._settle_budget(event, now)
 
-    # --- Deadlines and the budget
+    # --- Deadlines, lost engines and the budget
+
+    def lose(self, now: int) -> None:
+        """The engine has been gone for so long that the run counts as lost, until it is back."""
+        if self.under_way and self.state.status != "lost":
+            self._append(p.ExecutionState(status="lost", inferred=True), now)
 
     def tick(self, now: int) -> None:
         """Answer the gates whose deadline has passed in people's place."""
@@ -340,14 +405,15 @@ class Room:
 
     # --- Reading
 
-    def catch_up(self, last: p.Cursor | None) -> CatchUp:
+    def catch_up(self, last: p.Cursor | None, *, lost: bool = True) -> CatchUp:
         """The shortest way from a client's cursor to the head."""
-        seq = last.seq if last is not None and last.epoch == self.epoch else None
-        return self._frames.catch_up(seq, self.state)
+        fits = last is not None and last.epoch == self.epoch and last.log in (None, self.log_id)
+        seq = last.seq if last is not None and fits else None
+        return self._frames.catch_up(seq, self.state, lost=lost)
 
-    def frame(self, after: int, upto: int) -> bytes:
+    def frame(self, after: int, upto: int, *, lost: bool = True) -> bytes:
         """The events with `after < seq <= upto` as one frame: the same bytes for everybody who asks."""
-        return self._frames.frame(after, upto)
+        return self._frames.frame(after, upto, lost=lost)
 
     def entries(self, after: int, upto: int) -> Iterator[Entry]:
         """The events with `after < seq <= upto`, one by one: who takes only the first pays for no more."""
@@ -360,12 +426,12 @@ class Room:
     def page(self, after: int, most: int) -> Page | None:
         """The first `most` events after `after`, or from where the run's numbers begin; None where they were let go."""
         after = max(after, self._log.begins)
-        if after > self.told:
-            return Page(after, self.told, [])
+        if after > self.durable:
+            return Page(after, self.durable, [])
         if not self._log.holds(after):
             return None
-        entries = self.entries(after, min(after + most, self.told))
-        return Page(after, self.told, [entry.data for entry in entries])
+        entries = self.entries(after, min(after + most, self.durable))
+        return Page(after, self.durable, [entry.data for entry in entries])
 
     def compacted(self) -> list[Entry]:
         """The fewest events that add up to the state, one by one."""
@@ -384,4 +450,11 @@ def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:
 def _end(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.NodeState]:
     if execution.status not in p.TERMINAL:
         status: p.NodeStatus = "skipped" if execution.status == "pending" else "cancelled"
-        yield p.NodeState(node_id=node_id, instance=instance, status=status, reason="the run ended")
+        yield p.NodeState(
+            node_id=node_id,
+            instance=instance,
+            attempt=execution.attempt,
+            status=status,
+            reason="the run ended",
+            inferred=True,
+        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from ...protocol import NodeOutput, RunInfo
+from msgspec import Struct
+
+from ...protocol import NodeOutput, RunSummary
 from .output_cache import OutputKey
 from .page import Page
 
@@ -25,14 +27,47 @@ class Record(NamedTuple):
     """What is kept beside the log: a part of a whole output."""
 
 
+class RunMeta(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is stored of a run beside its log, so that run lists, timers and retention load no log."""
+
+    summary: RunSummary
+    owner: str | None = None
+    """The publisher that owns the run."""
+    log: str | None = None
+    """The incarnation of the log."""
+
+
+class StoredRun(Struct, frozen=True, kw_only=True):
+    """A run of the store. `meta` is None where an earlier version wrote it."""
+
+    dag_id: str
+    run_id: str
+    started_at: int
+    events: int
+    bytes: int
+    meta: RunMeta | None = None
+
+
 class Journal(Protocol):
     """A log that survives its process. Its methods may be called in any thread."""
 
-    def append(self, dag_id: str, run_id: str, records: Sequence[Record], done: Callable[[str | None], None]) -> None:
-        """Keep records, in order; returns at once.
+    protected: Callable[[str, str], bool]
+    """Whether a run (by DAG and run id) must not be deleted, as somebody watches it. Called in another thread."""
+    removed: Callable[[str, str], None]
+    """Called in another thread after retention has deleted a run."""
+
+    def append(
+        self,
+        dag_id: str,
+        run_id: str,
+        records: Sequence[Record],
+        done: Callable[[str | None], None],
+        meta: RunMeta | None = None,
+    ) -> None:
+        """Store records, in order, and `meta` in the same transaction; returns at once.
 
         `done` is called in another thread: with None once they are durable, else with what is wrong. Then they wait in
-        memory, and are kept as soon as that is possible again.
+        memory, and are stored as soon as that is possible again.
         """
 
     def load(self, dag_id: str, run_id: str | None = None) -> tuple[str, list[Record]] | None:
@@ -41,8 +76,8 @@ class Journal(Protocol):
     def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
         """The first `most` events of a run after `after`, or from where its numbers begin; None where none is kept."""
 
-    def runs(self, dag_id: str | None = None) -> list[RunInfo]:
-        """The runs that are kept, the newest first."""
+    def runs(self, dag_id: str | None = None) -> list[StoredRun]:
+        """The runs that are stored, newest first."""
 
     def output(self, dag_id: str, run_id: str, key: OutputKey) -> str | None:
         """A whole output, as JSON; None where it is not kept, or not all of it."""
