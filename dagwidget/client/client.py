@@ -500,11 +500,9 @@ class StreamClient:
         self._call(lambda: self._input(functools.partial(self._machine.send, command, hold=hold)))
         return sent
 
-    def _withdraw(self, command_id: str) -> None:
-        def withdraw(_now: float) -> None:
-            self._machine.withdraw(command_id)
-
-        self._call(lambda: self._input(withdraw))
+    def _withdraw(self, command_id: str) -> bool:
+        with self.lock:
+            return self._machine.withdraw(command_id)
 
     def probe(self) -> None:
         """Reconnect, or check the connection, at once: call it when the network may be back.

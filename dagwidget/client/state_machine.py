@@ -314,10 +314,7 @@ class StateMachine:
         pending = next((each for each in self._outbox.pending() if each.command.id == command_id), None)
         if held is None and (pending is None or pending.state == "sent"):
             return False
-        command = held[0] if held is not None else pending.command if pending is not None else None
-        assert command is not None
         self._outbox.settle(p.CommandAck(id=command_id, ok=False))
-        self._outputs.append(refusal(command, "withdrawn", "withdrawn before it was sent"))
         return True
 
     def watch(self, run: str | None, now: float) -> None:
