@@ -13,6 +13,7 @@ import pytest
 import dagwidget
 from dagwidget import GateTimeout, NotConnected, RunCancelled
 from dagwidget import protocol as p
+from dagwidget.publisher.clock import now_ms
 
 from .person import Person
 from .proxy import CutProxy
@@ -441,6 +442,41 @@ def test_what_is_published_during_a_cut_arrives_once_and_in_order(server):
             assert state["results"] == {"lines": 150}
     finally:
         proxy.close()
+
+
+def test_every_event_has_the_time_at_which_it_happened_not_that_of_its_arrival(server, dag_id):
+    proxy = CutProxy(urlsplit(server.url).port)
+    try:
+        proxy.cut()
+        began = now_ms()
+        with dagwidget.start_run(
+            dag_id, ["a", "b"], [("a", "b")], budget=1.0, url=f"ws://127.0.0.1:{proxy.port}", token=server.token
+        ) as run:
+            with run.node("a") as node:
+                node.output({"rows": ["x" * 100] * 1000})
+                node.cost(0.5, tokens_in=3)
+                node.log("one")
+            run.error("no luck", node_id="a")
+            run.edge("a", "b")
+            run.mutate(add_nodes=["c"])
+            run.status("paused")
+            run.gate("b")
+        ended = now_ms()
+        while now_ms() <= ended:
+            pass
+        proxy.open()
+        assert run.flush(20)
+    finally:
+        proxy.close()
+    with Person(server, dag_id) as person:
+        events, state = person.log(run.run_id), person.state()
+    assert {event["type"] for event in events} >= {tag_of(kind) for kind in p.PLAIN_EVENTS} | {"node_log"}
+    assert [event for event in events if not began <= event["ts"] <= ended] == []
+    assert began <= state["started_at"] <= state["nodes"]["a"]["started_at"] <= state["ended_at"] <= ended
+
+
+def tag_of(event):
+    return event.__struct_config__.tag
 
 
 def test_a_decision_that_is_made_while_the_engine_is_cut_off_reaches_it_later(server, apart):

@@ -29,6 +29,7 @@ from ..errors import DagwidgetError, ProtocolError
 from ..protocol.limits import Limits
 from ..protocol.truncate import truncate
 from .buffer import Backlog
+from .clock import now_ms
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -117,7 +118,7 @@ class Uplink:
         if self._closing is not None or self.refused is not None:
             return
         if event.ts is None:
-            event.ts = time.time_ns() // 1_000_000
+            event.ts = now_ms()
         if self._published.append(event):
             # In our thread: the engine's has no time for it.
             self._call(self._published.thin)
@@ -243,7 +244,7 @@ class Uplink:
             token=token,
             epoch=self._epoch,
             start=self._start,
-            now=time.time_ns() // 1_000_000,
+            now=now_ms(),
             acknowledged=self._acknowledged or None,
         )
         await socket.send(p.encode(attach), text=True)
@@ -342,7 +343,7 @@ class Uplink:
         )
         lost.clear()
         _log.warning("%r: %s", self._dag_id, text)
-        self._published.append(p.RunError(message=text, code="events_lost", ts=time.time_ns() // 1_000_000))
+        self._published.append(p.RunError(message=text, code="events_lost", ts=now_ms()))
 
     def _has_room(self) -> bool:
         return len(self._unacknowledged) < 4 * _FRAME_EVENTS
