@@ -672,6 +672,15 @@ def test_who_waits_at_a_gate_that_nobody_can_answer_any_more_is_told(server, dag
     assert newer.flush(10)
 
 
+def test_a_gate_of_a_run_that_is_over_says_so_also_when_its_connection_is_closed_already(server, dag_id):
+    run = dagwidget.start_run(dag_id, url=server.url, token=server.token)
+    run.complete()
+    run._uplink.join(20)
+    assert run._uplink.refused == "closed"
+    with pytest.raises(NotConnected, match="the run is over"):
+        run.gate("a").result(10)
+
+
 async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):
     gate = start().gate("a")
     with pytest.raises(TimeoutError):

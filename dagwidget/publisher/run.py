@@ -380,7 +380,7 @@ class Run:
         elif self.cancelling:
             gate.give_up(self._cancellation())
         elif self._over or self._uplink.refused is not None:
-            gate.give_up(self._unanswerable(gate_id, self._uplink.refused or _OVER))
+            gate.give_up(self._unanswerable(gate_id))
         else:
             self._uplink.publish(
                 p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
@@ -502,12 +502,12 @@ class Run:
 
     # --- Helpers
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self) -> None:
         """In the uplink's thread: whoever waits would wait for ever."""
         with self._lock:
             gates, pause = tuple(self._gates.values()), self._pause
         for gate in gates:
-            gate.give_up(self._unanswerable(gate.gate_id, reason))
+            gate.give_up(self._unanswerable(gate.gate_id))
         if pause is not None and not pause.done():
             pause.set_result(None)
 
@@ -518,7 +518,7 @@ class Run:
             self._over = True
             gates = tuple(self._gates.values())
         for gate in gates:
-            gate.give_up(self._unanswerable(gate.gate_id, _OVER))
+            gate.give_up(self._unanswerable(gate.gate_id))
         shown = None if results is None else preview(results, RESULTS, self._redact)
         self._uplink.publish(p.ExecutionComplete(results=shown, status=status))
         self._uplink.close()
@@ -569,8 +569,10 @@ class Run:
     def _cancellation(self) -> RunCancelled:
         return RunCancelled(f"the run of {self.dag_id!r} was cancelled", dag_id=self.dag_id, run_id=self.run_id)
 
-    def _unanswerable(self, gate_id: str, reason: str) -> NotConnected:
-        message, code = f"nobody can answer at the gate {gate_id!r}: {reason}", self._uplink.refused_code
+    def _unanswerable(self, gate_id: str) -> NotConnected:
+        """Why nobody can answer a gate. A run that is over says so, though its uplink is closed soon after as well."""
+        reason, code = (_OVER, None) if self._over else (self._uplink.refused, self._uplink.refused_code)
+        message = f"nobody can answer at the gate {gate_id!r}: {reason}"
         if code in (None, _REPLACED):
             return RunEnded(message, dag_id=self.dag_id, run_id=self.run_id)
         return ServerRefused(message, code=code)

@@ -72,7 +72,7 @@ class Uplink:
         start: How to open the run, where this publisher does; `epoch` is its id.
         epoch: The run; None joins whichever is the current one.
         hear: Called in the thread with each decision and each change of what is asked of the engine.
-        lost: Called in the thread with the reason, once the room will take nothing more.
+        lost: Called in the thread once the room will take nothing more; `refused` says why.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Uplink:
         start: p.RunStart | None,
         epoch: str | None,
         hear: Callable[[p.HumanGateResolved | p.ExecutionState], None],
-        lost: Callable[[str], None],
+        lost: Callable[[], None],
     ) -> None:
         self.name = uuid.uuid4().hex
         self.refused: str | None = None
@@ -160,7 +160,7 @@ class Uplink:
             if left and self.refused is None:
                 _log.warning("%d events of %r were not delivered", left, self._dag_id)
             self.refused = self.refused or "closed"
-            self._lost(self.refused)
+            self._lost()
             self._loop.close()
             self._tell_delivered()
 
