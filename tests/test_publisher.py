@@ -207,7 +207,7 @@ def test_a_new_run_takes_the_place_of_the_old_one_whose_events_no_longer_count(s
     with caplog.at_level(logging.ERROR, "dagwidget"):
         first.update("old", "running")
         first.close()
-        first._uplink.join(10)
+        first._transport.join(10)
     assert set(person.state()["nodes"]) == {"new"}
     assert "a newer run" in caplog.text
 
@@ -505,7 +505,7 @@ def test_an_engine_without_a_server_is_neither_blocked_nor_failed():
 def test_a_wrong_token_is_said_in_the_log_and_does_not_fail_the_engine(server, caplog):
     with caplog.at_level(logging.ERROR, "dagwidget"):
         run = dagwidget.start_run("mine", ["a"], url=server.url, token="wrong")
-        run._uplink.join(10)
+        run._transport.join(10)
     run.update("a", "running")
     run.complete()
     assert "the token is wrong" in caplog.text
@@ -597,8 +597,8 @@ def test_a_wrong_argument_of_a_run_is_refused_at_once(start, call, error, says):
 
 def test_what_the_room_would_refuse_is_left_out_and_the_run_goes_on(start, person, caplog):
     run = start()
-    run._uplink.publish(p.NodeState(node_id="a", status="running", progress=7))
-    run._uplink.publish(p.NodeLog(node_id="a", lines=[object()]))
+    run._transport.publish(p.NodeState(node_id="a", status="running", progress=7))
+    run._transport.publish(p.NodeLog(node_id="a", lines=[object()]))
     run.update("a", "completed")
     assert run.flush(10)
     assert person.state()["nodes"]["a"]["status"] == "completed"
@@ -675,8 +675,8 @@ def test_who_waits_at_a_gate_that_nobody_can_answer_any_more_is_told(server, dag
 def test_a_gate_of_a_run_that_is_over_says_so_also_when_its_connection_is_closed_already(server, dag_id):
     run = dagwidget.start_run(dag_id, url=server.url, token=server.token)
     run.complete()
-    run._uplink.join(20)
-    assert run._uplink.refused == "closed"
+    run._transport.join(20)
+    assert run._transport.refused == "closed"
     with pytest.raises(NotConnected, match="the run is over"):
         run.gate("a").result(10)
 

@@ -1,4 +1,4 @@
-"""`Uplink`: a publisher's connection to its room, in a thread of its own.
+"""`Transport`: a publisher's connection to its room, in a thread of its own.
 
 What the engine publishes goes into a bounded buffer; the thread numbers it, sends it, and keeps it until the room has
 said that it has it. So a connection that was cut goes on where it was, and the engine's own thread never waits.
@@ -28,7 +28,7 @@ from ..discovery import LOOPBACK, Endpoint
 from ..errors import DagwidgetError, ProtocolError
 from ..protocol.limits import Limits
 from ..protocol.truncate import truncate
-from .buffer import Backlog
+from .buffer import SendBuffer
 from .clock import now_ms
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _log = logging.getLogger("dagwidget")
 # How many events may wait for the room, and in how many bytes they go at once.
 _BUFFERED: Final = 200_000
 # So many events wait that nothing large is added to them.
-_LAGS: Final = 2_000
+_BEHIND: Final = 2_000
 # What a room takes of one event; cut by us, it fits into a frame.
 _EVENT_BYTES: Final = Limits().event_bytes
 _FRAME_BYTES: Final = 512 * 1024
@@ -63,7 +63,7 @@ class _Ended(Exception):
         self.bye = bye
 
 
-class Uplink:
+class Transport:
     """Delivers events to a room, in order, each once.
 
     Args:
@@ -71,8 +71,8 @@ class Uplink:
         locate: Finds the server; called in the thread, before each attempt. May block, and raise `DagwidgetError`.
         start: How to open the run, where this publisher does; `epoch` is its id.
         epoch: The run; None joins whichever is the current one.
-        hear: Called in the thread with each decision and each change of what is asked of the engine.
-        lost: Called in the thread once the room will take nothing more; `refused` says why.
+        receive: Called in the thread with each decision and each change of what is asked of the engine.
+        abandon: Called in the thread once the room will take nothing more; `refused` says why.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Uplink:
         *,
         start: p.RunStart | None,
         epoch: str | None,
-        hear: Callable[[p.HumanGateResolved | p.ExecutionState], None],
-        lost: Callable[[], None],
+        receive: Callable[[p.HumanGateResolved | p.ExecutionState], None],
+        abandon: Callable[[], None],
     ) -> None:
         self.name = uuid.uuid4().hex
         self.refused: str | None = None
@@ -94,24 +94,24 @@ class Uplink:
         self._locate = locate
         self._start = start
         self._epoch = epoch
-        self._hear = hear
-        self._lost = lost
-        self._published = Backlog(_BUFFERED)
+        self._receive = receive
+        self._abandon = abandon
+        self._published = SendBuffer(_BUFFERED)
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._numbered = 0
         self._acknowledged = 0
         # A run that was started is there once the room knows of it, also where nothing has happened in it.
-        self._expected = start is None
+        self._known_to_room = start is None
         self._asleep = False
         self._closing: float | None = None
         self._delivered = threading.Condition()
         self._loop = asyncio.new_event_loop()
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._closed = asyncio.Event()
         self._attached_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"dagwidget-{dag_id}", daemon=True)
         self._thread.start()
-        _uplinks.add(self)
+        _transports.add(self)
 
     def publish(self, event: p.Event) -> None:
         """Take an event, in any thread, at once; stamps it with the time where it has none."""
@@ -126,9 +126,9 @@ class Uplink:
             self._wake()
 
     @property
-    def lags(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether much waits to be delivered."""
-        return len(self._published) + len(self._unacknowledged) > _LAGS
+        return len(self._published) + len(self._unacknowledged) > _BEHIND
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the room has everything, or for `timeout` seconds; says whether it has."""
@@ -160,13 +160,13 @@ class Uplink:
             if left and self.refused is None:
                 _log.warning("%d events of %r were not delivered", left, self._dag_id)
             self.refused = self.refused or "closed"
-            self._lost()
+            self._abandon()
             self._loop.close()
-            self._tell_delivered()
+            self._notify_delivered()
 
     def _wake(self) -> None:
         self._asleep = False
-        self._call(self._news.set)
+        self._call(self._wakeup.set)
 
     def _call(self, function: Callable[[], None]) -> None:
         # The loop may have been closed just now: then there is nobody to tell.
@@ -179,7 +179,7 @@ class Uplink:
             after = 0.0
             self._attached_at = None
             try:
-                await self._converse(self._locate())
+                await self._connect(self._locate())
                 return
             except _Ended as ended:
                 if not ended.bye.retry:
@@ -212,7 +212,7 @@ class Uplink:
             return False
         return self._is_delivered() or time.monotonic() - self._closing > _CLOSE_SECONDS
 
-    async def _converse(self, endpoint: Endpoint) -> None:
+    async def _connect(self, endpoint: Endpoint) -> None:
         from websockets.asyncio.client import connect
 
         async with connect(
@@ -225,8 +225,8 @@ class Uplink:
             proxy=None if urlsplit(endpoint.url).hostname in LOOPBACK else True,
         ) as socket:
             heartbeat = await self._attach(socket, endpoint.token)
-            listening = asyncio.create_task(self._listen(socket, heartbeat))
-            sending = asyncio.create_task(self._send(socket))
+            listening = asyncio.create_task(self._receive_loop(socket, heartbeat))
+            sending = asyncio.create_task(self._send_loop(socket))
             try:
                 await asyncio.wait({listening, sending}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -256,15 +256,15 @@ class Uplink:
             raise ProtocolError(f"the server answered attach with {type(first).__name__}")
         self._epoch = first.epoch
         self._attached_at = time.monotonic()
-        self._expected = True
+        self._known_to_room = True
         if first.seq < self._acknowledged:
-            self._begin_anew(first.seq)
+            self._restart_numbering(first.seq)
         self._trim(first.seq)
         for message in rest:
-            self._take(message)
+            self._handle(message)
         return first.heartbeat_ms / 1000
 
-    def _begin_anew(self, has: int) -> None:
+    def _restart_numbering(self, has: int) -> None:
         _log.warning(
             "the server has lost what it had of the run %r (%d of %d events): it was restarted without its log",
             self._dag_id,
@@ -278,7 +278,7 @@ class Uplink:
         self._numbered = self._acknowledged = 0
         raise _Ended(p.Bye(code=4003, reason="the server lost its place in the log", retry=True))
 
-    async def _send(self, socket: ClientConnection) -> None:
+    async def _send_loop(self, socket: ClientConnection) -> None:
         sent = self._unacknowledged[0][0] - 1 if self._unacknowledged else self._numbered
         while True:
             self._number()
@@ -290,7 +290,7 @@ class Uplink:
             elif self._closing is not None and self._is_delivered():
                 return
             else:
-                await self._until_news()
+                await self._wait_for_events()
 
     def _frame(self, sent: int) -> list[bytes]:
         """The next events after number `sent`, as far as a frame takes them."""
@@ -304,12 +304,12 @@ class Uplink:
             frame.append(data)
         return frame
 
-    async def _until_news(self) -> None:
-        self._news.clear()
+    async def _wait_for_events(self) -> None:
+        self._wakeup.clear()
         self._asleep = True
         # Something may have come between our last look and falling asleep.
         if not self._published or not self._has_room():
-            await self._news.wait()
+            await self._wakeup.wait()
         self._asleep = False
 
     def _number(self) -> None:
@@ -348,7 +348,7 @@ class Uplink:
     def _has_room(self) -> bool:
         return len(self._unacknowledged) < 4 * _FRAME_EVENTS
 
-    async def _listen(self, socket: ClientConnection, heartbeat: float) -> None:
+    async def _receive_loop(self, socket: ClientConnection, heartbeat: float) -> None:
         stuck: int | None = None
         while True:
             frame = await asyncio.wait_for(socket.recv(), 2 * heartbeat + _ANSWER_SECONDS)
@@ -361,19 +361,19 @@ class Uplink:
                     stuck = oldest
                     await socket.send(p.encode(p.Pong(seq=self._acknowledged)), text=True)
                 else:
-                    self._take(message)
+                    self._handle(message)
 
-    def _take(self, message: p.PublishReply | p.Unknown) -> None:
+    def _handle(self, message: p.PublishReply | p.Unknown) -> None:
         match message:
             case p.Ack():
                 self._trim(message.seq)
-                self._news.set()
+                self._wakeup.set()
             case p.Bye():
                 raise _Ended(message)
             case p.HumanGateResolved() | p.ExecutionState():
-                self._hear(message)
+                self._receive(message)
             case p.Ping() | p.Attached() | p.Unknown():
-                # `_listen` answers pings, and the others come from a newer server.
+                # `_receive_loop` answers pings, and the others come from a newer server.
                 pass
             case _:
                 assert_never(message)
@@ -383,12 +383,12 @@ class Uplink:
             self._unacknowledged.popleft()
         self._acknowledged = max(self._acknowledged, seq)
         if self._is_delivered():
-            self._tell_delivered()
+            self._notify_delivered()
 
     def _is_delivered(self) -> bool:
-        return self._expected and not self._published and not self._unacknowledged
+        return self._known_to_room and not self._published and not self._unacknowledged
 
-    def _tell_delivered(self) -> None:
+    def _notify_delivered(self) -> None:
         with self._delivered:
             self._delivered.notify_all()
 
@@ -421,15 +421,15 @@ def _is_of_websockets(error: Exception) -> bool:
     return isinstance(error, WebSocketException)
 
 
-_uplinks: weakref.WeakSet[Uplink] = weakref.WeakSet()
+_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
 
 
 def _deliver_at_exit() -> None:
     deadline = time.monotonic() + _EXIT_SECONDS
-    for uplink in tuple(_uplinks):
-        uplink.close()
-    for uplink in tuple(_uplinks):
-        uplink.join(max(0.0, deadline - time.monotonic()))
+    for transport in tuple(_transports):
+        transport.close()
+    for transport in tuple(_transports):
+        transport.join(max(0.0, deadline - time.monotonic()))
 
 
 atexit.register(_deliver_at_exit)
