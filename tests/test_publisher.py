@@ -14,6 +14,7 @@ import dagwidget
 from dagwidget import GateTimeout, NotConnected, RunCancelled
 from dagwidget import protocol as p
 from dagwidget.publisher.clock import now_ms
+from dagwidget.publisher.handles import OpenGate
 
 from .person import Person
 from .proxy import CutProxy
@@ -679,6 +680,12 @@ def test_a_gate_of_a_run_that_is_over_says_so_also_when_its_connection_is_closed
     assert run._transport.refused == "closed"
     with pytest.raises(NotConnected, match="the run is over"):
         run.gate("a").result(10)
+    # Asked just before the connection closed, and given up by its thread.
+    gate = OpenGate("a:2", "a", p.Presentation(), settle=lambda _gate, _decision: None)
+    run._gates.add(gate)
+    run._abandon()
+    with pytest.raises(NotConnected, match="the run is over"):
+        gate.result(10)
 
 
 async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):

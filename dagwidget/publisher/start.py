@@ -68,14 +68,13 @@ def start_run(
         capabilities=capabilities or p.Capabilities(pause="cooperative", cancel="cooperative", gate="native"),
         started_at=started_at,
     )
-    mutation = p.Mutation(
+    graph = p.Mutation(
         add_nodes=convert_each(node_spec, nodes, "nodes"), add_edges=convert_each(edge_spec, edges, "edges")
     )
     if run_id is not None:
         p.check_dag_id(run_id, "run_id")
     epoch = run_id or uuid.uuid4().hex
-    run = Run(dag_id, discovery.locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
-    run._mutate(mutation)
+    run = Run(dag_id, discovery.locator(url, token), start=start, epoch=epoch, graph=graph, redact=redact, price=price)
     local_runs.record(url, dag_id, epoch)
     return run
 
@@ -105,4 +104,12 @@ def attach(
         TypeError, ValueError: an argument is not what it should be.
     """
     p.check_dag_id(dag_id)
-    return Run(dag_id, discovery.locator(url, token), start=None, epoch=run_id, redact=redact, price=price)
+    return Run(
+        dag_id,
+        discovery.locator(url, token),
+        start=None,
+        epoch=run_id,
+        graph=p.Mutation(),
+        redact=redact,
+        price=price,
+    )
