@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import threading
@@ -293,6 +294,13 @@ async def test_several_gates_of_a_node_are_told_apart(start, person):
         )
     assert (await second).decision == "reject"
     await asyncio.to_thread(person.ask, "human_decision", node_id="a", gate_id=first.gate_id, decision="approve")
+
+
+def test_code_that_asks_twice_at_one_gate_gets_its_decision_twice(start, person):
+    run = start()
+    asked = [run.gate("a", gate_id="again"), run.gate("a", gate_id="again")]
+    assert person.decide("a")["ok"]
+    assert [gate.result(20).decision for gate in asked] == ["approve", "approve"]
 
 
 async def test_nobody_waits_any_more_for_a_gate_whose_task_was_cancelled(start, person):
@@ -690,10 +698,24 @@ def test_a_gate_of_a_run_that_is_over_says_so_also_when_its_connection_is_closed
 
 async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):
     gate = start().gate("a")
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(gate, 0.05)
     with pytest.raises(NotConnected, match="who waited for it was cancelled"):
         await asyncio.wait_for(gate, 5)
+
+
+async def test_asyncio_does_not_complain_of_a_wait_that_was_cancelled():
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    gate = OpenGate("a:1", "a", p.Presentation(), settle=lambda gate, _decision: gate.give_up(NotConnected("closed")))
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(gate, 0.01)
+    # The gate's outcome reaches the loop in its next turns.
+    for _ in range(5):
+        await asyncio.sleep(0)
+    del gate
+    gc.collect()
+    assert complaints == []
 
 
 def test_an_engine_that_can_not_pause_is_not_paused_at_its_budget(start, person):

@@ -15,7 +15,8 @@ class Gates:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[str, OpenGate] = {}
+        # Code may ask twice at a gate of one id: each waits for its decision.
+        self._open: dict[str, list[OpenGate]] = {}
         self._decided: dict[str, Decision] = {}
         self._counts: dict[str, int] = {}
 
@@ -30,7 +31,7 @@ class Gates:
         with self._lock:
             decision = self._decided.get(gate.gate_id)
             if decision is None:
-                self._open[gate.gate_id] = gate
+                self._open.setdefault(gate.gate_id, []).append(gate)
         if decision is not None:
             gate.decided(decision)
         return decision is not None
@@ -40,13 +41,14 @@ class Gates:
         decision = Decision(**{name: getattr(event, name) for name in Decision.__struct_fields__})
         with self._lock:
             decision = self._decided.setdefault(event.gate_id, decision)
-            gate = self._open.pop(event.gate_id, None)
-        if gate is not None:
+            gates = self._open.pop(event.gate_id, ())
+        for gate in gates:
             gate.decided(decision)
 
     def abandon(self, why: Callable[[OpenGate], BaseException]) -> None:
         """Let everything that waits at a gate fail, each with its error."""
         with self._lock:
-            gates = tuple(self._open.values())
+            gates = [gate for gates in self._open.values() for gate in gates]
+            self._open.clear()
         for gate in gates:
             gate.give_up(why(gate))
