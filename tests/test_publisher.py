@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import threading
@@ -14,6 +15,7 @@ import dagwidget
 from dagwidget import GateTimeout, NotConnected, RunCancelled
 from dagwidget import protocol as p
 from dagwidget.publisher.clock import now_ms
+from dagwidget.publisher.handles import OpenGate
 
 from .person import Person
 from .proxy import CutProxy
@@ -292,6 +294,13 @@ async def test_several_gates_of_a_node_are_told_apart(start, person):
         )
     assert (await second).decision == "reject"
     await asyncio.to_thread(person.ask, "human_decision", node_id="a", gate_id=first.gate_id, decision="approve")
+
+
+def test_code_that_asks_twice_at_one_gate_gets_its_decision_twice(start, person):
+    run = start()
+    asked = [run.gate("a", gate_id="again"), run.gate("a", gate_id="again")]
+    assert person.decide("a")["ok"]
+    assert [gate.result(20).decision for gate in asked] == ["approve", "approve"]
 
 
 async def test_nobody_waits_any_more_for_a_gate_whose_task_was_cancelled(start, person):
@@ -679,14 +688,34 @@ def test_a_gate_of_a_run_that_is_over_says_so_also_when_its_connection_is_closed
     assert run._transport.refused == "closed"
     with pytest.raises(NotConnected, match="the run is over"):
         run.gate("a").result(10)
+    # Asked just before the connection closed, and given up by its thread.
+    gate = OpenGate("a:2", "a", p.Presentation(), settle=lambda _gate, _decision: None)
+    run._gates.add(gate)
+    run._abandon()
+    with pytest.raises(NotConnected, match="the run is over"):
+        gate.result(10)
 
 
 async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):
     gate = start().gate("a")
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(gate, 0.05)
     with pytest.raises(NotConnected, match="who waited for it was cancelled"):
         await asyncio.wait_for(gate, 5)
+
+
+async def test_asyncio_does_not_complain_of_a_wait_that_was_cancelled():
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    gate = OpenGate("a:1", "a", p.Presentation(), settle=lambda gate, _decision: gate.give_up(NotConnected("closed")))
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(gate, 0.01)
+    # The gate's outcome reaches the loop in its next turns.
+    for _ in range(5):
+        await asyncio.sleep(0)
+    del gate
+    gc.collect()
+    assert complaints == []
 
 
 def test_an_engine_that_can_not_pause_is_not_paused_at_its_budget(start, person):

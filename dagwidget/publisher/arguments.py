@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -139,3 +140,14 @@ def chunked(items: Sequence[T], most: int) -> Iterator[list[T]]:
         left -= size
     if chunk:
         yield chunk
+
+
+def check_time(value: Any, what: str) -> int:
+    """A time as the wire takes it: Unix milliseconds, or a `datetime` with a time zone."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{what} needs a time zone: {value!r}")
+        return round(value.timestamp() * 1000)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be Unix milliseconds or a datetime, not {type(value).__name__}: {value!r:.200}")
+    return value

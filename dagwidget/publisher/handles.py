@@ -14,6 +14,16 @@ from ..state import Decision
 T = TypeVar("T")
 
 
+async def _outcome(future: Future[T]) -> T:
+    """Wait for a future, which goes on when the task that waits is cancelled."""
+    import asyncio
+
+    waiting = asyncio.wrap_future(future)
+    # After a cancellation nobody reads the outcome, and asyncio must not report that as a mistake.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(waiting)
+
+
 class Awaitable(Generic[T]):
     """Something to come: `await` it in a coroutine, or ask for its `result()` in plain code."""
 
@@ -100,7 +110,7 @@ class OpenGate(Awaitable[Decision]):
         import asyncio
 
         try:
-            decision = await asyncio.shield(asyncio.wrap_future(self._future))
+            decision = await _outcome(self._future)
         except (asyncio.CancelledError, RunCancelled):
             self._settle_once(None)
             raise
@@ -145,8 +155,6 @@ class Checkpoint(Awaitable[None]):
         self._check()
 
     async def _wait(self) -> None:
-        import asyncio
-
         if self._pause is not None:
-            await asyncio.shield(asyncio.wrap_future(self._pause))
+            await _outcome(self._pause)
         self._check()

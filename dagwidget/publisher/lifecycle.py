@@ -29,15 +29,14 @@ class OpenRun(Protocol):
 
     owned: bool
     keep: bool
-    origin: Origin
+
+    @property
+    def origin(self) -> Origin:
+        """Where it was begun."""
 
     @property
     def is_over(self) -> bool:
         """Whether the run has ended."""
-
-    @property
-    def is_used_elsewhere(self) -> bool:
-        """Whether a node of it runs, or has run, in another thread or task than the one that began the run."""
 
     def end_left_open(self, verdict: Verdict, error: BaseException | None) -> None:
         """End it, as nobody else will."""
@@ -47,13 +46,36 @@ class OpenRun(Protocol):
 
 
 class Origin:
-    """Where a run was begun: the cell and its execution, if it was one, on the main thread."""
+    """Where a run was begun: the cell and its execution, if it was one, on the main thread.
+
+    Attributes:
+        execution: The number of the cell's execution.
+        cell: The cell, over its executions.
+        used_elsewhere: Whether a node of the run has been entered in another thread or task.
+    """
 
     def __init__(self) -> None:
+        self._here = whereabouts()
+        self.used_elsewhere = False
         shell = _shell()
         in_cell = shell is not None and threading.current_thread() is threading.main_thread()
         self.execution: int | None = shell.execution_count if in_cell and shell is not None else None
         self.cell: str | None = _cell_of(shell) if in_cell else None
+
+    def note(self, where: tuple[int, int]) -> None:
+        """A node is entered there."""
+        if where != self._here:
+            self.used_elsewhere = True
+
+
+def whereabouts() -> tuple[int, int]:
+    """The thread, and the task in it."""
+    asyncio = sys.modules.get("asyncio")
+    task: object = None
+    if asyncio is not None:
+        with contextlib.suppress(RuntimeError):
+            task = asyncio.current_task()
+    return threading.get_ident(), 0 if task is None else id(task)
 
 
 _runs: weakref.WeakSet[OpenRun] = weakref.WeakSet()
@@ -128,6 +150,9 @@ def _end_at_sigterm() -> None:
 
 
 def _after_fork() -> None:
+    from .transport import forget_all
+
+    forget_all()
     for run in list(_runs):
         run.become_worker()
     deliver_when_worker_exits()
@@ -161,7 +186,7 @@ def _after_cell(result: Any = None) -> None:
         return
     execution = getattr(result, "execution_count", None)
     for run in _left_open():
-        if execution is not None and run.origin.execution == execution and not run.is_used_elsewhere:
+        if execution is not None and run.origin.execution == execution and not run.origin.used_elsewhere:
             run.end_left_open(verdict_of(error), error)
 
 

@@ -72,9 +72,7 @@ class Transport:
         dag_id: The room.
         locate: Finds the server; called in the thread, before each attempt. May block, and raise `DagwidgetError`.
         start: How to open the run, where this publisher does; `epoch` is its id.
-        epoch: The run; None joins whichever is the current one.
-        receive: Called in the thread with each decision and each change of what is asked of the engine.
-        abandon: Called in the thread once the room will take nothing more; `refused` says why.
+        epoch: The run; None joins the DAG's only live run.
     """
 
     def __init__(
@@ -84,8 +82,6 @@ class Transport:
         *,
         start: p.RunStart | None,
         epoch: str | None,
-        receive: Callable[[p.HumanGateResolved | p.ExecutionState], None],
-        abandon: Callable[[], None],
     ) -> None:
         self.name = uuid.uuid4().hex
         self.refused: str | None = None
@@ -102,8 +98,10 @@ class Transport:
         self._locate = locate
         self._start = start
         self._epoch = epoch
-        self._receive = receive
-        self._abandon = abandon
+        self.url: str | None = None
+        """Where the server was last found."""
+        self._receive: Callable[[p.HumanGateResolved | p.ExecutionState], None] = lambda _event: None
+        self._abandon: Callable[[], None] = lambda: None
         self._published = SendBuffer(_BUFFERED)
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._numbered = 0
@@ -120,6 +118,18 @@ class Transport:
         self._closed = asyncio.Event()
         self._attached_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"dagwidget-{dag_id}", daemon=True)
+
+    def open(
+        self, *, receive: Callable[[p.HumanGateResolved | p.ExecutionState], None], abandon: Callable[[], None]
+    ) -> None:
+        """Start to deliver.
+
+        Args:
+            receive: Called in the thread with each decision and each change of what is asked of the engine.
+            abandon: Called in the thread once the room will take nothing more; `refused` says why.
+        """
+        self._receive = receive
+        self._abandon = abandon
         self._thread.start()
         _transports.add(self)
 
@@ -264,6 +274,7 @@ class Transport:
     async def _connect(self, endpoint: Endpoint) -> None:
         from websockets.asyncio.client import connect
 
+        self.url = endpoint.url
         async with connect(
             endpoint.publish_url(self._dag_id),
             open_timeout=_ANSWER_SECONDS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import NamedTuple
 
 from .. import protocol as p
@@ -23,6 +22,9 @@ def verdict_of(error: BaseException | None) -> Verdict:
     """
     if error is None:
         return Verdict("completed")
+    # Not loaded by `import dagwidget.publisher`.
+    import asyncio
+
     reason = str(error) or type(error).__name__
     if isinstance(error, SystemExit):
         if error.code in (None, 0):
