@@ -103,7 +103,7 @@ def _install() -> None:
     _note_uncaught()
     _end_at_sigterm()
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
+        os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
     shell = _shell()
     if shell is not None:
         shell.events.register("pre_run_cell", _before_cell)
@@ -116,6 +116,13 @@ def _install() -> None:
 def _end_at_exit() -> None:
     for run in _left_open():
         run.end_left_open(_EXITED if _uncaught is None else verdict_of(_uncaught), _uncaught)
+
+
+def note_exit(error: BaseException | None) -> None:
+    """`sys.exit` leaves a node: no hook tells of it later."""
+    global _uncaught  # noqa: PLW0603
+    if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
+        _uncaught = error
 
 
 def _note_uncaught() -> None:
@@ -147,6 +154,12 @@ def _end_at_sigterm() -> None:
     # An interpreter within another program may not allow it.
     with contextlib.suppress(ValueError, OSError):
         signal.signal(signal.SIGTERM, end)
+
+
+def _before_fork() -> None:
+    """A module that a transport's thread is just importing would stay half imported in the child."""
+    if any(not run.is_over for run in list(_runs)):
+        import websockets.asyncio.client  # noqa: F401
 
 
 def _after_fork() -> None:

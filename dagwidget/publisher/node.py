@@ -23,8 +23,8 @@ class NodeReporter(Protocol):
     def enter_node(self, execution: NodeExecution) -> None:
         """An execution begins: it is given its attempt and, where it overlaps another, its instance."""
 
-    def leave_node(self, execution: NodeExecution) -> None:
-        """An execution has ended."""
+    def leave_node(self, execution: NodeExecution, error: BaseException | None) -> None:
+        """An execution has ended, by an exception if one is given."""
 
     def update(
         self,
@@ -85,7 +85,7 @@ class NodeExecution:
     ) -> None:
         self._metrics["duration_ms"] = round((time.perf_counter() - self._began) * 1000, 3)
         status, reason = verdict_of(error)
-        self._run.leave_node(self)
+        self._run.leave_node(self, error)
         if status != "failed" or error is None:
             self._state(status, metrics=self._metrics, reason=reason)
         else:

@@ -23,7 +23,7 @@ from .arguments import (
 )
 from .channel import Channel
 from .flow import Flow
-from .lifecycle import Origin, whereabouts
+from .lifecycle import Origin, note_exit, whereabouts
 from .node import NodeExecution
 from .pricing import Price, Usage
 from .serialize import Redact, preview, previewed, redacted, whole
@@ -240,8 +240,9 @@ class Reporter:
         self._origin.note(whereabouts())
         self._flow.enter(execution)
 
-    def leave_node(self, execution: NodeExecution) -> None:
-        """An execution has ended."""
+    def leave_node(self, execution: NodeExecution, error: BaseException | None) -> None:
+        """An execution has ended, by an exception if one is given."""
+        note_exit(error)
         self._flow.leave(execution)
 
     # --- Helpers
