@@ -45,9 +45,7 @@ def script(tmp_path, body, head=HEAD):
 def start(path, url, dag_id, token="a-token-of-the-test"):
     environment = {**os.environ, "DAGWIDGET_TOKEN": token or "", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, str(path), url, dag_id]
-    return subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
-    )
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def play(tmp_path, server, dag_id, body, *, head=HEAD, url=None):
