@@ -194,6 +194,7 @@ async def test_a_run_that_failed(widget):
 
 async def test_a_run_that_a_person_cancelled(start, server):
     run = start()
+    assert run.flush(PATIENCE)
     async with dagwidget.connect(run.dag_id, url=server.url, token=server.token) as client:
         await client.synced(PATIENCE)
         assert (await client.cancel()).state == "accepted"
