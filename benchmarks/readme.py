@@ -43,7 +43,7 @@ ROWS = {
     "codec/encode_us": "encoding an event (`json`: {peer})",
     "import/publisher_ms": "`import dagwidget.publisher`, over bare Python",
     "install/server_packages": "packages that a server or a worker installs ({name}: {peer})",
-    "imports/over_anywidget_ms": "`import dagwidget`, over `import anywidget`",
+    "imports/over_anywidget_ms": "`import dagwidget.widget`, over `import anywidget`",
     "bundle/gzip_kb": "the front end up to its first picture, gzip",
     "bundle/all_gzip_kb": "… all of it: timeline, replay, forms and panels follow at once",
 }
