@@ -28,6 +28,7 @@ from ..cross_loop import Waiters
 from ..errors import DagwidgetError, InvalidDecision, NoFrontEnd, ProtocolError, RunFailed, UnknownGate
 from ..state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
 from .export import Pictures
+from .kernel_comm import use_from_any_thread
 
 __all__ = ["DAGStreamWidget"]
 
@@ -108,7 +109,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._pictures = Pictures(self._post)
         self._shown = False
         self.on_msg(self._receive)
-        _answer_in_any_thread(self)
+        use_from_any_thread(self.comm)
         self._in_thread(self._announce)
 
     @traitlets.default("_details")
@@ -567,13 +568,3 @@ def _snapshot(state: DagState) -> dict[str, Any]:
     nodes = whole["nodes"].values()
     small = {node["id"]: {name: node[name] for name in _SNAPSHOT_NODE_FIELDS if name in node} for node in nodes}
     return {**whole, "nodes": small, "gates": {}, "errors": whole["errors"][-1:]}
-
-
-def _answer_in_any_thread(widget: DAGStreamWidget) -> None:
-    """Let the front end choose the subshell that its messages run in.
-
-    ipykernel 7.4 sends them to the shell that last published on the comm; after a `send` from a cell that is the
-    main shell, where they wait for the cell to end, and the front end's state updates wedge for good.
-    """
-    if hasattr(widget.comm, "_reply_subshell_for"):
-        widget.comm._reply_subshell_for = lambda _data, default: default
