@@ -370,7 +370,7 @@ class StreamClient:
             for output in outputs:
                 if isinstance(output, Batch):
                     for stream in tuple(self._streams):
-                        stream.append(output)
+                        stream._append(output)
         for output in outputs:
             self._do(output)
         self._schedule(self._loop)
