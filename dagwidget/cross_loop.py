@@ -33,7 +33,7 @@ class Waiters:
         Args:
             ready: The condition; checked first, and again after each `wake`.
             timeout: The longest wait in seconds; None for no limit.
-            what: What is waited for, for the error's text.
+            what: What is waited for, for the text of the error.
 
         Raises:
             TimeoutError: `timeout` seconds have passed.

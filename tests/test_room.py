@@ -795,7 +795,7 @@ def test_what_can_not_be_cut_is_left_out_with_an_error_in_its_place(event):
     error, after = told(room, 1)
     assert (error.code, error.seq, after.seq) == ("too_large", 2, 3)
     assert error.node_id == getattr(event, "node_id", None)
-    assert "an event may have 1,000" in error.message
+    assert "the limit is 1,000 bytes" in error.message
 
 
 # --- The log

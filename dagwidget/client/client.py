@@ -532,7 +532,7 @@ class StreamClient:
                 if isinstance(output, Batch):
                     self._note_outcome(output)
                     for stream in tuple(self._streams):
-                        stream.append(output)
+                        stream._append(output)
         for output in outputs:
             self._do(output)
         self._schedule(self._loop)

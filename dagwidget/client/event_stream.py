@@ -34,7 +34,7 @@ class EventStream:
         self._ended = ended
         self._events: deque[p.AnyEvent | p.Unknown | p.Sync] = deque()
 
-    def append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         """Add a batch that was just applied to the state."""
         if len(self._events) + len(batch.events) > _MOST:
             self._events.clear()

@@ -26,7 +26,7 @@ class SentCommand:
         state: `waiting` until it was sent, then `sent`, and at last `accepted` or `refused`.
         code: Why it was refused, as one word: `already_decided`, `no_such_gate` …
         message: Why it was refused, as a sentence.
-        winner: The decision that was first, where there is one.
+        winner: The decision that was first, if there was one.
 
     Example:
         >>> sent = await client.decide("review", "approve")

@@ -471,7 +471,7 @@ class StateMachine:
                 self._transmit_command(pending.command)
 
     def _reconnect(self, now: float, reason: str | None, code: int | None = None, after: float = 0.0) -> None:
-        """Drop the connection and wait for the next attempt, `after` seconds longer where the server asks for it."""
+        """Drop the connection and wait for the next attempt, `after` seconds longer if the server asks for it."""
         self._drop()
         self._failures += 1
         # The backoff comes on top: a server sends the same `after` to all its clients.
