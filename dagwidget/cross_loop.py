@@ -43,7 +43,7 @@ class Waiters:
             self._waiting.append(entry)
         try:
             await asyncio.wait_for(self._until(ready, entry[1]), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise TimeoutError(f"timed out after {timeout:g} s waiting for {what}") from None
         finally:
             with self._lock:

@@ -37,7 +37,7 @@ _OUTCOMES: Final = 100
 _FIRST_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 1.0
 # The errors of a connection attempt that the network or the server causes.
-_EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
+_EXPECTED: Final = (OSError, EOFError, DagwidgetError, WebSocketException)
 
 
 def connect(

@@ -116,7 +116,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     after: int
     seq: int
     reset: bool
-    events: list[p.Event]
+    events: list[p.AnyEvent | p.Unknown]
 
 
 class Sent(Struct, frozen=True):
@@ -133,7 +133,7 @@ class _CatchUp(Struct):
 
     epoch: str
     reset: bool
-    events: list[p.Event]
+    events: list[p.AnyEvent | p.Unknown]
 
 
 class StateMachine:
@@ -184,7 +184,7 @@ class StateMachine:
         self._received_at = 0.0
         self._catch_up: _CatchUp | None = None
         # Events of the current frame, applied together.
-        self._fresh: list[p.Event] = []
+        self._fresh: list[p.AnyEvent | p.Unknown] = []
         self._frame_limit = _FRAME_BYTES
         self._acknowledged = 0
         self._unacknowledged_frames = 0
@@ -608,7 +608,7 @@ class StateMachine:
         self._acknowledge()
         self._become_live(now)
 
-    def _handle_event(self, event: p.Event, now: float) -> None:
+    def _handle_event(self, event: p.AnyEvent | p.Unknown, now: float) -> None:
         if self._catch_up is not None:
             self._catch_up.events.append(event)
         elif self.phase == "live" and not self._v1:

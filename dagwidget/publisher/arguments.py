@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
 from .. import protocol as p
+from .clock import now_ms
 from .serialize import exact, preview
 
 NodeLike: TypeAlias = "str | Mapping[str, Any] | p.NodeSpec"
@@ -105,7 +105,7 @@ def check_gate_size(presentation: p.Presentation) -> None:
 def deadline_after(timeout: float) -> int:
     if timeout <= 0:
         raise ValueError(f"timeout must be more than 0 seconds: {timeout!r}")
-    return time.time_ns() // 1_000_000 + round(timeout * 1000)
+    return now_ms() + round(timeout * 1000)
 
 
 def numeric_metrics(values: Mapping[str, Any]) -> dict[str, int | float | str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -97,6 +96,9 @@ class OpenGate(Awaitable[Decision]):
         return self._take(decision)
 
     async def _wait(self) -> Decision:
+        # Loaded by then: plain code that only publishes does without it.
+        import asyncio
+
         try:
             decision = await asyncio.shield(asyncio.wrap_future(self._future))
         except (asyncio.CancelledError, RunCancelled):
@@ -143,6 +145,8 @@ class Checkpoint(Awaitable[None]):
         self._check()
 
     async def _wait(self) -> None:
+        import asyncio
+
         if self._pause is not None:
             await asyncio.shield(asyncio.wrap_future(self._pause))
         self._check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import time
@@ -85,7 +84,7 @@ class NodeExecution:
         self._run.leave_node(self.node_id)
         if error is None:
             self._state("completed", metrics=self._metrics)
-        elif isinstance(error, (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
+        elif _is_cancellation(error):
             self._state("cancelled", metrics=self._metrics, reason=str(error) or type(error).__name__)
         else:
             self._state("failed", metrics=self._metrics, error=describe(error))
@@ -183,3 +182,9 @@ class NodeExecution:
 
     def _state(self, status: p.NodeStatus, **fields: Any) -> None:
         self._run.update(self.node_id, status, instance=self.instance, attempt=self._attempt, **fields)
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    import asyncio
+
+    return isinstance(error, (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit))

@@ -34,7 +34,6 @@ from .node import NodeExecution
 from .pricing import Price, Usage
 from .serialize import RESULTS, Redact, preview, previewed, redacted, whole
 from .tracebacks import describe
-from .transport import Uplink
 
 _LINE: Final = 2_000
 _OVER: Final = "the run is over"
@@ -94,7 +93,12 @@ class Run:
         can_pause = start is not None and (start.capabilities is None or start.capabilities.pause != "none")
         if can_pause and start is not None and start.budget is not None and start.on_budget in ("pause", "gate"):
             self._stop_at = start.budget * (1 + 1e-9)
-        self._uplink = Uplink(dag_id, locate, start=start, epoch=epoch, hear=self._hear, lost=self._lose)
+        # asyncio is loaded when the first run starts, not by `import dagwidget.publisher`.
+        from .transport import Transport
+
+        self._transport = Transport(
+            dag_id, locate, start=start, epoch=epoch, receive=self._receive, abandon=self._abandon
+        )
 
     def __repr__(self) -> str:
         return f"<run {self.run_id or 'current'} of {self.dag_id!r}{': over' if self._over else ''}>"
@@ -144,7 +148,7 @@ class Run:
             if text is not None and not isinstance(text, str):
                 raise TypeError(f"{name} must be a string, not {type(text).__name__}: {text!r:.200}")
         shown, size = (None, None) if output is None else self._show(check_id(node_id, "node_id"), instance, output)
-        self._uplink.publish(
+        self._transport.publish(
             p.NodeState(
                 node_id=check_id(node_id, "node_id"),
                 status=status,
@@ -165,7 +169,7 @@ class Run:
         """Say that something flows along an edge (or no longer does)."""
         if not isinstance(active, bool):
             raise TypeError(f"active is True or False, not {active!r:.200}")
-        self._uplink.publish(
+        self._transport.publish(
             p.EdgeActive(from_=check_id(source, "source"), to=check_id(target, "target"), active=active)
         )
 
@@ -173,7 +177,7 @@ class Run:
         """Lines for a node's log."""
         texts = [line[:_LINE] for text in lines for line in str(text).splitlines() or [""]]
         for chunk in chunked(texts, 100):
-            self._uplink.publish(p.NodeLog(node_id=check_id(node_id, "node_id"), lines=chunk))
+            self._transport.publish(p.NodeLog(node_id=check_id(node_id, "node_id"), lines=chunk))
 
     def error(
         self, message: object, *, node_id: str | None = None, code: str | None = None, detail: Any = None
@@ -189,7 +193,7 @@ class Run:
             raise TypeError(f"code must be a string, not {type(code).__name__}: {code!r:.200}")
         if node_id is not None:
             check_id(node_id, "node_id")
-        self._uplink.publish(
+        self._transport.publish(
             p.RunError(
                 message=str(message) or type(message).__name__,
                 node_id=node_id,
@@ -261,7 +265,7 @@ class Run:
         if amount is None and model is not None and (tokens_in or tokens_out):
             usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cache_read=cache_read, cache_write=cache_write)
             amount = self._price(model, usage)
-        self._uplink.publish(
+        self._transport.publish(
             p.CostDelta(
                 amount=None if amount is None else float(amount),
                 node_id=node_id,
@@ -270,10 +274,10 @@ class Run:
             )
         )
         if amount is not None and self._stop_at is not None:
-            self._mind_budget(amount)
+            self._check_budget(amount)
         return amount
 
-    def _mind_budget(self, amount: float) -> None:
+    def _check_budget(self, amount: float) -> None:
         """Pause at the budget, as the room will ask us to: a fast loop would be far beyond it until it has."""
         with self._lock:
             self._spent += amount
@@ -369,7 +373,7 @@ class Run:
         with self._lock:
             if gate_id is None:
                 count = self._gate_counts[node_id] = self._gate_counts.get(node_id, 0) + 1
-                gate_id = f"{node_id}:{count}" if self.owned else f"{node_id}:{self._uplink.name[:8]}:{count}"
+                gate_id = f"{node_id}:{count}" if self.owned else f"{node_id}:{self._transport.name[:8]}:{count}"
             gate = OpenGate(gate_id, node_id, presentation, settle=settle)
             self._gates[gate_id] = gate
             decided = self._decided.get(gate_id)
@@ -377,10 +381,10 @@ class Run:
             gate.decided(decided)
         elif self.cancelling:
             gate.give_up(self._cancellation())
-        elif self._over or self._uplink.refused is not None:
-            gate.give_up(self._unanswerable(gate_id, self._uplink.refused or _OVER))
+        elif self._over or self._transport.refused is not None:
+            gate.give_up(self._unanswerable(gate_id))
         else:
-            self._uplink.publish(
+            self._transport.publish(
                 p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
             )
         return gate
@@ -394,7 +398,7 @@ class Run:
             pause = self._pause
             if self._asked == "pausing":
                 self._asked = "paused"
-                self._uplink.publish(p.ExecutionState(status="paused"))
+                self._transport.publish(p.ExecutionState(status="paused"))
         return Checkpoint(pause, self._check)
 
     def on_control(self, callback: Callable[[str], None]) -> Callable[[], None]:
@@ -414,7 +418,7 @@ class Run:
             raise ValueError(f"a run's status is one of {', '.join(get_args(p.LiveStatus))}; not {status!r}")
         with self._lock:
             self._asked = status
-        self._uplink.publish(p.ExecutionState(status=status))
+        self._transport.publish(p.ExecutionState(status=status))
 
     @property
     def cancelling(self) -> bool:
@@ -439,11 +443,11 @@ class Run:
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the room has everything, for at most `timeout` seconds; says whether it has. Blocks."""
-        return self._uplink.flush(timeout)
+        return self._transport.flush(timeout)
 
     def close(self) -> None:
         """Deliver what is left in the background, then disconnect. Returns at once."""
-        self._uplink.close()
+        self._transport.close()
 
     def __enter__(self) -> Run:
         return self
@@ -488,7 +492,7 @@ class Run:
         if node_id not in self._open:
             for source in self._incoming.get(node_id, ()):
                 if source in self._finished:
-                    self._uplink.publish(p.EdgeActive(from_=source, to=node_id))
+                    self._transport.publish(p.EdgeActive(from_=source, to=node_id))
 
     def leave_node(self, node_id: str) -> None:
         """A node has ended."""
@@ -500,12 +504,12 @@ class Run:
 
     # --- Helpers
 
-    def _lose(self, reason: str) -> None:
-        """In the uplink's thread: whoever waits would wait for ever."""
+    def _abandon(self) -> None:
+        """In the transport's thread: whoever waits would wait for ever."""
         with self._lock:
             gates, pause = tuple(self._gates.values()), self._pause
         for gate in gates:
-            gate.give_up(self._unanswerable(gate.gate_id, reason))
+            gate.give_up(self._unanswerable(gate.gate_id))
         if pause is not None and not pause.done():
             pause.set_result(None)
 
@@ -516,23 +520,25 @@ class Run:
             self._over = True
             gates = tuple(self._gates.values())
         for gate in gates:
-            gate.give_up(self._unanswerable(gate.gate_id, _OVER))
+            gate.give_up(self._unanswerable(gate.gate_id))
         shown = None if results is None else preview(results, RESULTS, self._redact)
-        self._uplink.publish(p.ExecutionComplete(results=shown, status=status))
-        self._uplink.close()
+        self._transport.publish(p.ExecutionComplete(results=shown, status=status))
+        self._transport.close()
 
     def _show(self, node_id: str, instance: str | None, output: Any) -> tuple[Any, int | None]:
         """A preview of an output and, where that is not all of it, the size of the whole, which goes out before it."""
         value = redacted(output, self._redact)
         shown, cut = previewed(value)
         # Whole outputs must not pile up while there is no server.
-        text = whole(value) if cut and not self._uplink.lags else None
+        text = whole(value) if cut and not self._transport.is_behind else None
         if text is None:
             return shown, None
         parts = -(-len(text) // _OUTPUT_PART)
         for part in range(parts):
             piece = text[part * _OUTPUT_PART : (part + 1) * _OUTPUT_PART]
-            self._uplink.publish(p.NodeOutput(node_id=node_id, instance=instance, text=piece, part=part, parts=parts))
+            self._transport.publish(
+                p.NodeOutput(node_id=node_id, instance=instance, text=piece, part=part, parts=parts)
+            )
         return shown, len(text.encode())
 
     def _mutate(self, mutation: p.Mutation) -> None:
@@ -540,7 +546,7 @@ class Run:
             for edge in mutation.add_edges or ():
                 self._incoming.setdefault(edge.to, []).append(edge.from_)
         for part in split_mutation(mutation):
-            self._uplink.publish(p.DagMutated(mutation=part))
+            self._transport.publish(p.DagMutated(mutation=part))
 
     def _settle_gate(self, gate: OpenGate, decision: Decision | None) -> None:
         failed = (
@@ -567,14 +573,16 @@ class Run:
     def _cancellation(self) -> RunCancelled:
         return RunCancelled(f"the run of {self.dag_id!r} was cancelled", dag_id=self.dag_id, run_id=self.run_id)
 
-    def _unanswerable(self, gate_id: str, reason: str) -> NotConnected:
-        message, code = f"nobody can answer at the gate {gate_id!r}: {reason}", self._uplink.refused_code
+    def _unanswerable(self, gate_id: str) -> NotConnected:
+        """Why nobody can answer a gate. The end of the run comes first: its transport closes soon after it."""
+        reason, code = (_OVER, None) if self._over else (self._transport.refused, self._transport.refused_code)
+        message = f"nobody can answer at the gate {gate_id!r}: {reason}"
         if code in (None, _REPLACED):
             return RunEnded(message, dag_id=self.dag_id, run_id=self.run_id)
         return ServerRefused(message, code=code)
 
-    def _hear(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
-        """In the uplink's thread: a decision, or what is asked of the engine."""
+    def _receive(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
+        """In the transport's thread: a decision, or what is asked of the engine."""
         if isinstance(event, p.HumanGateResolved):
             fields = {name: getattr(event, name) for name in Decision.__struct_fields__}
             decision = Decision(**fields)
@@ -613,5 +621,5 @@ class Run:
         else:
             self._asked = "running"
             if not self._listeners:
-                self._uplink.publish(p.ExecutionState(status="running"))
+                self._transport.publish(p.ExecutionState(status="running"))
         return ended

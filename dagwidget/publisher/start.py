@@ -9,6 +9,7 @@ from typing import get_args
 from .. import discovery, local_runs
 from .. import protocol as p
 from .arguments import EdgeLike, NodeLike, convert_each, edge_spec, node_spec
+from .clock import now_ms
 from .pricing import Price
 from .pricing import price as list_price
 from .run import Run
@@ -52,6 +53,7 @@ def start_run(
     Raises:
         TypeError, ValueError: an argument is not what it should be.
     """
+    started_at = now_ms()
     p.check_dag_id(dag_id)
     if budget is not None and not (isinstance(budget, (int, float)) and budget >= 0):
         raise ValueError(f"budget must be a number, 0 or more: {budget!r}")
@@ -64,6 +66,7 @@ def start_run(
         currency=currency,
         on_budget=on_budget,
         capabilities=capabilities or p.Capabilities(pause="cooperative", cancel="cooperative", gate="native"),
+        started_at=started_at,
     )
     mutation = p.Mutation(
         add_nodes=convert_each(node_spec, nodes, "nodes"), add_edges=convert_each(edge_spec, edges, "edges")
