@@ -1,9 +1,9 @@
 // A page to look at the view: `?state=running&theme=dark&width=900&select=plan`. The states are made here, nothing is connected.
 // Bundle it with js/build.mjs's settings next to view.html; `window.page` lets a script push changes.
 
-import type { Event, HumanDecision } from "../../js/src/protocol/messages";
+import type { Engine, Event, HumanDecision } from "../../js/src/protocol/messages";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/state/types";
-import type { Ack, Connection, Pending } from "../../js/src/stream/stream";
+import type { Ack, Connection, Pending, RunList } from "../../js/src/stream/stream";
 import { mountDetails } from "../../js/src/view/details";
 import type { Draw } from "../../js/src/view/panel";
 import { mountView } from "../../js/src/view/view";
@@ -434,6 +434,8 @@ class Page {
   state = state;
   connection: Connection = connection;
   pending: readonly Pending[] = [];
+  engine: Engine | undefined;
+  runs: RunList | undefined;
   readonly sent: unknown[] = [];
   readonly select = select;
   /** Settles as soon as the graph is laid out. */
@@ -472,8 +474,15 @@ class Page {
     get connection() {
       return page.connection;
     },
+    get engine() {
+      return page.engine;
+    },
+    following: true,
     get pending() {
       return page.pending;
+    },
+    get runs() {
+      return page.runs;
     },
     send: (command: never) => this.send(command),
     subscribe: (listener: () => void) => this.#on(this.#streams, listener),

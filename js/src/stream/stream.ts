@@ -28,6 +28,12 @@ export type { Pending } from "./outbox";
 export type { RunList } from "./runs";
 export type Ack = CommandAck;
 
+/** The run that the server is asked for; `follow`: only to begin at. A stream that asks for none follows the DAG. */
+export interface Wanted {
+  run: string;
+  follow?: true;
+}
+
 /** Where a DAG's stream is: `ws(s)://…/api/dags/{id}/stream`. */
 export interface Endpoint {
   url: string;
@@ -67,19 +73,12 @@ export interface Connection {
   ahead?: number;
 }
 
-/** Events that were applied; after a `reset`, to an empty state. `after` and `seq` are the cursor before and after. */
-export interface Batch {
-  epoch?: string;
-  after: number;
-  seq: number;
-  reset: boolean;
-  events: readonly AnyEvent[];
-}
-
 export interface StreamOptions {
   /** Asked before each attempt, as the server may have moved, and for another token before the old one expires. */
   endpoint: () => Promise<Endpoint>;
   store: Store;
+  /** What it watches at first. */
+  wanted?: Wanted;
   WebSocket?: typeof WebSocket;
   random?: () => number;
 }
@@ -109,12 +108,6 @@ const ACK_BYTES = 256 * 1024;
 const FRAME_BYTES = 64 * 1024;
 
 type Timer = "answer" | "retry" | "stable" | "silence" | "ack" | "renew";
-
-/** The run that the server is asked for; `follow`: to begin at. Without one, the stream follows the DAG. */
-interface Wanted {
-  run: string;
-  follow?: true;
-}
 
 /** Catching up: what arrives between `sync` and `synced` is held until it is whole. */
 interface CatchUp {
@@ -155,13 +148,13 @@ export class Stream {
   #pending: readonly Pending[] = [];
   readonly #timers = new Map<Timer, ReturnType<typeof setTimeout>>();
   readonly #listeners = new Set<() => void>();
-  readonly #batchListeners = new Set<(batch: Batch) => void>();
   readonly #store: Store;
   readonly #options: StreamOptions;
 
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#store = options.store;
+    this.#wanted = options.wanted;
   }
 
   /** How it stands; another object whenever it changes. */
@@ -179,6 +172,11 @@ export class Stream {
     return this.#runs;
   }
 
+  /** Whether the server moves this stream to the DAG's next run, once the one that it is at is over. */
+  get following(): boolean {
+    return !this.#wanted || this.#wanted.follow === true;
+  }
+
   /** The outbox: commands that the server has not answered. */
   get pending(): readonly Pending[] {
     return this.#pending;
@@ -188,12 +186,6 @@ export class Stream {
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
-  }
-
-  /** Be handed what was applied to the store, after it was. */
-  onBatch(listener: (batch: Batch) => void): () => void {
-    this.#batchListeners.add(listener);
-    return () => this.#batchListeners.delete(listener);
   }
 
   /** Pin a run: the server never moves this stream from it, and waits for it where it has not begun. Null: follow. */
@@ -525,7 +517,6 @@ export class Stream {
     if (reset) {
       if (epoch !== before) this.#engine = undefined;
       this.#store.replace({ epoch, seq }, events);
-      this.#emit({ epoch, after: 0, seq, reset, events });
     } else {
       for (const event of events) if (event.seq === this.#seen + 1) this.#fresh.push(event);
       this.#apply();
@@ -548,14 +539,7 @@ export class Stream {
     const events = this.#fresh;
     if (events.length === 0) return;
     this.#fresh = [];
-    const after = this.#store.state.seq;
     this.#store.apply(events);
-    const { epoch, seq } = this.#store.state;
-    this.#emit({ epoch, after, seq, reset: false, events });
-  }
-
-  #emit(batch: Batch): void {
-    for (const listener of this.#batchListeners) listener(batch);
   }
 
   #acknowledge(bytes: number): void {

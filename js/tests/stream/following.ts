@@ -11,7 +11,7 @@ import type {
 } from "../../src/protocol/messages";
 import { Store } from "../../src/state/store";
 import type { Change } from "../../src/state/types";
-import { type Batch, type Connection, Stream, type StreamOptions } from "../../src/stream/stream";
+import { type Connection, Stream, type StreamOptions } from "../../src/stream/stream";
 import { FakeServer, type FakeSocket } from "../fake-server";
 
 export const START = Date.UTC(2026, 10, 23, 12);
@@ -57,7 +57,6 @@ export const approve = (id: string, more: object = {}): Command => ({
 export class Following {
   readonly server = new FakeServer();
   readonly store = new Store();
-  readonly batches: Batch[] = [];
   readonly changes: Change[] = [];
   readonly phases: Connection["phase"][] = [];
   readonly stream: Stream;
@@ -70,7 +69,6 @@ export class Following {
       random: () => 0.5,
       ...more,
     });
-    this.stream.onBatch((batch) => this.batches.push(batch));
     this.store.subscribe((change) => this.changes.push(change));
     this.stream.subscribe(() => {
       const { phase } = this.connection;

@@ -6,7 +6,19 @@ import { Store } from "../../src/state/store";
 import { updated } from "../../src/stream/runs";
 import { Stream } from "../../src/stream/stream";
 import { FakeServer } from "../fake-server";
-import { ADDRESS, approve, connecting, type Following, gate, line, live, pass, plain, running, START } from "./following";
+import {
+  ADDRESS,
+  approve,
+  connecting,
+  type Following,
+  gate,
+  line,
+  live,
+  pass,
+  plain,
+  running,
+  START,
+} from "./following";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: START });

@@ -116,12 +116,12 @@ describe("a connection", () => {
   });
 
   test("drops what it has seen", async () => {
-    const { socket, lines, store, batches } = await live([line(1), line(2)]);
+    const { socket, lines, store, changes } = await live([line(1), line(2)]);
     socket.say(line(1), line(2));
     socket.batch(line(2), line(3), line(3));
     expect(lines).toEqual(["line 1", "line 2"]);
     expect(store.state.nodes.get("a")?.logs).toEqual(["line 1", "line 2", "line 3"]);
-    expect(batches).toHaveLength(2);
+    expect(changes).toHaveLength(2);
     expect(socket.said("hello")).toHaveLength(1);
   });
 
@@ -264,19 +264,6 @@ describe("a connection", () => {
     socket.say(line(3));
     expect(store.state.nodes.get("a")?.logs).toEqual(["line 1", "line 3"]);
     expect(socket.said("hello")).toHaveLength(1);
-  });
-
-  test("hands on what was applied, with the cursor before and after", async () => {
-    const { socket, batches } = await live([line(1), line(2)]);
-    socket.batch(line(2), line(3), line(4));
-    socket.say(line(5));
-    socket.sync({ reset: false, events: [line(6)] });
-    expect(batches).toEqual([
-      { epoch: "e1", after: 0, seq: 2, reset: true, events: [line(1), line(2)] },
-      { epoch: "e1", after: 2, seq: 4, reset: false, events: [line(3), line(4)] },
-      { epoch: "e1", after: 4, seq: 5, reset: false, events: [line(5)] },
-      { epoch: "e1", after: 5, seq: 6, reset: false, events: [line(6)] },
-    ]);
   });
 });
 
@@ -952,7 +939,7 @@ describe("a plain server", () => {
     expect(following.socket.said("hello")).toEqual([HELLO]);
     following.socket.say(running("a"), running("b"));
     expect([...following.store.state.nodes.keys()]).toEqual(["a", "b"]);
-    expect(following.batches.at(-1)).toEqual({ after: 0, seq: 0, reset: false, events: [running("b")] });
+    expect(following.changes.at(-1)?.nodes).toEqual(new Set(["b"]));
   });
 
   test("that takes the subprotocol unread is known by its first event", async () => {

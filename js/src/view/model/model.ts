@@ -2,7 +2,8 @@
 
 import type { Command } from "../../protocol/messages";
 import type { Change, DagState, Node } from "../../state/types";
-import type { Ack, Connection, Pending } from "../../stream/stream";
+import type { Ack, Connection, Pending, Wanted } from "../../stream/stream";
+import type { StoreSource, StreamSource } from "../../stream/switch";
 import type { Durations } from "./estimate";
 import { Folding } from "./folding";
 import { asOf } from "./freshness";
@@ -11,7 +12,6 @@ import type { Log } from "./replay/load";
 import type { Replay } from "./replay/replay";
 import type { Query } from "./search";
 import { restore } from "./snapshot";
-import type { StoreSource, StreamSource } from "./sources";
 import { Tally } from "./status";
 
 export interface ModelOptions {
@@ -24,6 +24,8 @@ export interface ModelOptions {
   earlier?: (run: string) => Promise<Durations | undefined>;
   /** Gets the log of a run, for a replay. */
   log?: Log;
+  /** Shows another run in this view alone. */
+  pick?: (wanted: Wanted) => void;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
   snapshot?: Record<string, unknown>;
 }
