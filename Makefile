@@ -49,6 +49,7 @@ lint: setup ## Check style and types, and that what is generated is current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	cd js && npm run --silent types && npm run --silent lint
 
 format: setup ## Put both languages into their form

@@ -1,4 +1,4 @@
-"""The Python stream client on real sockets; its rules are tested in `test_conversation`."""
+"""The Python stream client on real sockets; its rules are tested in `test_state_machine`."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ import dagwidget
 from dagwidget import InvalidDecision, NotConnected
 from dagwidget import protocol as p
 from dagwidget.client.client import StreamClient, connect
-from dagwidget.client.state_machine import Conversation
+from dagwidget.client.state_machine import StateMachine
 from dagwidget.state import reduce
 
 from .proxy import CutProxy
@@ -52,7 +52,7 @@ def run(server, dag_id):
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Waits a tenth of a second before each attempt."""
-    monkeypatch.setattr("dagwidget.client.client.Conversation", lambda: Conversation(lambda _failures: 0.1))
+    monkeypatch.setattr("dagwidget.client.client.StateMachine", lambda: StateMachine(lambda _failures: 0.1))
 
 
 def following(server, dag_id, **options) -> StreamClient:
@@ -136,7 +136,7 @@ async def test_a_reader_that_left_is_forgotten(server, dag_id, run):
         await client.synced(PATIENCE)
         client.events()
         gc.collect()
-        assert len(client._feeds) == 0
+        assert len(client._streams) == 0
 
 
 async def test_a_decision_is_answered_and_the_second_one_refused(server, dag_id, run):

@@ -226,7 +226,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def keep(self) -> None:
-        for run, records in self.room.take_unkept().items():
+        for run, records in self.room.take_unstored().items():
             self.disk.setdefault(run, []).extend(records)
             self.room.kept(run, records[-1].seq)
         self.engine.take()

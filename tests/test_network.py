@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 import dagwidget
 from dagwidget import protocol as p
 from dagwidget.client.client import StreamClient, connect
-from dagwidget.client.state_machine import Conversation
+from dagwidget.client.state_machine import StateMachine
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.app import StreamServer
 
@@ -25,7 +25,7 @@ PATIENCE = 30.0
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Nobody waits for long before the next attempt, neither those who watch nor those who publish."""
-    monkeypatch.setattr("dagwidget.client.client.Conversation", lambda: Conversation(lambda _failures: 0.05))
+    monkeypatch.setattr("dagwidget.client.client.StateMachine", lambda: StateMachine(lambda _failures: 0.05))
     monkeypatch.setattr("dagwidget.publisher.transport.backoff", lambda _failures: 0.05)
 
 

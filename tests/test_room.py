@@ -124,15 +124,6 @@ def test_the_state_follows_the_log_and_not_the_other_way_round(room, engine, mon
     assert seen == [False]
 
 
-def test_a_new_run_starts_a_new_epoch_with_nothing_of_the_old_one(room):
-    Engine(room, budget=5).say(running("old"), p.CostDelta(amount=2.0, node_id="old"))
-    room.frame(0, room.head)
-    Engine(room, "engine-2", "run-2", budget=3).say(running("new"))
-    assert (room.epoch, room.head, list(room.state.nodes)) == ("run-2", 3, ["new"])
-    assert (room.state.cost.spent, room.state.cost.remaining) == (0, 3)
-    assert p.decode_server(room.frame(0, 3)) == told(room)
-
-
 def test_a_publisher_that_starts_its_run_again_has_only_reconnected(room, engine):
     engine.say(running("a"), running("b"))
     again = room.attach(attach(start=p.RunStart()), NOW)
@@ -151,13 +142,13 @@ def test_a_worker_joins_the_current_run_and_has_its_own_numbers(room, engine):
     ("request_", "code"),
     [
         (attach(epoch=None, start=p.RunStart()), 4400),
-        (attach(epoch="run-0"), 4006),
         (attach(epoch="run-7"), 4404),
+        (attach(epoch="run-7", start=p.RunStart()), 4404),
         (attach(epoch="run-1"), None),
+        (attach(epoch=None), None),
     ],
 )
 def test_a_publisher_is_let_into_no_other_run(room, request_, code):
-    Engine(room, "engine-0", "run-0")
     Engine(room)
     if code is None:
         assert room.attach(request_, NOW).epoch == "run-1"
@@ -173,20 +164,60 @@ def test_there_is_nothing_to_join_before_the_first_run(room):
     assert refused.value.code == 4404
 
 
-def test_a_publisher_that_comes_back_does_not_replace_the_run_that_replaced_its_own(room, engine):
-    engine.say(running("old"))
-    Engine(room, "engine-2", "run-2").say(running("new"))
-    with pytest.raises(Refused, match="a newer run") as refused:
+def test_another_process_takes_a_run_over_and_the_first_one_does_not_get_it_back(room, engine):
+    engine.say(running("a"))
+    second = Engine(room, "engine-2", "run-1")
+    second.say(running("b"))
+    with pytest.raises(Refused, match="another process has taken over") as refused:
         room.attach(attach("engine", "run-1", p.RunStart()), NOW)
     assert refused.value.code == 4006
-    assert (room.epoch, list(room.state.nodes)) == ("run-2", ["new"])
+    assert (room.owner, list(room.state.nodes)) == ("engine-2", ["a", "b"])
 
 
-def test_a_run_is_not_begun_a_second_time_after_another(room, engine):
-    # Its cursors would fit a log that is not theirs.
-    Engine(room, "engine-2", "run-2")
-    with pytest.raises(Refused, match="a newer run"):
-        room.attach(attach("engine-3", "run-1", p.RunStart()), NOW)
+def test_an_engine_that_is_back_finds_its_lost_run_running(room, engine):
+    engine.ask()
+    engine.say(running("a"))
+    room.lose(NOW)
+    room.lose(NOW)
+    assert [(event.status, event.inferred) for event in told(room)[-1:]] == [("lost", True)]
+    assert room.state.status == "lost"
+    assert [*room.state.gates] == ["review:1"]
+    assert room.state.nodes["a"].status == "running"
+    assert decide(room).ok
+    room.attach(attach("engine", "run-1", p.RunStart()), NOW)
+    assert room.state.status == "running"
+
+
+def give_up(room: Room, id: str = "g1", now: int = NOW) -> p.CommandAck:
+    return room.command(p.CancelExecution(id=id, give_up=True), "ana", now)
+
+
+def test_only_a_run_whose_engine_is_gone_can_be_given_up(room, engine):
+    room.presence.connect(NOW)
+    engine.say(running("a"))
+    assert give_up(room).code == "engine_connected"
+    room.presence.disconnect()
+    gone = NOW + 10_000
+    assert give_up(room, "g2", gone).ok
+    assert (room.state.status, room.state.nodes["a"].status) == ("cancelled", "cancelled")
+    end = told(room)[-1]
+    assert (end.reason, end.inferred) == ("given up by ana", True)
+    assert give_up(room, "g3", gone).code == "not_running"
+
+
+def test_the_engines_own_end_replaces_that_of_a_run_that_was_given_up(room, engine):
+    engine.say(running("a"))
+    give_up(room, now=NOW + 10**9)
+    engine.say(p.NodeState(node_id="a", status="completed"), p.ExecutionComplete(results=42))
+    assert (room.state.status, room.state.results) == ("completed", 42)
+    assert room.state.nodes["a"].status == "completed"
+
+
+def test_a_decision_says_that_it_waits_where_the_engine_is_gone(room, engine):
+    engine.ask()
+    ack = decide(room, now=NOW + 10**9)
+    assert ack.ok
+    assert "the engine is gone" in ack.message
 
 
 def test_no_cursor_fits_the_log_of_a_run_that_was_lost(room):
@@ -196,12 +227,6 @@ def test_no_cursor_fits_the_log_of_a_run_that_was_lost(room):
     room.publish("engine", [running(f"n{i}", seq=i) for i in range(1, 10)], NOW)
     assert room.catch_up(p.Cursor(epoch="run-1", seq=5)).reset
     assert not room.catch_up(p.Cursor(epoch="run-1", seq=room.head - 1)).reset
-
-
-def test_one_publisher_may_open_one_run_after_the_other(room):
-    for epoch in ("run-1", "run-2", "run-3"):
-        Engine(room, "engine", epoch).say(running())
-    assert room.epoch == "run-3"
 
 
 # --- What publishers send again, or not at all
@@ -257,7 +282,7 @@ def test_a_publisher_finds_its_place_again_after_what_changed_nothing(room):
     late = {"node_id": "review", "gate_id": "review:1", "decision": "reject", "by": "me", "at": NOW, "source": "engine"}
     engine.say(p.HumanGateResolved(**late), p.Unknown(type="future"))
     again = Room("dag", journaled=True)
-    again.restore("run-1", room.take_unkept()["run-1"])
+    again.restore("run-1", room.take_unstored())
     assert again.attach(attach(start=p.RunStart()), NOW).seq == engine.seq
 
 
@@ -691,14 +716,6 @@ def test_the_state_is_compacted_anew_once_it_has_changed(room, engine):
     assert caught_up(DagState(), room.catch_up(None), "run-1").to_dict() == room.state.to_dict()
 
 
-def test_the_state_of_a_new_run_is_not_the_old_ones_that_stood_as_far(room, engine):
-    room.catch_up(None)
-    Engine(room, "engine-2", "run-2", capabilities=p.Capabilities(pause="none"))
-    assert room.head == 1
-    client = caught_up(DagState(), room.catch_up(None), "run-2")
-    assert client.to_dict() == room.state.to_dict()
-
-
 def test_few_frames_are_kept(room, engine):
     engine.say(*(running(f"n{number}") for number in range(100)))
     for seq in range(100):
@@ -904,7 +921,7 @@ def test_what_was_too_late_is_too_late_after_a_restart_as_well():
     Engine(room).ask(deadline=NOW + 100)
     late = decide(room, "c1", "approve", now=NOW + 101)
     again = Room("dag", journaled=True)
-    again.restore("run-1", room.take_unkept()["run-1"])
+    again.restore("run-1", room.take_unstored())
     assert decide(again, "c1", "approve", now=NOW + 200).code == late.code == "already_decided"
 
 
@@ -971,7 +988,7 @@ def test_a_run_whose_budget_is_not_raised_is_cancelled(room):
 def test_a_budget_that_was_seen_to_is_not_asked_for_again_after_a_restart():
     room = Room("dag", journaled=True)
     engine = budget_gate(room)
-    kept = room.take_unkept()["run-2"]
+    kept = room.take_unstored()["run-2"]
     again = Room("dag", journaled=True)
     again.restore("run-2", kept)
     engine.room = again

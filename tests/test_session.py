@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dagwidget
 from dagwidget import protocol as p
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.auth.grant import Grant
@@ -58,6 +59,16 @@ def room():
     room = Room("dag")
     start_run(room)
     room.engines = 1
+    room.presence.connect(NOW)
+    return room
+
+
+def another_run(epoch: str = "run-2") -> Room:
+    """The room of another run of the DAG."""
+    room = Room("dag")
+    start_run(room, epoch)
+    room.engines = 1
+    room.presence.connect(NOW)
     return room
 
 
@@ -66,7 +77,9 @@ def viewer(room: Room, **options) -> ViewerSession:
 
 
 def plain(room: Room, **options) -> PlainSession:
-    return PlainSession(room, options.pop("authorize", authorize), NOW, **options)
+    session = PlainSession(room, options.pop("authorize", authorize), NOW, **options)
+    follow_up(session, NOW)
+    return session
 
 
 def publisher(room: Room, **options) -> PublisherSession:
@@ -75,7 +88,22 @@ def publisher(room: Room, **options) -> PublisherSession:
 
 def send(session: Session, *messages, now: int = NOW) -> None:
     for message in messages:
-        session.receive(p.encode(message).decode(), now)
+        receive(session, p.encode(message).decode(), now)
+
+
+def receive(session: Session, frame: str | bytes, now: int = NOW) -> None:
+    session.receive(frame, now)
+    follow_up(session, now)
+
+
+def follow_up(session: Session, now: int) -> None:
+    """What the shell does: here, there is one room, and every run that is asked for is in it."""
+    if session.seek is not None and session.ended is None:
+        session.seek = None
+        session.enter(session.room, now)
+    while session.forwarded:
+        _, command = session.forwarded.pop(0)
+        session.answer(None, command, now)
 
 
 def frames(session: Session, now: int = NOW) -> list[bytes]:
@@ -116,7 +144,7 @@ def ended(session: Session, code: int, *, abort: bool = False) -> p.Bye:
     assert isinstance(bye, p.Bye)
     assert bye == session.ended
     assert (bye.code, session.abort) == (code, abort)
-    session.receive(p.encode(hello()).decode(), NOW)
+    receive(session, p.encode(hello()).decode(), NOW)
     session.tick(NOW + 10**9)
     assert session.pull(NOW) is None
     assert bye.retry == next(row.retry for row in p.CLOSE_CODES if row.code == code)
@@ -148,6 +176,8 @@ def test_hello_is_answered_with_welcome_and_the_state(room):
         window=LIMITS.window_bytes,
         limits={"frame_bytes": LIMITS.frame_bytes, "event_bytes": LIMITS.event_bytes},
         now=NOW,
+        server=dagwidget.__version__,
+        log=room.log_id,
     )
     assert sync == p.Sync(epoch="run-1", seq=2, reset=True)
     assert reduce(events, DagState(epoch="run-1")).to_dict() == room.state.to_dict()
@@ -298,7 +328,7 @@ def test_a_plain_client_may_be_silent_for_ever(room):
 )
 def test_a_bad_frame_ends_the_session_with_the_reason(room, make, frame, code):
     session = make(room)
-    session.receive(frame, NOW)
+    receive(session, frame, NOW)
     bye = ended(session, code)
     assert bye.reason
     assert not bye.retry
@@ -308,7 +338,7 @@ def test_a_bad_frame_ends_the_session_with_the_reason(room, make, frame, code):
 def test_a_malformed_message_is_named_with_its_field(room, make):
     session = make(room)
     frame = '{"type":"attach","protocol":"x"}' if make is publisher else '{"type":"hello","protocol":"x"}'
-    session.receive(frame, NOW)
+    receive(session, frame, NOW)
     assert "$.protocol" in ended(session, 4400).reason
 
 
@@ -316,9 +346,9 @@ def test_a_viewers_frame_is_measured_in_bytes():
     room = Room("dag", Limits(frame_bytes=200))
     fits, exceeds = viewer(room), viewer(room)
     frame = p.encode(hello()).decode()
-    fits.receive(frame + " " * (200 - len(frame)), NOW)
+    receive(fits, frame + " " * (200 - len(frame)), NOW)
     assert fits.ended is None
-    exceeds.receive('{"type":"x","more":"' + "😀" * 50 + '"}', NOW)
+    receive(exceeds, '{"type":"x","more":"' + "😀" * 50 + '"}', NOW)
     assert "222 bytes" in ended(exceeds, 4413).reason
 
 
@@ -381,9 +411,9 @@ def test_an_unknown_command_is_refused_and_an_unknown_message_is_ignored(room, m
     session = make(room)
     send(session, hello())
     frames(session)
-    session.receive('{"type":"rewind_execution","id":"c1"}', NOW)
-    session.receive('{"type":"i_am_fine"}', NOW)
-    session.receive('{"type":"i_am_fine","id":7}', NOW)
+    receive(session, '{"type":"rewind_execution","id":"c1"}', NOW)
+    receive(session, '{"type":"i_am_fine"}', NOW)
+    receive(session, '{"type":"i_am_fine","id":7}', NOW)
     [ack] = heard(session)
     assert (ack.id, ack.ok, ack.code) == ("c1", False, "unknown_command")
     assert "rewind_execution" in ack.message
@@ -510,7 +540,7 @@ def test_who_lacks_what_the_log_has_lost_is_given_the_state():
 def test_a_new_run_is_a_reset_for_who_watches(room):
     session = greeted(room)
     publish(room, running("old"))
-    start_run(room, "run-2")
+    session.enter(another_run(), NOW)
     sync, *events, synced = heard(session)
     assert sync == p.Sync(epoch="run-2", seq=1, reset=True)
     assert [type(event) for event in events] == [p.ExecutionState]
@@ -525,7 +555,7 @@ def test_a_new_run_cuts_a_catching_up_with_the_old_one_short():
     send(session, hello(last=p.Cursor(epoch="run-1", seq=0)))
     first = [session.pull(NOW) for _ in range(3)]
     assert [type(p.decode_server(frame)[0]) for frame in first] == [p.Welcome, p.Sync, p.ExecutionState]
-    start_run(room, "run-2")
+    session.enter(another_run(), NOW)
     sync, *_ = heard(session)
     assert (sync.epoch, sync.reset) == ("run-2", True)
 
@@ -629,14 +659,31 @@ def test_a_plain_client_that_speaks_before_its_token_is_turned_away(room, first)
     assert room.state.status == "running"
 
 
-def test_a_new_run_is_told_to_a_plain_client_from_its_beginning(room):
+def test_a_plain_client_that_is_moved_to_another_run_keeps_nothing_of_the_old_one(room):
+    publish(room, running("old"), p.CostDelta(amount=3))
     session = plain(room, token="may-view")
+    seen = heard(session)
+    after = another_run()
+    publish(after, running("new"))
+    session.enter(after, NOW)
+    seen += heard(session)
+    state = reduce(seen)
+    assert [*state.nodes] == ["new"]
+    assert state.cost.spent == 0
+
+
+def test_a_plain_client_that_was_just_moved_must_name_its_gate(room):
+    session = plain(room, token="may-operate")
     frames(session)
-    publish(room, running("old"))
-    start_run(room, "run-2")
-    publish(room, running("new"))
-    events = [json.loads(frame) for frame in frames(session)]
-    assert {event["node_id"] for event in events if event["type"] == "node_state"} == {"new"}
+    after = another_run()
+    publish(after, gate())
+    session.enter(after, NOW)
+    frames(session)
+    send(session, p.HumanDecision(id="c1", node_id="review", decision="approve"), now=NOW + 1999)
+    [ack] = heard(session)
+    assert (ack.ok, ack.code) == (False, "moved")
+    send(session, p.HumanDecision(id="c2", node_id="review", decision="approve"), now=NOW + 2001)
+    assert p.CommandAck(id="c2", ok=True) in heard(session)
 
 
 def test_a_plain_client_that_the_log_left_behind_is_given_the_state():
@@ -654,10 +701,10 @@ def test_a_plain_client_that_the_log_left_behind_is_given_the_state():
 
 def test_a_publisher_attaches_and_its_events_are_acknowledged(room):
     session = publisher(room)
-    start = p.Attach(protocol=1, publisher="x", token="may-publish", epoch="run-2", start=p.RunStart(budget=1))
+    start = p.Attach(protocol=1, publisher="x", token="may-publish", epoch="run-1", start=p.RunStart(budget=1))
     send(session, start)
     assert heard(session, decode=p.decode_reply) == [
-        p.Attached(dag_id="dag", epoch="run-2", seq=0, heartbeat_ms=15_000)
+        p.Attached(dag_id="dag", epoch="run-1", seq=0, heartbeat_ms=15_000)
     ]
     send(session, [running("a", seq=1), running("b", seq=2)], running("c", seq=3))
     assert heard(session, decode=p.decode_reply) == [p.Ack(seq=2), p.Ack(seq=3)]
@@ -706,8 +753,8 @@ def test_a_gap_in_a_publishers_numbers_ends_the_connection(room):
 
 def test_what_a_publisher_says_that_only_the_future_understands_is_no_event(room):
     session = attached(room)
-    session.receive('{"type":"engine_mood","mood":"fine"}', NOW)
-    session.receive('{"type":"node_teleported","seq":1}', NOW)
+    receive(session, '{"type":"engine_mood","mood":"fine"}', NOW)
+    receive(session, '{"type":"node_teleported","seq":1}', NOW)
     send(session, running(seq=2))
     assert heard(session, decode=p.decode_reply) == [p.Ack(seq=1), p.Ack(seq=2)]
     assert list(room.state.nodes) == ["a"]
@@ -732,28 +779,30 @@ def test_the_room_counts_its_engines(room):
     assert room.engines == 1
 
 
-def test_a_newer_run_replaces_a_publisher_before_it_says_anything(room):
-    session = attached(room)
-    start_run(room, "run-2")
-    assert not ended(session, 4006).retry
+def test_who_takes_a_run_over_replaces_its_owner_before_it_says_anything(room):
+    session = attached(room, "one", epoch="run-1", start=p.RunStart())
+    attached(room, "two", epoch="run-1", start=p.RunStart())
+    bye = ended(session, 4006)
+    assert not bye.retry
+    assert "another process has taken over" in bye.reason
 
 
-def test_a_newer_run_takes_no_event_of_the_older_one(room):
-    session = attached(room)
-    start_run(room, "run-2")
+def test_who_was_replaced_adds_nothing_to_the_run(room):
+    session = attached(room, "one", epoch="run-1", start=p.RunStart())
+    attached(room, "two", epoch="run-1", start=p.RunStart())
     send(session, running("old", seq=1))
     ended(session, 4006)
     assert not room.state.nodes
 
 
-def test_a_replaced_publisher_that_comes_back_is_turned_away(room):
+def test_who_was_replaced_is_turned_away_when_it_comes_back(room):
     start = p.RunStart()
-    attached(room, "one", epoch="run-2", start=start).leave()
-    attached(room, "two", epoch="run-3", start=start)
+    attached(room, "one", epoch="run-1", start=start).leave()
+    attached(room, "two", epoch="run-1", start=start)
     session = publisher(room)
-    send(session, p.Attach(protocol=1, publisher="one", token="may-publish", epoch="run-2", start=start))
+    send(session, p.Attach(protocol=1, publisher="one", token="may-publish", epoch="run-1", start=start))
     ended(session, 4006)
-    assert room.epoch == "run-3"
+    assert room.owner == "two"
 
 
 def test_engines_hear_decisions_and_what_is_asked_of_the_run_and_nothing_else(room):
@@ -914,13 +963,64 @@ def test_the_times_of_an_engine_whose_events_were_long_under_way_are_its_own(roo
     assert room.state.nodes["b"].started_at == NOW - 60_000
 
 
-@pytest.mark.parametrize("kind", [viewer, plain])
-def test_who_follows_one_run_is_not_shown_the_next(room, kind):
-    session = kind(room, token="may-view", run_id="run-1")
-    send(session, hello(token=None))
-    frames(session)
-    start_run(room, "run-2")
-    assert "a newer run" in ended(session, 4003).reason
+def test_a_command_for_another_run_is_handed_to_that_runs_room(room):
+    other = another_run()
+    for each in (room, other):
+        publish(each, gate())
+    session = greeted(room)
+    session.receive(
+        p.encode(p.HumanDecision(id="c1", run_id="run-2", node_id="review", decision="approve")).decode(), NOW
+    )
+    [(run_id, command)] = session.forwarded
+    session.answer(other, command, NOW)
+    assert run_id == "run-2"
+    assert heard(session) == [p.CommandAck(id="c1", ok=True)]
+    assert [*room.state.gates] == ["g1"]
+    assert [*other.state.gates] == []
+
+
+def test_a_command_that_names_no_run_means_the_run_that_the_client_saw(room):
+    """It was sent before the client can have seen that it was moved."""
+    after = another_run()
+    for each in (room, after):
+        publish(each, gate())
+    session = greeted(room)
+    session.enter(after, NOW)
+    *_, synced = heard(session)
+    session.receive(p.encode(p.HumanDecision(id="c1", node_id="review", decision="approve")).decode(), NOW)
+    assert [run_id for run_id, _ in session.forwarded] == ["run-1"]
+    session.forwarded.clear()
+    send(session, p.Ack(seq=synced.seq), p.HumanDecision(id="c2", node_id="review", decision="approve"))
+    assert [*after.state.gates] == []
+
+
+def test_who_asks_for_it_is_told_of_the_engine_and_of_its_changes(room):
+    session = viewer(room)
+    send(session, p.Hello(protocol=1, token="may-view", features=["engine", "of the future"]))
+    welcome, *_ = told = heard(session)
+    assert welcome.features == ["engine"]
+    assert [message for message in told if isinstance(message, p.Engine)] == [p.Engine(state="connected", since=NOW)]
+    room.presence.disconnect()
+    assert heard(session, NOW + 9_999) == []
+    assert heard(session, NOW + 10_000) == [p.Engine(state="gone", since=NOW)]
+    room.presence.connect(NOW + 11_000)
+    assert heard(session, NOW + 11_000) == [p.Engine(state="connected", since=NOW + 11_000)]
+    assert not [each for each in heard(greeted(room)) if isinstance(each, p.Engine)]
+
+
+def test_a_lost_run_is_said_to_who_knows_the_word_and_skipped_by_others(room):
+    old, new = greeted(room), viewer(room)
+    send(new, p.Hello(protocol=1, token="may-view", features=["lost"]))
+    frames(new)
+    room.presence.disconnect()
+    room.lose(NOW + 10**6)
+    assert [event.status for event in heard(new)] == ["lost"]
+    [skipped] = heard(old)
+    assert isinstance(skipped, p.Unknown)
+    # Who comes later is given what it would have seen.
+    late = viewer(room)
+    send(late, hello())
+    assert reduce(event for event in heard(late) if isinstance(event, p.Event)).status == "running"
 
 
 def test_a_viewer_that_is_in_step_costs_little_memory(room):

@@ -39,13 +39,13 @@ class FrontEnd:
 
     def __init__(self, widget: DAGStreamWidget) -> None:
         self.widget = widget
-        self.told: list[dict] = []
+        self.durable: list[dict] = []
         self.buffers: list[bytes] = []
         widget.send = self._hear
 
     def _hear(self, message: dict, buffers: Sequence[bytes] = ()) -> None:
         self.buffers.extend(buffers)
-        self.told.append(message)
+        self.durable.append(message)
 
     def say(self, **message) -> None:
         self.widget._handle_custom_msg(message, [])
@@ -61,10 +61,10 @@ class FrontEnd:
         self.say(type="events", source=source, epoch=epoch, after=after, events=msgspec.to_builtins(events))
 
     def commands(self) -> list[dict]:
-        return [message["command"] for message in self.told if message["type"] == "command"]
+        return [message["command"] for message in self.durable if message["type"] == "command"]
 
     def asked(self) -> list[dict]:
-        return [message for message in self.told if message["type"] == "picture?"]
+        return [message for message in self.durable if message["type"] == "picture?"]
 
     def draw(self, asked: dict, drawn: bytes | None, **more) -> None:
         message = {"type": "picture", "id": asked["id"], **more}
@@ -142,13 +142,13 @@ def test_events_of_a_plain_server_are_taken_from_one_tab(front_end):
 
 def test_a_gap_makes_the_kernel_ask_for_the_state(live):
     live.events(p.NodeState(node_id="train", status="completed", seq=9))
-    assert live.told[-1] == {"type": "state?"}
+    assert live.durable[-1] == {"type": "state?"}
     assert live.widget.nodes["train"].status == "running"
 
 
 def test_events_of_another_epoch_make_the_kernel_ask_for_the_state(live):
     live.events(p.NodeState(node_id="new", status="running", seq=3), epoch="e2")
-    assert live.told[-1] == {"type": "state?"}
+    assert live.durable[-1] == {"type": "state?"}
     assert "new" not in live.widget.nodes
 
 
@@ -165,9 +165,9 @@ def test_a_new_epoch_replaces_the_state(live):
 
 def test_the_front_end_is_told_where_the_server_is(front_end):
     front_end.say(type="endpoint?")
-    until(lambda: front_end.told)
-    assert front_end.told[-1]["type"] == "endpoint"
-    assert front_end.told[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/stream"
+    until(lambda: front_end.durable)
+    assert front_end.durable[-1]["type"] == "endpoint"
+    assert front_end.durable[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/stream"
 
 
 async def test_a_callback_that_fails_keeps_nothing_from_the_others(live, caplog):
@@ -217,7 +217,7 @@ async def test_a_refused_decision_says_why_and_who_won(live):
 def test_a_decision_before_a_front_end_exists_waits_for_it_and_says_so(front_end):
     sent = front_end.widget.decide("review", "approve")
     assert sent.state == "waiting"
-    assert "waits until the widget is shown" in repr(sent)
+    assert "queued until the widget is displayed" in repr(sent)
     assert front_end.commands() == []
     front_end.connect("connecting")
     assert sent.state == "sent"
@@ -290,7 +290,7 @@ async def test_waiting_without_a_front_end_says_that_none_answered(front_end):
 
 
 async def test_waiting_with_a_front_end_times_out_by_name(live):
-    with pytest.raises(TimeoutError, match="the end of the run did not come in 0 s"):
+    with pytest.raises(TimeoutError, match="timed out after 0 s waiting for the end of the run"):
         await live.widget.complete(timeout=0)
 
 
@@ -355,10 +355,10 @@ async def test_waiting_rouses_a_front_end_that_gave_up(live):
     live.connect("idle")
     waiting = asyncio.create_task(live.widget.complete())
     await asyncio.sleep(0)
-    assert live.told[-1] == {"type": "state?"}
+    assert live.durable[-1] == {"type": "state?"}
     live.connect("live")
     live.connect("idle")
-    assert live.told[-1] == {"type": "state?"}
+    assert live.durable[-1] == {"type": "state?"}
     live.events(p.ExecutionComplete(results=1, seq=3))
     assert await waiting == 1
 
@@ -367,8 +367,8 @@ def test_a_past_run_has_its_own_stream(front_end):
     widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1", run="run/1")
     past = FrontEnd(widget)
     past.say(type="endpoint?")
-    until(lambda: past.told)
-    assert past.told[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/runs/run%2F1/stream"
+    until(lambda: past.durable)
+    assert past.durable[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/runs/run%2F1/stream"
     widget.close()
     with pytest.raises(ValueError, match="run must"):
         DAGStreamWidget("dag", run="")
@@ -388,7 +388,7 @@ async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_befo
     front_end.connect()
     front_end.state(run_of("before", GATE, p.ExecutionComplete(results="old"), ts=1))
     assert await w.complete() == "old"
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     gate, end = asyncio.create_task(w.wait_for("review", timeout=5)), asyncio.create_task(w.complete(timeout=5))
     await asyncio.sleep(0.02)
     assert not gate.done()
@@ -402,21 +402,21 @@ async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_befo
 async def test_an_open_gate_of_an_earlier_run_is_not_the_one_waited_for(front_end, no_runs_begun):
     front_end.connect()
     front_end.state(run_of("before", GATE, ts=1))
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     with pytest.raises(TimeoutError):
         await front_end.widget.wait_for("review", timeout=0.01)
     assert front_end.widget.decide("elsewhere", "approve").state == "sent"
 
 
 async def test_a_run_that_another_process_began_later_is_as_good(front_end, no_runs_begun):
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     front_end.connect()
     front_end.state(run_of("later", p.ExecutionComplete(results="theirs"), ts=time.time_ns() // 1_000_000 + 1))
     assert await front_end.widget.complete(timeout=5) == "theirs"
 
 
 async def test_a_run_that_was_here_is_not_waited_for_again(front_end, no_runs_begun):
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
+    local_runs.record("ws://127.0.0.1:1", "dag", "now")
     front_end.connect()
     front_end.state(run_of("now", ts=2))
     front_end.state(run_of("of a clock that is behind", p.ExecutionComplete(results="theirs"), ts=1))
@@ -444,12 +444,12 @@ def test_a_runs_log_is_fetched_for_the_front_end():
         front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
         for run_id in (run.run_id, "elsewhere"):
             front_end.say(type="log?", run=run_id, after=1)
-        until(lambda: len([told for told in front_end.told if told["type"] == "log"]) == 2)
-        answers = {told["run"]: told for told in front_end.told if told["type"] == "log"}
+        until(lambda: len([told for told in front_end.durable if told["type"] == "log"]) == 2)
+        answers = {told["run"]: told for told in front_end.durable if told["type"] == "log"}
         assert answers[run.run_id] == {"type": "log", "run": run.run_id, "after": 1}
         page = json.loads(gzip.decompress(front_end.buffers[0]))
         assert [event["seq"] for event in page["events"]] == [*range(2, page["head"] + 1)]
-        assert answers["elsewhere"]["fault"] == "the run 'elsewhere' of 'dag' is not kept by the server"
+        assert answers["elsewhere"]["fault"] == "the server has no run 'elsewhere' of 'dag'"
         front_end.widget.close()
 
 
@@ -468,8 +468,8 @@ def test_what_the_run_before_took_is_fetched_for_the_front_end(tmp_path):
         front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
         for run_id in ids:
             front_end.say(type="earlier?", run=run_id)
-        until(lambda: len([told for told in front_end.told if told["type"] == "earlier"]) == 3)
-        answers = {told["run"]: told["durations"] for told in front_end.told if told["type"] == "earlier"}
+        until(lambda: len([told for told in front_end.durable if told["type"] == "earlier"]) == 3)
+        answers = {told["run"]: told["durations"] for told in front_end.durable if told["type"] == "earlier"}
         assert answers[ids[0]] is None
         # The one that failed tells nothing.
         assert answers[ids[1]] == answers[ids[2]]
@@ -488,8 +488,8 @@ def test_a_whole_output_is_fetched_for_the_front_end():
         assert front_end.widget.output("train") == "x" * 10_000
         for node_id in ("train", "elsewhere"):
             front_end.say(type="output?", node_id=node_id)
-        until(lambda: len([told for told in front_end.told if told["type"] == "output"]) == 2)
-        answers = {told["node_id"]: told for told in front_end.told if told["type"] == "output"}
+        until(lambda: len([told for told in front_end.durable if told["type"] == "output"]) == 2)
+        answers = {told["node_id"]: told for told in front_end.durable if told["type"] == "output"}
         assert json.loads(answers["train"]["text"]) == "x" * 10_000
         assert "no whole output" in answers["elsewhere"]["fault"]
         front_end.widget.close()

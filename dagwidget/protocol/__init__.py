@@ -1,7 +1,7 @@
 """Protocol 1: its messages, their encoding, and the limits both sides agree on. See `docs/protocol.md`."""
 
 from .close_codes import CLOSE_CODES, CloseCode
-from .codec import decode_client, decode_publisher, decode_reply, decode_server, encode, encode_value
+from .codec import decode_client, decode_events, decode_publisher, decode_reply, decode_server, encode, encode_value
 from .http_types import RunInfo
 from .limits import Limits
 from .messages import (
@@ -144,6 +144,7 @@ __all__ = [
     "Welcome",
     "check_dag_id",
     "decode_client",
+    "decode_events",
     "decode_publisher",
     "decode_reply",
     "decode_server",

@@ -1,4 +1,4 @@
-"""The table of close codes."""
+"""The close codes of the WebSocket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class CloseCode(Struct, frozen=True):
-    """One row of the table of `bye` and close codes."""
+    """A code that `bye` and the close frame carry; `retry` says whether the client reconnects."""
 
     code: int
     name: str
@@ -36,4 +36,4 @@ CLOSE_CODES: Final = (
     CloseCode(4413, "too_large", False, "a message is larger than the limit"),
     CloseCode(4429, "too_often", True, "too many messages or connections"),
 )
-"""What our own codes mean. Any other code is a network's or a proxy's word, and never a reason to give up."""
+"""All of them. Any other code comes from the network or a proxy, and the client reconnects."""

@@ -1,4 +1,4 @@
-"""What the HTTP endpoints answer with."""
+"""The answers of the HTTP API."""
 
 from __future__ import annotations
 

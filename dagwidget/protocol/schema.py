@@ -22,7 +22,16 @@ from .messages import (
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of protocol 1: every message and union of messages under `$defs`."""
+    """The JSON Schema of protocol 1.
+
+    Returns:
+        A schema of version 2020-12, with every message and every union of messages under `$defs`.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> protocol.schema()["$defs"]["Ack"]["required"]
+        ['type', 'seq']
+    """
     unions: dict[str, Any] = {
         "Event": AnyEvent,
         "Command": AnyCommand,

@@ -107,7 +107,11 @@ class OpenGate(Awaitable[Decision]):
     def _take(self, decision: Decision) -> Decision:
         self._settle_once(decision)
         if decision.source == "timeout" and self.presentation.on_timeout in (None, "fail"):
-            raise GateTimeout(f"nobody decided at the gate {self.gate_id!r} before its deadline")
+            raise GateTimeout(
+                f"nobody decided at the gate {self.gate_id!r} before its deadline",
+                node_id=self.node_id,
+                gate_id=self.gate_id,
+            )
         return decision
 
     def _settle_once(self, decision: Decision | None) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Final, get_args
 
 from .. import discovery
 from .. import protocol as p
-from ..errors import NotConnected, RunCancelled
-from ..protocol.json_schema import fault_of
+from ..errors import NotConnected, RunCancelled, RunEnded, ServerRefused
+from ..protocol.json_schema import schema_error
 from ..state import Decision
 from .arguments import (
     EdgeLike,
@@ -38,6 +38,8 @@ from .transport import Uplink
 
 _LINE: Final = 2_000
 _OVER: Final = "the run is over"
+# The close code of a run that a newer one has replaced.
+_REPLACED: Final = 4006
 # Of a whole output, in characters: quoted again, a part still fits into an event.
 _OUTPUT_PART: Final = 32 * 1024
 # How long a worker that leaves its `with` block waits until everything is delivered.
@@ -328,7 +330,7 @@ class Run:
             TypeError, ValueError: an argument is not what it should be.
         """
         if schema is not None:
-            fault = fault_of(schema)
+            fault = schema_error(schema)
             if fault is not None:
                 raise ValueError(f"schema is no JSON Schema: {fault}")
         presentation = presentation_of(
@@ -376,7 +378,7 @@ class Run:
         elif self.cancelling:
             gate.give_up(self._cancellation())
         elif self._over or self._uplink.refused is not None:
-            gate.give_up(NotConnected(f"nobody can answer at the gate {gate_id!r}: {self._uplink.refused or _OVER}"))
+            gate.give_up(self._unanswerable(gate_id, self._uplink.refused or _OVER))
         else:
             self._uplink.publish(
                 p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
@@ -503,7 +505,7 @@ class Run:
         with self._lock:
             gates, pause = tuple(self._gates.values()), self._pause
         for gate in gates:
-            gate.give_up(NotConnected(f"nobody can answer at the gate {gate.gate_id!r}: {reason}"))
+            gate.give_up(self._unanswerable(gate.gate_id, reason))
         if pause is not None and not pause.done():
             pause.set_result(None)
 
@@ -514,7 +516,7 @@ class Run:
             self._over = True
             gates = tuple(self._gates.values())
         for gate in gates:
-            gate.give_up(NotConnected(f"nobody can answer at the gate {gate.gate_id!r}: {_OVER}"))
+            gate.give_up(self._unanswerable(gate.gate_id, _OVER))
         shown = None if results is None else preview(results, RESULTS, self._redact)
         self._uplink.publish(p.ExecutionComplete(results=shown, status=status))
         self._uplink.close()
@@ -563,7 +565,13 @@ class Run:
             raise self._cancellation()
 
     def _cancellation(self) -> RunCancelled:
-        return RunCancelled(f"the run of {self.dag_id!r} was cancelled")
+        return RunCancelled(f"the run of {self.dag_id!r} was cancelled", dag_id=self.dag_id, run_id=self.run_id)
+
+    def _unanswerable(self, gate_id: str, reason: str) -> NotConnected:
+        message, code = f"nobody can answer at the gate {gate_id!r}: {reason}", self._uplink.refused_code
+        if code in (None, _REPLACED):
+            return RunEnded(message, dag_id=self.dag_id, run_id=self.run_id)
+        return ServerRefused(message, code=code)
 
     def _hear(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
         """In the uplink's thread: a decision, or what is asked of the engine."""

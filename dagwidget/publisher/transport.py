@@ -17,7 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,7 +27,7 @@ from ..backoff import backoff
 from ..discovery import LOOPBACK, Endpoint
 from ..errors import DagwidgetError, ProtocolError
 from ..protocol.limits import Limits
-from ..protocol.truncate import cut
+from ..protocol.truncate import truncate
 from .buffer import Backlog
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Uplink:
         self.name = uuid.uuid4().hex
         self.refused: str | None = None
         """Why the room takes nothing more from this publisher."""
+        self.refused_code: int | None = None
+        """The close code with which the room refused it; None where the publisher itself was closed."""
         self._dag_id = dag_id
         self._locate = locate
         self._start = start
@@ -180,7 +182,7 @@ class Uplink:
                 return
             except _Ended as ended:
                 if not ended.bye.retry:
-                    self.refused = str(ended)
+                    self.refused, self.refused_code = str(ended), ended.bye.code
                     _log.error("the room %r takes nothing more from this run: %s", self._dag_id, ended)
                     return
                 reason, after = str(ended), (ended.bye.after_ms or 0) / 1000
@@ -270,7 +272,7 @@ class Uplink:
         )
         # Under another name the numbers may start again, at what the server has not been given yet.
         self.name = uuid.uuid4().hex
-        self._published.put_back([event for _, data in self._unacknowledged for event in p.decode_publisher(data)])
+        self._published.put_back([_decoded(data) for _, data in self._unacknowledged])
         self._unacknowledged.clear()
         self._numbered = self._acknowledged = 0
         raise _Ended(p.Bye(code=4003, reason="the server lost its place in the log", retry=True))
@@ -318,7 +320,7 @@ class Uplink:
                 try:
                     data = _encoded(event)
                     if len(data) > _EVENT_BYTES and not isinstance(event, p.NodeOutput):
-                        data = _encoded(cut(event, len(data), _EVENT_BYTES))
+                        data = _encoded(truncate(event, len(data), _EVENT_BYTES))
                     # The room would turn the whole publisher away for it.
                     p.decode_publisher(data)
                 except (TypeError, ValueError, ProtocolError) as error:
@@ -360,7 +362,7 @@ class Uplink:
                 else:
                     self._take(message)
 
-    def _take(self, message: object) -> None:
+    def _take(self, message: p.PublishReply | p.Unknown) -> None:
         match message:
             case p.Ack():
                 self._trim(message.seq)
@@ -369,6 +371,11 @@ class Uplink:
                 raise _Ended(message)
             case p.HumanGateResolved() | p.ExecutionState():
                 self._hear(message)
+            case p.Ping() | p.Attached() | p.Unknown():
+                # `_listen` answers pings, and the others come from a newer server.
+                pass
+            case _:
+                assert_never(message)
 
     def _trim(self, seq: int) -> None:
         while self._unacknowledged and self._unacknowledged[0][0] <= seq:
@@ -383,6 +390,12 @@ class Uplink:
     def _tell_delivered(self) -> None:
         with self._delivered:
             self._delivered.notify_all()
+
+
+def _decoded(data: bytes) -> p.Event:
+    (event,) = p.decode_publisher(data)
+    assert isinstance(event, p.Event)
+    return event
 
 
 def _encoded(event: p.Event) -> bytes:

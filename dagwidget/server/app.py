@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import getpass
 import math
@@ -15,7 +14,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from msgspec.structs import replace
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -30,9 +28,10 @@ from .auth.login_backoff import Strangers
 from .auth.token_store import Tokens
 from .broadcaster import now_ms
 from .http_api import HttpApi
-from .room_registry import LetGo, Rooms
+from .room import Refused
+from .room_registry import Dag, NotKept, Rooms
 from .routing import Route, route
-from .sessions.base import Session
+from .sessions.base import Seek, Session
 from .sessions.plain import PlainSession
 from .sessions.publisher import PublisherSession
 from .sessions.viewer import ViewerSession
@@ -107,6 +106,7 @@ class StreamServer:
             close_timeout=self.limits.close_seconds,
             server_header=None,
         )
+        await self._rooms.start()
         self._ticking = asyncio.create_task(self._tick())
         return self
 
@@ -165,7 +165,7 @@ class StreamServer:
             body = None if to is None else await self._api.answer(to, dict(parse_qsl(url.query)))
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
-        except LetGo as error:
+        except NotKept as error:
             return connection.respond(HTTPStatus.GONE, f"{error}\n")
         return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if body is None else _body(body)
 
@@ -180,8 +180,6 @@ class StreamServer:
         strangers = sum(not session.ready for session in members)
         if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later\n")
-        if not self._rooms.has_space_for(to.dag_id):
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         return None
 
     async def _refuse_stranger(
@@ -207,55 +205,79 @@ class StreamServer:
         assert connection.request is not None
         to = route(urlsplit(connection.request.path).path)
         assert to is not None
-        dag_id, run_id = to.dag_id, to.run_id
-        authorize: Authorize = functools.partial(self._access.authorize, dag_id=dag_id)
-        if run_id is None:
-            audience = await self._rooms.live(dag_id)
-        else:
-            past = await self._rooms.run(dag_id, run_id)
-            if past is None:
-                bye = p.Bye(code=4404, reason=f"the run {run_id!r} is not kept", retry=True)
-                with contextlib.suppress(ConnectionClosed):
-                    await connection.send(p.encode(bye), text=True)
-                await connection.close(bye.code)
-                return
-            audience = past
-        if run_id is not None and not audience.is_live:
-            # What is over can be watched, not steered.
-            authorize = _viewing(authorize)
+        authorize: Authorize = functools.partial(self._access.authorize, dag_id=to.dag_id)
         if to.what == "publish":
             kind: type[Session] = PublisherSession
         else:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
         token = bearer(connection.request.headers.get("Authorization"))
-        session = kind(audience.room, authorize, now_ms(), token, run_id)
-        audience.join(connection, session)
+        dag = self._rooms.dag(to.dag_id)
+        session = kind(dag.lobby.room, authorize, now_ms(), token, run_id=to.run_id, runs=dag.runs)
+        dag.where[connection] = dag.lobby
+        dag.lobby.join(connection, session)
         if self._bye is not None:
-            audience.stop(self._bye)
+            dag.lobby.stop(self._bye)
         try:
+            await self._follow_up(connection, session, dag)
             async for frame in connection:
                 session.receive(frame, now_ms())
-                audience.heard(connection)
+                await self._follow_up(connection, session, dag)
+                dag.where[connection].heard(connection)
         except ConnectionClosed:
             pass
         finally:
             if session.ended is not None and session.ended.code == 4401:
                 self._strangers.failed(_address(connection))
+            audience = dag.where.pop(connection)
             audience.leave(connection)
-            self._rooms.left(audience)
+            audience.publish()
+            self._rooms.left(to.dag_id)
+
+    async def _follow_up(self, connection: ServerConnection, session: Session, dag: Dag) -> None:
+        """Do what a session can't do by itself: find its room, and hand on commands for other runs."""
+        while session.seek is not None and session.ended is None:
+            await self._find_room(connection, session, dag, session.seek)
+        while session.forwarded:
+            run_id, command = session.forwarded.pop(0)
+            try:
+                audience = await self._rooms.open(dag.dag_id, run_id) if run_id else None
+            except Refused:
+                audience = None
+            session.answer(None if audience is None else audience.room, command, now_ms())
+            if audience is not None:
+                audience.publish()
+                audience.await_storing(functools.partial(_send, dag, connection))
+
+    async def _find_room(self, connection: ServerConnection, session: Session, dag: Dag, seek: Seek) -> None:
+        try:
+            if isinstance(session, PublisherSession):
+                audience = await self._rooms.join(dag.dag_id, seek)
+            else:
+                audience, session.awaits = await self._rooms.seek(dag.dag_id, seek)
+        except Refused as refused:
+            # Whether it is worth another try is the code's.
+            session.stop(p.Bye(code=refused.code, reason=refused.reason, retry=True, after_ms=refused.after_ms))
+            return
+        if session.seek is seek:
+            session.seek = None
+        self._rooms.place(connection, dag.where[connection], audience)
 
     async def _tick(self) -> None:
         limits = self.limits
         seconds = (limits.hello_seconds, limits.heartbeat_seconds, limits.dead_seconds, limits.stalled_seconds)
         while True:
             await asyncio.sleep(min(1.0, *seconds) / 2)
-            now = now_ms()
-            for audience in self._rooms:
-                audience.tick(now)
+            self._rooms.tick(now_ms())
             if any(not audience.empty for audience in self._rooms):
                 self._busy = time.monotonic()
             elif time.monotonic() - self._busy > limits.idle_seconds:
                 self.idle.set()
+
+
+def _send(dag: Dag, connection: ServerConnection) -> None:
+    audience = dag.where.get(connection)
+    if audience is not None:
+        audience.send(connection)
 
 
 def _subprotocol(_connection: ServerConnection, offered: Any) -> Any:
@@ -272,14 +294,6 @@ def _body(body: bytes) -> Response:
         {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"},
     )
     return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)
-
-
-def _viewing(authorize: Authorize) -> Authorize:
-    def view(token: str | None) -> Grant | None:
-        grant = authorize(token)
-        return None if grant is None else replace(grant, role="view")
-
-    return view
 
 
 def _address(connection: ServerConnection) -> str:

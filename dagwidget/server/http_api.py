@@ -33,7 +33,7 @@ class HttpApi:
 
         Raises:
             ValueError: the query is malformed.
-            LetGo: the events are no longer kept.
+            NotKept: the events are no longer kept.
         """
         if to.what == "output":
             whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
@@ -59,13 +59,10 @@ class HttpApi:
         return p.encode_value({"dag_id": dag_id, "epoch": run_id, "state": state.to_dict()})
 
     async def _current(self, to: Route) -> bytes | None:
-        rooms = self._rooms
-        audience = await (rooms.known(to.dag_id) if to.run_id is None else rooms.run(to.dag_id, to.run_id))
+        audience = await self._rooms.current(to.dag_id, to.run_id)
         if audience is None:
             return None
-        answer = {**audience.summary(), "state": audience.room.state.to_dict()}
-        rooms.left(audience)
-        return p.encode_value(answer)
+        return p.encode_value({**audience.summary(), "state": audience.room.state.to_dict()})
 
 
 def _log_page(to: Route, page: Page) -> bytes:

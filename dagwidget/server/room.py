@@ -14,7 +14,7 @@ from typing import Final
 from .. import protocol as p
 from ..errors import DagwidgetError
 from ..protocol.limits import Limits
-from ..protocol.truncate import cut
+from ..protocol.truncate import truncate
 from ..state import FINAL, DagState, Execution, Node
 from .budget import BUDGET_NODE, Spending
 from .catch_up import CatchUp, Frames, compacted, entry_of
@@ -160,7 +160,7 @@ class Room:
             self.log_id = meta.log if meta.log is not None and head >= meta.summary.events else self.log_id
         self._set_log(MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0))
         for record in records:
-            (event,) = p.decode_server(record.data)
+            (event,) = p.decode_events(record.data)
             self._log.append(entry_of(record.data, event))
             self.state.apply(event)
             if record.publisher is not None and record.number is not None:
@@ -192,6 +192,9 @@ class Room:
                 raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
             if request.publisher in self._replaced:
                 raise Refused(4006, f"another process has taken over the run {self.epoch!r}")
+        if self.epoch and request.epoch not in (None, self.epoch):
+            raise Refused(4404, f"this is the room of the run {self.epoch!r}, not of {request.epoch!r}")
+        if request.start is not None:
             self._own(request, request.start, now)
         elif not self.epoch:
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
@@ -214,7 +217,7 @@ class Room:
         self.owner = request.publisher
         if not self.epoch:
             self._begin(request, start, now)
-        elif self.state.status == "lost" or self.state.inferred_end or (self.state.status in FINAL and not known):
+        elif self.state.status == "lost" or self.state.inferred or (self.state.status in FINAL and not known):
             # The engine is back, or another one goes on with a run that had ended.
             self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
 
@@ -314,7 +317,7 @@ class Room:
         event.ts = ts
         data = p.encode(event)
         if len(data) > self.limits.event_bytes:
-            event = cut(event, len(data), self.limits.event_bytes)
+            event = truncate(event, len(data), self.limits.event_bytes)
             data = p.encode(event)
         self._log.append(entry_of(data, event))
         self.state.apply(event)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakValueDictionary
 
 from msgspec.structs import asdict, replace
+from websockets.asyncio.server import ServerConnection
 
 from .. import protocol as p
 from ..errors import DagwidgetError, ProtocolError
@@ -20,7 +21,7 @@ from .presence import Presence
 from .room import Refused, Room
 from .run_list import RunList
 from .sessions.base import Seek
-from .storage.event_store import Journal, RunMeta, StoredRun
+from .storage.event_store import Journal, StoredRun
 from .storage.output_cache import OutputKey
 from .storage.page import Page
 
@@ -42,6 +43,7 @@ class Dag:
         rooms: Those of its rooms that are in memory, by run.
         lobby: An empty room: for clients that wait for a run to begin.
         presences: Whether the owner of each run is there that has not ended.
+        where: The audience that each client is in.
     """
 
     def __init__(self, dag_id: str, limits: Limits) -> None:
@@ -50,17 +52,13 @@ class Dag:
         self.rooms: dict[str, Audience] = {}
         self.presences: dict[str, Presence] = {}
         self.lobby = Audience(Room(dag_id, limits))
+        self.where: dict[ServerConnection, Audience] = {}
         self.loading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def audiences(self) -> list[Audience]:
         """Everybody who is connected, room by room."""
         return [self.lobby, *self.rooms.values()]
-
-    @property
-    def empty(self) -> bool:
-        """Whether nobody is connected."""
-        return all(audience.empty for audience in self.audiences)
 
     def _announce(self) -> None:
         for audience in self.audiences:
@@ -165,7 +163,8 @@ class Rooms:
         if run_id is None:
             owned = [run.run_id for run in dag.runs if run.status not in FINAL and run.status != "lost"]
             if len(owned) > 1:
-                raise Refused(4412, f"{len(owned)} runs of {dag_id!r} are live; name one with run_id: {', '.join(owned)}")
+                names = ", ".join(owned)
+                raise Refused(4412, f"{len(owned)} runs of {dag_id!r} are live; name one with run_id: {names}")
             if not owned:
                 raise Refused(4404, f"no run of {dag_id!r} has been started yet")
             (run_id,) = owned
@@ -224,7 +223,7 @@ class Rooms:
             for connection, session in list(audience.members.items()):
                 if session.seek is not None or session.ended is not None:
                     continue
-                to = session.awaits if session.awaits in dag.runs else None
+                to = session.awaits if session.awaits is not None and session.awaits in dag.runs else None
                 if to is None and session.follows and session.awaits is None and followed not in (None, here):
                     to = followed
                 if to is not None:
@@ -232,7 +231,7 @@ class Rooms:
                     self._moves.add(move)
                     move.add_done_callback(self._moves.discard)
 
-    async def _move(self, dag: Dag, before: Audience, connection: Any, run_id: str) -> None:
+    async def _move(self, dag: Dag, before: Audience, connection: ServerConnection, run_id: str) -> None:
         after = await self.open(dag.dag_id, run_id)
         session = before.members.get(connection)
         if after is None or after is before or session is None or session.seek is not None:
@@ -240,18 +239,19 @@ class Rooms:
         session.awaits = None
         self.place(connection, before, after)
 
-    def place(self, connection: Any, before: Audience, after: Audience) -> None:
+    def place(self, connection: ServerConnection, before: Audience, after: Audience) -> None:
         """Take a client from one room to another."""
         session = before.members[connection]
         if after is not before:
             before.hand_over(connection)
         session.enter(after.room, now_ms())
+        self.dag(after.room.dag_id).where[connection] = after
         after.join(connection, session)
 
     def left(self, dag_id: str) -> None:
         """Somebody has left a DAG: one that never had a run is forgotten."""
         dag = self._dags.get(dag_id)
-        if dag is not None and dag.empty and not len(dag.runs) and not dag.rooms:
+        if dag is not None and not dag.where and not len(dag.runs) and not dag.rooms:
             dag.lobby.close()
             del self._dags[dag_id]
 
@@ -340,6 +340,8 @@ class Rooms:
         dag = self._dags.get(dag_id)
         if dag is not None:
             if run_id in dag.rooms:
+                gone = p.Bye(code=4410, reason=f"the run {run_id!r} was deleted by retention", retry=False)
+                dag.rooms[run_id].stop(gone)
                 self._forget(dag, run_id)
             dag.presences.pop(run_id, None)
             dag.runs.remove(run_id)
@@ -363,7 +365,7 @@ class Rooms:
         for record in saved[1]:
             if record.seq > seq:
                 break
-            (event,) = p.decode_server(record.data)
+            (event,) = p.decode_events(record.data)
             state.apply(event)
         return state
 
@@ -431,5 +433,3 @@ class Rooms:
 
 def _away(dag_id: str, run: p.RunSummary) -> dict[str, Any]:
     return {"dag_id": dag_id, "epoch": run.run_id, "status": run.status, "seq": run.events, "gates": run.gates}
-
-

@@ -42,6 +42,8 @@ class DagState(Struct, kw_only=True):
     decisions: list[Decision] = []
     errors: list[Fault] = []
     results: Any = None
+    inferred: bool | None = None
+    """A person gave the run up; its engine may still say how it ended."""
 
     def apply(self, event: p.Event) -> None:
         """Apply one event. Events must come in the order of their `seq`; it is the caller who drops duplicates."""

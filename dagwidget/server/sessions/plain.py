@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Final, assert_never
 
 from ... import protocol as p
 from ..auth.grant import MISSING, Authorize
@@ -21,6 +21,11 @@ class PlainSession(Session):
     """For a client that knows the seven basic events and the four commands: one event a frame, the state first."""
 
     _answers_pings = False
+
+    __slots__ = (
+        "_first",
+        "_moved_at",
+    )
 
     def __init__(
         self,
@@ -51,8 +56,8 @@ class PlainSession(Session):
             self._moved_at = now
             self._first.extendleft(reversed(_leaving(before, room)))
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
-        for message in messages:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        for message in p.decode_client(frame):
             match message:
                 case p.Hello():
                     # A browser can't set a header: its token comes here, and the rest of hello does not concern it.
@@ -64,6 +69,11 @@ class PlainSession(Session):
                     self._control.append(p.encode(p.CommandAck(id=message.id, ok=False, code="moved", message=text)))
                 case p.Command() | p.Unknown():
                     self._command(message, now)
+                case p.Ack() | p.Pong():
+                    # A plain client is not expected to send them.
+                    pass
+                case _:
+                    assert_never(message)
 
     def _was_just_moved(self, now: int) -> bool:
         return self._moved_at is not None and now - self._moved_at < _MOVED_MS

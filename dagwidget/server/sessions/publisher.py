@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ... import protocol as p
 from ..auth.grant import Authorize
 from ..room import Refused, Room
@@ -18,6 +16,14 @@ class PublisherSession(Session):
     """For an engine: `attach` first, then its events; it is sent what its run was told."""
 
     _needed: p.Role = "publish"
+
+    __slots__ = (
+        "_ahead",
+        "_held",
+        "_owns",
+        "_publisher",
+        "_request",
+    )
 
     def __init__(
         self,
@@ -50,13 +56,11 @@ class PublisherSession(Session):
             if self._owns:
                 self.room.presence.disconnect()
 
-    def _decode(self, frame: str | bytes) -> list[Any]:
-        return p.decode_publisher(frame)
-
     def _largest_frame(self) -> int:
         return self.room.limits.publish_bytes
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        messages = p.decode_publisher(frame)
         if self._publisher is None and self._request is None:
             self._ask_to_attach(messages[0] if messages else None, now)
             messages = messages[1:]
@@ -64,13 +68,13 @@ class PublisherSession(Session):
             self.room.presence.hear(now)
         # What has no number, and a type from the future, is no event.
         known = [message for message in messages if not isinstance(message, p.Unknown) or message.seq is not None]
-        events = [message for message in known if isinstance(message, p.Event)]
+        events: list[p.Event] = [message for message in known if isinstance(message, p.Event)]
         if self._publisher is None:
             self._held += events
         elif events:
             self._publish(events, now)
 
-    def _ask_to_attach(self, request: Any, now: int) -> None:
+    def _ask_to_attach(self, request: p.PublisherMessage | p.Unknown | None, now: int) -> None:
         if not isinstance(request, p.Attach):
             raise Refused(4400, "the first message of a publisher must be attach")
         if request.protocol < p.PROTOCOL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Final, assert_never, get_args
 
 from ... import __version__
 from ... import protocol as p
@@ -18,6 +18,21 @@ _RUNS_MS: Final = 1000
 
 class ViewerSession(Session):
     """The whole protocol: `hello` first, then catching up, then batches as far as the client acknowledges them."""
+
+    __slots__ = (
+        "_acknowledged_run",
+        "_catching_up",
+        "_engine",
+        "_epoch",
+        "_features",
+        "_greeted",
+        "_hello",
+        "_in_flight",
+        "_runs_sent",
+        "_runs_version",
+        "_stalled",
+        "_unacknowledged",
+    )
 
     def __init__(
         self,
@@ -58,8 +73,8 @@ class ViewerSession(Session):
         if self.ended is None and self._stalled is not None and now - self._stalled > seconds * 1000:
             self._end(4001, f"nothing was acknowledged in {seconds:g} s", abort=True)
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
-        for message in messages:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        for message in p.decode_client(frame):
             match message:
                 case p.Hello():
                     self._say_hello(message, now)
@@ -69,6 +84,11 @@ class ViewerSession(Session):
                     self._acknowledge(message.seq)
                 case p.Command() | p.Unknown():
                     self._command(message, now)
+                case p.Pong():
+                    # Any frame is a sign of life.
+                    pass
+                case _:
+                    assert_never(message)
 
     # --- Greeting
 
@@ -82,8 +102,8 @@ class ViewerSession(Session):
         self._greeted, self._hello = True, hello
         self._features = _FEATURES.intersection(hello.features or ())
         self._runs_version, self._engine = 0, None
-        run_id = self._fixed_run or hello.run
-        self.follows = self._fixed_run is None and (hello.run is None or hello.follow is True)
+        run_id = hello.run or (None if hello.follow else self._fixed_run)
+        self.follows = run_id is None or hello.follow is True
         last = hello.last.epoch if hello.last is not None else None
         self.seek = Seek(run_id, current=last or self.room.epoch or None)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
-from dagwidget.client.state_machine import TRANSITIONS, Batch, Connect, Conversation, Disconnect, Renew, Send
+from dagwidget.client.state_machine import TRANSITIONS, Batch, Connect, StateMachine, Disconnect, Renew, Send
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.auth.grant import Grant
 from dagwidget.server.room import Room
@@ -40,7 +40,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.conversation = Conversation(lambda failures: 2.0 ** (failures - 1))
+        self.machine = StateMachine(lambda failures: 2.0 ** (failures - 1))
         self.said: list = []
         self.batches: list[Batch] = []
         self.answers: list[p.CommandAck] = []
@@ -48,20 +48,20 @@ class Scripted:
 
     @property
     def phase(self):
-        return self.conversation.phase
+        return self.machine.phase
 
     @property
     def reason(self):
-        return self.conversation.connection.reason
+        return self.machine.connection.reason
 
     @property
     def lines(self):
-        node = self.conversation.state.nodes.get("a")
+        node = self.machine.state.nodes.get("a")
         return node.logs if node is not None else None
 
     def do(self, method: str, *arguments, **options):
-        getattr(self.conversation, method)(*arguments, **options)
-        for output in self.conversation.take():
+        getattr(self.machine, method)(*arguments, **options)
+        for output in self.machine.take_outputs():
             match output:
                 case Send():
                     self.said.extend(p.decode_client(output.frame))
@@ -83,7 +83,7 @@ class Scripted:
     def pass_(self, seconds: float):
         """Let the time pass, with every tick on time."""
         until = self.now + seconds
-        while (due := self.conversation.due) is not None and due <= until:
+        while (due := self.machine.due) is not None and due <= until:
             self.now = max(self.now, due)
             self.do("tick", self.now)
         self.now = until
@@ -163,7 +163,7 @@ def again(scripted: Scripted) -> None:
 
 def test_it_connects_when_it_is_started_and_once(idle):
     assert idle.phase == "idle"
-    assert idle.conversation.due is None
+    assert idle.machine.due is None
     idle.do("start")
     idle.do("start")
     assert (idle.phase, idle.connects) == ("connecting", 1)
@@ -192,7 +192,7 @@ def test_a_socket_that_can_not_be_opened_is_tried_again_with_backoff(connecting)
         assert connecting.phase == "waiting"
         connecting.pass_(0.2)
         assert connecting.phase == "connecting"
-    assert connecting.conversation.connection.attempt == 5
+    assert connecting.machine.connection.attempt == 5
 
 
 def test_a_server_that_took_the_subprotocol_and_says_no_welcome_is_left_once_it_spoke_v1(live):
@@ -215,18 +215,18 @@ def test_probing_shortens_the_wait(live):
 def test_the_state_comes_with_the_sync_and_is_acknowledged(syncing):
     syncing.sync(log(2, "x"), seq=2, reset=True)
     assert syncing.phase == "live"
-    assert (syncing.conversation.state.epoch, syncing.conversation.state.seq) == ("e", 2)
+    assert (syncing.machine.state.epoch, syncing.machine.state.seq) == ("e", 2)
     assert syncing.said_a(p.Ack) == [p.Ack(seq=2)]
     [batch] = syncing.batches
     assert (batch.epoch, batch.after, batch.seq, batch.reset, len(batch.events)) == ("e", 0, 2, True, 1)
 
 
 def test_the_old_state_stays_until_the_new_one_is_whole(live):
-    old = live.conversation.state
+    old = live.machine.state
     live.hear(p.Sync(epoch="e2", seq=1, reset=True))
     live.hear(log(1, "new"))
     assert live.phase == "syncing"
-    assert live.conversation.state is old
+    assert live.machine.state is old
     assert live.lines == ["line 1", "line 2"]
     live.hear(p.Synced(seq=1))
     assert live.lines == ["new"]
@@ -249,11 +249,11 @@ def test_who_has_seen_nothing_has_no_place_and_one_after_an_empty_sync(syncing):
 
 
 def test_after_a_cut_only_the_tail_comes(live):
-    state = live.conversation.state
+    state = live.machine.state
     live.close()
     again(live)
     live.sync(log(2), log(3), seq=3, reset=False)
-    assert live.conversation.state is state
+    assert live.machine.state is state
     assert live.lines == ["line 1", "line 2", "line 3"]
     assert [(batch.after, batch.seq, batch.reset) for batch in live.batches] == [(2, 3, False)]
 
@@ -275,7 +275,7 @@ def test_a_tail_of_another_run_is_followed_by_everything(live):
 
 def test_a_synced_without_a_sync_is_nothing(live):
     live.hear(p.Synced(seq=9))
-    assert (live.phase, live.conversation.state.seq) == ("live", 2)
+    assert (live.phase, live.machine.state.seq) == ("live", 2)
 
 
 # --- Events
@@ -300,7 +300,7 @@ def test_a_gap_is_asked_for_on_the_same_socket_and_what_comes_before_the_answer_
     assert [hello.last.seq for hello in live.said_a(p.Hello)] == [3]
     live.hear(log(7))
     live.sync(log(4), seq=9, reset=True)
-    assert (live.phase, live.conversation.state.seq) == ("greeting", 3)
+    assert (live.phase, live.machine.state.seq) == ("greeting", 3)
     live.welcome()
     live.sync(*map(log, (4, 5, 6, 7)), seq=7, reset=False)
     assert live.lines == [f"line {seq}" for seq in range(1, 8)]
@@ -308,12 +308,12 @@ def test_a_gap_is_asked_for_on_the_same_socket_and_what_comes_before_the_answer_
 
 def test_an_event_of_a_type_from_the_future_moves_the_cursor_on(live):
     live.do("receive", b'[{"type": "node_dreams", "seq": 3}, {"type": "weather"}]', live.now)
-    assert (live.phase, live.conversation.state.seq) == ("live", 3)
+    assert (live.phase, live.machine.state.seq) == ("live", 3)
 
 
 def test_what_is_no_message_ends_the_connection_and_it_comes_back(live):
     live.do("receive", b"[{", live.now)
-    assert (live.phase, live.conversation.connection.code) == ("waiting", 4400)
+    assert (live.phase, live.machine.connection.code) == ("waiting", 4400)
 
 
 # --- Signs of life, and acknowledgements
@@ -399,7 +399,7 @@ def test_every_code_ends_it_or_does_not_as_the_table_says(live, row, said):
         live.hear(p.Bye(code=row.code, reason="because", retry=row.retry))
     else:
         live.close(row.code, "because")
-    connection = live.conversation.connection
+    connection = live.machine.connection
     assert (connection.phase, connection.code, connection.reason) == (
         "waiting" if row.retry else "stopped",
         row.code,
@@ -433,7 +433,7 @@ def test_who_is_asked_to_wait_longer_does(live):
 
 def test_events_before_the_bye_in_its_frame_count_and_those_after_do_not(live):
     live.hear(log(3), p.Bye(code=4000, reason="restart", retry=True), log(4))
-    assert live.conversation.state.seq == 3
+    assert live.machine.state.seq == 3
 
 
 def test_failures_are_forgotten_after_5_s_connected_and_not_before(live):
@@ -441,7 +441,7 @@ def test_failures_are_forgotten_after_5_s_connected_and_not_before(live):
         live.hear(p.Ping(head=2))
         live.pass_(seconds)
         live.close()
-        assert live.conversation.connection.retry_at == pytest.approx(live.now + wait)
+        assert live.machine.connection.retry_at == pytest.approx(live.now + wait)
         again(live)
         live.sync(seq=2, reset=False)
 
@@ -452,7 +452,7 @@ def test_closing_is_for_good_from_everywhere(request, name):
     open_before = scripted.phase != "idle"
     scripted.do("close")
     scripted.do("close")
-    assert (scripted.phase, scripted.conversation.due, scripted.disconnects) == ("stopped", None, int(open_before))
+    assert (scripted.phase, scripted.machine.due, scripted.disconnects) == ("stopped", None, int(open_before))
     scripted.do("opened", scripted.now)
     scripted.close(1006)
     scripted.hear(log(3))
@@ -517,7 +517,7 @@ def test_a_command_goes_out_at_once_and_is_answered_once(live):
     assert live.said == [decision(gate_id="g1")]
     live.hear(p.CommandAck(id="c1", ok=True), p.CommandAck(id="c1", ok=False))
     assert live.answers == [p.CommandAck(id="c1", ok=True)]
-    assert live.conversation.pending == []
+    assert live.machine.pending == []
 
 
 def test_a_command_waits_for_synced(syncing):
@@ -566,7 +566,7 @@ def test_a_command_that_is_too_large_for_the_server_is_refused_here(greeting):
     greeting.sync(seq=0, reset=True)
     greeting.do("send", decision(feedback="x" * 500))
     assert [ack.code for ack in greeting.answers] == ["too_large"]
-    assert greeting.conversation.pending == []
+    assert greeting.machine.pending == []
 
 
 def test_after_the_end_every_command_is_refused_and_told_why(live):
@@ -587,7 +587,7 @@ def plain(connecting):
 
 
 def test_a_plain_server_is_live_at_once_and_can_not_resume(plain):
-    assert (plain.phase, plain.conversation.connection.resumable) == ("live", False)
+    assert (plain.phase, plain.machine.connection.resumable) == ("live", False)
     plain.hear(log(), log(7), log(3))
     assert plain.lines == ["line None", "line 7", "line 3"]
     assert plain.said_a(p.Ack) == []
@@ -597,15 +597,15 @@ def test_a_plain_server_is_live_at_once_and_can_not_resume(plain):
 
 def test_a_server_is_plain_that_begins_with_something_else_or_says_nothing(greeting):
     greeting.hear(log())
-    assert (greeting.conversation.connection.resumable, greeting.lines) == (False, ["line None"])
+    assert (greeting.machine.connection.resumable, greeting.lines) == (False, ["line None"])
     silent = Scripted()
     silent.do("start")
     silent.open()
     silent.pass_(5)
-    assert (silent.phase, silent.conversation.connection.resumable) == ("live", False)
+    assert (silent.phase, silent.machine.connection.resumable) == ("live", False)
     silent.welcome()
     silent.sync(seq=0, reset=True)
-    assert (silent.phase, silent.conversation.connection.resumable) == ("live", True)
+    assert (silent.phase, silent.machine.connection.resumable) == ("live", True)
 
 
 def test_commands_to_a_plain_server_are_unconfirmed(plain):
@@ -633,9 +633,9 @@ class World:
         self.phases = ["idle"]
         self.answers: list[str] = []
         self.commands = itertools.count()
-        self.conversation = Conversation(lambda failures: min(30.0, 2.0 ** (failures - 1)))
+        self.machine = StateMachine(lambda failures: min(30.0, 2.0 ** (failures - 1)))
         self.start_run()
-        self.conversation.start()
+        self.machine.start()
         self.handle()
 
     @property
@@ -656,19 +656,19 @@ class World:
         self.room.publish(f"run {self.runs}", [event], self.ms)
 
     def handle(self):
-        for output in self.conversation.take():
+        for output in self.machine.take_outputs():
             match output:
                 case Connect():
                     self.asked = True
-                    self.conversation.opening(None, self.now)
+                    self.machine.opening(None, self.now)
                 case Disconnect():
                     self.session, self.asked = None, False
                 case Send() if self.session is not None:
                     self.session.receive(output.frame.decode(), self.ms)
                 case p.CommandAck():
                     self.answers.append(output.id)
-        if self.phases[-1] != self.conversation.phase:
-            self.phases.append(self.conversation.phase)
+        if self.phases[-1] != self.machine.phase:
+            self.phases.append(self.machine.phase)
 
     def admit(self):
         if not self.asked:
@@ -677,14 +677,14 @@ class World:
         if self.reachable:
             self.resetting = False
             self.session = ViewerSession(self.room, lambda _token: Grant(role="operate", user="ana"), self.ms)
-            self.conversation.opened(self.now)
+            self.machine.opened(self.now)
         else:
-            self.conversation.closed(None, "refused", self.now)
+            self.machine.closed(None, "refused", self.now)
         self.handle()
 
     def cut(self):
         self.session = None
-        self.conversation.closed(1006, None, self.now)
+        self.machine.closed(1006, None, self.now)
         self.handle()
 
     def deliver(self, how: str) -> bool:
@@ -698,7 +698,7 @@ class World:
         frame = self.session.pull(self.ms)
         if frame is None:
             if self.session.ended is not None:
-                self.conversation.closed(self.session.ended.code, None, self.now)
+                self.machine.closed(self.session.ended.code, None, self.now)
                 self.handle()
             return False
         messages = p.decode_server(frame)
@@ -719,14 +719,14 @@ class World:
 
     def give(self, frame: bytes):
         if self.session is not None:
-            self.conversation.receive(frame, self.now)
+            self.machine.receive(frame, self.now)
             self.handle()
 
     def pass_(self, seconds: float):
         for _ in range(int(seconds)):
             self.now += 1.0
-            while (due := self.conversation.due) is not None and due <= self.now:
-                self.conversation.tick(self.now)
+            while (due := self.machine.due) is not None and due <= self.now:
+                self.machine.tick(self.now)
                 self.handle()
             self.admit()
             if self.session is not None:
@@ -734,7 +734,7 @@ class World:
 
     def oversleep(self, seconds: float):
         self.now += seconds
-        self.conversation.tick(self.now)
+        self.machine.tick(self.now)
         self.handle()
 
     def quiet(self):
@@ -777,7 +777,7 @@ def act(world: World, action: str, argument) -> None:
         case "run":
             world.start_run()
         case "command":
-            world.conversation.send(p.PauseExecution(id=str(next(world.commands))))
+            world.machine.send(p.PauseExecution(id=str(next(world.commands))))
             world.handle()
 
 
@@ -789,8 +789,8 @@ def test_it_ends_with_the_state_of_the_room_whatever_happens_on_the_way(steps):
     for step in steps:
         act(world, *step)
     world.quiet()
-    assert world.conversation.phase == "live"
-    assert world.conversation.state.to_dict() == world.room.state.to_dict()
+    assert world.machine.phase == "live"
+    assert world.machine.state.to_dict() == world.room.state.to_dict()
     assert sorted(world.answers) == sorted({str(i) for i in range(next(world.commands))})
     for before, after in itertools.pairwise(world.phases):
         assert after in TRANSITIONS[before]
