@@ -15,6 +15,7 @@ values = st.recursive(
     max_leaves=4,
 )
 maybe_values = st.one_of(st.none(), values)
+flags = st.sampled_from([None, None, False, True])
 statuses = st.sampled_from(["pending", "running", "waiting", "completed", "failed", "skipped", "cancelled"])
 
 node_specs = st.builds(p.NodeSpec, id=names, label=texts, kind=texts, group=texts, description=texts)
@@ -47,6 +48,8 @@ events = st.one_of(
         reason=texts,
         message=texts,
         started_at=moments,
+        ended_at=moments,
+        inferred=flags,
         output_bytes=st.none() | st.integers(0, 9),
         ts=moments,
     ),
@@ -68,6 +71,8 @@ events = st.one_of(
         p.ExecutionComplete,
         results=maybe_values,
         status=st.none() | st.sampled_from(["completed", "failed", "cancelled"]),
+        reason=texts,
+        inferred=flags,
         ts=moments,
     ),
     st.builds(
@@ -95,8 +100,9 @@ events = st.one_of(
     st.builds(p.RunError, message=st.text(max_size=3), node_id=st.none() | names, detail=maybe_values, ts=moments),
     st.builds(
         p.ExecutionState,
-        status=st.sampled_from(["running", "pausing", "paused", "resuming", "cancelling"]),
+        status=st.sampled_from(["running", "pausing", "paused", "resuming", "cancelling", "lost"]),
         capabilities=st.none() | st.builds(p.Capabilities, pause=st.sampled_from(["native", "none"])),
+        inferred=flags,
         ts=moments,
     ),
     st.builds(p.NodeLog, node_id=names, lines=st.lists(st.text(max_size=2), max_size=3), ts=moments),

@@ -36,7 +36,15 @@ def compact(state: DagState) -> list[p.Event]:
         events.append(p.CostUpdate(**_fields(state.cost)))
     match state.status:
         case "completed" | "failed" | "cancelled" as status:
-            events.append(p.ExecutionComplete(results=state.results, status=status, ts=state.ended_at))
+            events.append(
+                p.ExecutionComplete(
+                    results=state.results,
+                    status=status,
+                    reason=state.reason,
+                    inferred=state.inferred,
+                    ts=state.ended_at,
+                )
+            )
     for event in events:
         event.seq = state.seq
     return events
@@ -81,19 +89,34 @@ def _gate_event(gate: Gate) -> p.Event:
 
 
 def _compact_node(node: Node, gated: bool) -> Iterator[p.Event]:
-    for name, instance in (node.instances or {}).items():
-        yield _node_event(node.id, instance, name)
-    own = {name: value for name, value in _fields(node, Execution).items() if name != "status" and value is not None}
-    if own or gated or (node.status != "pending" and not node.instances):
-        yield _node_event(node.id, node, None)
+    instances = [*(node.instances or {}).items()]
+    # To name an attempt after all instances have ended begins it without them, so one stays open until it is named.
+    kept_open = instances[:1] if node.settled and (node.attempt or 0) > 1 else []
+    for name, instance in kept_open:
+        yield p.NodeState(node_id=node.id, instance=name, status="pending", attempt=instance.attempt)
+    for name, instance in instances[len(kept_open) :]:
+        yield from _compact_execution(node.id, instance, name)
+    for name, instance in kept_open:
+        yield p.NodeState(node_id=node.id, status="pending", attempt=node.attempt)
+        yield from _compact_execution(node.id, instance, name)
+    own = any(value is not None for name, value in _fields(node, Execution).items() if name != "status")
+    if own or gated or (node.status != "pending" and not instances):
+        yield from _compact_execution(node.id, node, None)
     if node.logs:
         yield p.NodeLog(node_id=node.id, lines=node.logs)
 
 
-def _node_event(node_id: str, execution: Execution, instance: str | None) -> p.NodeState:
+def _compact_execution(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.NodeState]:
     fields = _fields(execution, Execution)
-    ended_at = fields.pop("ended_at")
-    return p.NodeState(node_id=node_id, instance=instance, ts=ended_at, **fields)
+    ended_at, inferred = fields.pop("ended_at"), fields.pop("inferred")
+    if not inferred:
+        yield p.NodeState(node_id=node_id, instance=instance, ts=ended_at, **fields)
+        return
+    # Only an execution that is known and open can be inferred to have ended, and only its end is inferred.
+    end = {name: fields.pop(name) for name in ("status", "native", "reason", "message")}
+    if instance is not None or any(value is not None for value in fields.values()):
+        yield p.NodeState(node_id=node_id, instance=instance, status="pending", **fields)
+    yield p.NodeState(node_id=node_id, instance=instance, attempt=execution.attempt, inferred=True, ts=ended_at, **end)
 
 
 def _compact_edges(state: DagState) -> Iterator[p.Event]:
