@@ -56,6 +56,10 @@ def _compact_run(state: DagState) -> Iterator[p.AnyEvent]:
             return
         case "completed" | "failed" | "cancelled":
             status: p.LiveStatus | Literal["lost"] = "running"
+        case "pausing" | "resuming" | "cancelling" as asked:
+            yield p.ExecutionState(status="running", capabilities=state.capabilities, ts=state.started_at)
+            yield p.ExecutionState(status=asked, ts=state.asked_at)
+            return
         case live:
             status = live
     inferred = True if status == "lost" else None

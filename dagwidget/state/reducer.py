@@ -20,6 +20,8 @@ LOG_TAIL: Final = 200
 ERRORS_TAIL: Final = 100
 """How many errors of a run are kept."""
 
+# What a run is in between what was asked and the engine's confirmation.
+_ASKED: Final = ("pausing", "resuming", "cancelling")
 # An instance's status decides its node's in this order.
 _WORST_FIRST: Final = ("failed", "waiting", "running", "pending", "cancelled", "completed", "skipped")
 
@@ -46,6 +48,8 @@ class DagState(Struct, kw_only=True):
     """Why the run ended."""
     inferred: bool | None = None
     """The end is the room's inference: the engine's own end replaces it."""
+    asked_at: int | None = None
+    """When the pause, resume or cancel was asked that the engine has not confirmed yet."""
 
     def apply(self, event: p.Event) -> None:
         """Apply one event. Events must come in the order of their `seq`; it is the caller who drops duplicates."""
@@ -331,6 +335,7 @@ def _execution_complete(state: DagState, event: p.ExecutionComplete) -> None:
         return
     _begin(state, event.ts)
     state.status = event.status or "completed"
+    state.asked_at = None
     state.ended_at = event.ts
     state.results = event.results
     state.reason = event.reason
@@ -380,6 +385,8 @@ def _execution_state(state: DagState, event: p.ExecutionState) -> None:
     if (event.inferred or event.status == "lost") and state.status in FINAL:
         return
     _begin(state, event.ts)
+    if event.status != state.status:
+        state.asked_at = event.ts if event.status in _ASKED else None
     state.status = event.status
     state.ended_at = state.results = state.reason = state.inferred = None
     if event.capabilities is not None:

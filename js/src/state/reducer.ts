@@ -12,6 +12,8 @@ const ERRORS_TAIL = 100;
 
 const TERMINAL: ReadonlySet<string> = new Set(["completed", "failed", "skipped", "cancelled"]);
 const FINAL: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
+// What a run is in between what was asked and the engine's confirmation.
+const ASKED: ReadonlySet<string> = new Set(["pausing", "resuming", "cancelling"]);
 // An instance's status decides its node's in this order.
 const WORST_FIRST: readonly NodeStatus[] = [
   "failed",
@@ -346,6 +348,7 @@ function executionComplete(state: DagState, event: p.ExecutionComplete, changes:
   if (event.inferred && FINAL.has(state.status)) return;
   begin(state, event.ts ?? undefined);
   state.status = event.status ?? "completed";
+  state.asked_at = undefined;
   state.ended_at = event.ts ?? undefined;
   state.results = event.results ?? undefined;
   state.reason = event.reason ?? undefined;
@@ -398,6 +401,7 @@ function error(state: DagState, event: p.RunError): void {
 function executionState(state: DagState, event: p.ExecutionState): void {
   if ((event.inferred || event.status === "lost") && FINAL.has(state.status)) return;
   begin(state, event.ts ?? undefined);
+  if (event.status !== state.status) state.asked_at = ASKED.has(event.status) ? (event.ts ?? undefined) : undefined;
   state.status = event.status;
   state.ended_at = state.results = state.reason = state.inferred = undefined;
   if (event.capabilities) state.capabilities = only(event.capabilities, CAPABILITIES);

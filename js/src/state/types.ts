@@ -104,6 +104,8 @@ export interface DagState {
   reason?: string;
   /** The end is the room's inference: the engine's own end replaces it. */
   inferred?: boolean;
+  /** When the pause, resume or cancel was asked that the engine has not confirmed yet. */
+  asked_at?: number;
 }
 
 /** What one batch of events changed, so that a view redraws no more than that. */

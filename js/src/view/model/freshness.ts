@@ -29,7 +29,9 @@ export function freshness(connection: Connection, now: number): Freshness {
             detail: "After a cut, what happened meanwhile is lost: this server keeps no log.",
           }
         : { tone: "live", text: "live", detail: "What you see is what is happening." };
+    case "greeting":
     case "syncing":
+      if (connection.resumable === undefined) return { tone: "busy", text: "connecting…", detail: seen };
       return { tone: "busy", text: "catching up…", detail: seen };
     case "connecting":
       return connection.attempt > 1
