@@ -351,7 +351,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
         return found
 
     def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
-        """Call `callback` with every event that is applied, in order, in the widget's own thread.
+        """Call `callback` with every event from now on, in order, in the widget's own thread.
+
+        What happened before the widget was connected is in the traits, and not repeated as events.
 
         Returns:
             A function that stops it.
@@ -455,7 +457,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
             self._idle = False
             self._changes.everything = self._changes.everything or batch.reset
             self._changes.add(batch.events, self._client.state)
-            if self._listeners:
+            if self._listeners and not batch.reset:
+                # After a reset they only add up to what has happened before.
                 self._events += batch.events
         self._decisions.check()
         self._news.set()
