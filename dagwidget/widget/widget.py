@@ -303,13 +303,13 @@ class DAGStreamWidget(anywidget.AnyWidget):
         client = self._client
         target = run.run_id if isinstance(run, Run) else run
         if target is None:
-            await self._wait(client, lambda: client.run_id is not None, timeout, "the first run")
+            await self._wait(client, lambda: client.run_id is not None or self._is_over(), timeout, "the first run")
             target = client.run_id
-        assert target is not None
-        run_id = target
-        if client.run_id == run_id:
+        # A plain server names no runs.
+        run_id = target or ""
+        if client.run_id == target:
             # It may go on to another run before this one's end has arrived.
-            ended = lambda: client.outcome(run_id) is not None or client.run_id != run_id  # noqa: E731
+            ended = lambda: client.outcome(run_id) is not None or client.run_id != target  # noqa: E731
             await self._wait(client, ended, timeout, what)
         outcome = client.outcome(run_id) or await self._outcome_of(run_id, timeout, what)
         if outcome.status != "completed":
