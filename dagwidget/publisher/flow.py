@@ -1,4 +1,4 @@
-"""Which nodes run in this process, and which edges have carried something to them."""
+"""Which nodes run in this process, and which edges are active."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from .. import protocol as p
 
 
 class Flow:
-    """Follows the executions of a run's nodes, and publishes the edges that they activate. Thread-safe."""
+    """Tracks the executions of a run's nodes, and publishes the edges that they activate. Thread-safe.
+
+    Args:
+        publish: Publishes an event.
+    """
 
     def __init__(self, publish: Callable[[p.Event], None]) -> None:
         self._publish = publish
@@ -17,23 +21,28 @@ class Flow:
         # The sources of each node's incoming edges.
         self._sources: dict[str, list[str]] = {}
         self._finished: set[str] = set()
+        # How often each node has started, without its instances.
         self._visits: dict[str, int] = {}
-        # How many executions of each node are running.
+        # The number of running executions of each node.
         self._running: dict[str, int] = {}
 
     def add_edges(self, edges: Iterable[p.EdgeSpec]) -> None:
-        """Learn edges of the graph."""
+        """Add edges of the graph."""
         with self._lock:
             for edge in edges:
                 self._sources.setdefault(edge.to, []).append(edge.from_)
 
     def activate_into(self, node_id: str) -> None:
-        """Activate the edges from what has finished into a node, unless that is running already."""
+        """Activate the edges from finished nodes into a node, unless the node is running."""
         with self._lock:
             self._activate_into(node_id)
 
     def enter(self, node_id: str, instance: str | None) -> int | None:
-        """An execution of a node begins. Returns its attempt, from the second on."""
+        """Start an execution of a node.
+
+        Returns:
+            The number of its attempt; None for the first, and for an instance.
+        """
         with self._lock:
             self._activate_into(node_id)
             self._running[node_id] = self._running.get(node_id, 0) + 1
@@ -43,7 +52,7 @@ class Flow:
             return visits if visits > 1 else None
 
     def leave(self, node_id: str) -> None:
-        """An execution of a node has ended."""
+        """End an execution of a node."""
         with self._lock:
             self._running[node_id] -= 1
             if not self._running[node_id]:
@@ -51,7 +60,7 @@ class Flow:
                 self._finished.add(node_id)
 
     def finish(self, node_id: str) -> None:
-        """A node that is no more than a gate has been completed."""
+        """Finish a node that consists of a gate only."""
         with self._lock:
             self._finished.add(node_id)
 
