@@ -994,3 +994,9 @@ def test_an_engine_may_answer_for_its_budget_itself(room, decision, value, budge
         )
     )  # fmt: skip
     assert (waiting(room), room.state.cost.budget, room.state.status) == ([], budget, status)
+
+
+def test_a_run_that_goes_on_after_its_end_does_so_when_its_publisher_says(room, engine):
+    engine.say(p.ExecutionComplete(results=None))
+    Engine(room, "restarted", started_at=NOW - 5)
+    assert (told(room)[-1].status, told(room)[-1].ts) == ("running", NOW - 5)

@@ -152,8 +152,8 @@ class Room:
             self._begin(request, now)
         elif starts and self.state.status in FINAL and request.publisher not in self._published:
             # An engine goes on with a run that had ended.
-            capabilities = request.start.capabilities if request.start is not None else None
-            self._append(p.ExecutionState(status="running", capabilities=capabilities), now)
+            start = request.start or p.RunStart()
+            self._append(p.ExecutionState(status="running", capabilities=start.capabilities), _started_at(start, now))
         elif request.epoch in self._replaced:
             raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
         elif request.epoch is not None and request.epoch != self.epoch:
@@ -216,9 +216,10 @@ class Room:
         self._spending = Spending(start.budget, start.currency, start.on_budget)
         self._published.clear()
         self.outputs.clear()
-        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
+        started_at = _started_at(start, now)
+        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), started_at)
         if start.budget is not None:
-            self._append(self._spending.total(None), now)
+            self._append(self._spending.total(None), started_at)
 
     def _take(self, event: p.Event, now: int) -> None:
         match event:
@@ -370,6 +371,11 @@ class Room:
     def compacted(self) -> list[Entry]:
         """The fewest events that add up to the state, one by one."""
         return compacted(self.state)
+
+
+def _started_at(start: p.RunStart, now: int) -> int:
+    """When a run started: by its publisher's clock, but never later than now."""
+    return now if start.started_at is None else min(start.started_at, now)
 
 
 def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:

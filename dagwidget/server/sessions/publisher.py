@@ -7,8 +7,8 @@ from ..auth.grant import Authorize
 from ..room import Refused, Room
 from .base import Session
 
-# How far two clocks may be apart before their times are not taken as they are, in milliseconds.
-_CLOCKS_AGREE = 2000
+# How long `attach` may take to arrive, in milliseconds. A publisher's clock that is further behind is wrong.
+_TRANSIT = 2000
 
 
 class PublisherSession(Session):
@@ -22,7 +22,7 @@ class PublisherSession(Session):
         super().__init__(room, authorize, now, token, run_id)
         self._publisher: str | None = None
         self._epoch = ""
-        # How far our clock is ahead of the publisher's, in milliseconds, where that is no matter of the way here.
+        # How far our clock is ahead of the publisher's, in milliseconds; 0 where the difference may be transit time.
         self._ahead = 0
 
     @property
@@ -57,9 +57,11 @@ class PublisherSession(Session):
                 4409, f"this server speaks protocol {p.PROTOCOL}, the publisher {request.protocol}: update it"
             )
         self._admit(request.token, now)
+        if request.now is not None:
+            self._ahead = _ahead(request.now, now)
+        if request.start is not None and request.start.started_at is not None:
+            request.start.started_at += self._ahead
         attached = self.room.attach(request, now)
-        if request.now is not None and abs(now - request.now) > _CLOCKS_AGREE:
-            self._ahead = now - request.now
         self._publisher, self._epoch = request.publisher, attached.epoch
         self._cursor = self.room.head
         self.room.engines += 1
@@ -96,6 +98,13 @@ class PublisherSession(Session):
             self._promise(frame)
 
 
+def _ahead(publisher_now: int, now: int) -> int:
+    """How far our clock is ahead of the publisher's; 0 where the difference may be transit time."""
+    ahead = now - publisher_now
+    # Nothing arrives before it was sent: a publisher's clock that is ahead of ours is wrong.
+    return 0 if 0 <= ahead <= _TRANSIT else ahead
+
+
 def _move(event: p.Event, by: int) -> None:
     """Move the times of an event."""
     if event.ts is not None:
@@ -105,3 +114,5 @@ def _move(event: p.Event, by: int) -> None:
             event.started_at = started_at + by
         case p.HumanGateWaiting() if event.presentation.deadline is not None:
             event.presentation.deadline += by
+        case p.HumanGateResolved():
+            event.at += by

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct, msgpack
+from msgspec import DecodeError, Struct, json, msgpack
 
 from ...protocol import NodeOutput
 from ...protocol.http_types import RunInfo
@@ -52,6 +52,12 @@ _WAITING: Final = 200_000
 _RETRY_SECONDS: Final = 2.0
 # How much of the log may wait to be moved into the file itself, in pages of 4 KiB.
 _CHECKPOINT_PAGES: Final = 4_000
+
+
+class _Event(Struct):
+    """What is read of an event: when it happened."""
+
+    ts: int | None = None
 
 
 class Retention(Struct, frozen=True, kw_only=True):
@@ -315,7 +321,7 @@ class SqliteJournal:
                 database.execute(f"PRAGMA synchronous = {'FULL' if decides else 'NORMAL'}")
                 database.execute("BEGIN IMMEDIATE")
                 for (dag_id, run_id), records in _by_run(jobs).items():
-                    run = self._run(database, dag_id, run_id)
+                    run = self._run(database, dag_id, run_id, records[0])
                     row = (run, records[0].seq, records[-1].seq, msgpack.encode(_bare(records)))
                     database.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
                     for record in records:
@@ -329,14 +335,14 @@ class SqliteJournal:
                 return str(error)
         return None
 
-    def _run(self, database: sqlite3.Connection, dag_id: str, run_id: str) -> int:
-        """The number of a run in the file; a new run makes the oldest of its DAG go."""
+    def _run(self, database: sqlite3.Connection, dag_id: str, run_id: str, first: Record) -> int:
+        """The number of a run in the file. A new run starts with its first event, and evicts the oldest of its DAG."""
         key = (dag_id, run_id)
         found = database.execute("SELECT id FROM runs WHERE dag_id = ? AND run_id = ?", key).fetchone()
         if found is not None:
             return int(found[0])
-        now = time.time_ns() // 1_000_000
-        new = database.execute("INSERT INTO runs (dag_id, run_id, started_at) VALUES (?, ?, ?)", (*key, now))
+        started_at = _time_of(first) or time.time_ns() // 1_000_000
+        new = database.execute("INSERT INTO runs (dag_id, run_id, started_at) VALUES (?, ?, ?)", (*key, started_at))
         _delete(
             database,
             "SELECT id FROM runs WHERE dag_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?",
@@ -376,6 +382,12 @@ class SqliteJournal:
 def _bare(records: Sequence[Record]) -> list[Record]:
     """Records without what is kept beside the log."""
     return [record if record.output is None else record._replace(output=None) for record in records]
+
+
+def _time_of(record: Record) -> int | None:
+    with contextlib.suppress(DecodeError):
+        return json.decode(record.data, type=_Event).ts
+    return None
 
 
 def _keep_output(database: sqlite3.Connection, run: int, part: NodeOutput) -> None:

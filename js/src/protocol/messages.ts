@@ -378,6 +378,7 @@ export interface RunStart {
   currency?: string | null;
   capabilities?: Capabilities | null;
   on_budget?: ("gate" | "pause" | "warn") | null;
+  started_at?: number | null;
 }
 /**
  * The server's answer to `attach`. The run's `human_gate_resolved` and `execution_state` events follow.
