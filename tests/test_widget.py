@@ -41,6 +41,7 @@ class FrontEnd:
         self.widget = widget
         self.told: list[dict] = []
         self.buffers: list[bytes] = []
+        self.n = 0
         widget.send = self._hear
 
     def _hear(self, message: dict, buffers: Sequence[bytes] = ()) -> None:
@@ -50,11 +51,15 @@ class FrontEnd:
     def say(self, **message) -> None:
         self.widget._handle_custom_msg(message, [])
 
-    def connect(self, phase: str = "live") -> None:
-        self.say(type="connection", connection={"phase": phase, "attempt": 0})
+    def connect(self, phase: str = "live", source: str = "tab-1") -> None:
+        self.say(type="connection", **self.sent(source), connection={"phase": phase, "attempt": 0})
 
     def state(self, state: DagState, source: str = "tab-1") -> None:
-        self.say(type="state", source=source, state=state.to_dict())
+        self.say(type="state", **self.sent(source), state=state.to_dict())
+
+    def sent(self, source: str) -> dict:
+        self.n += 1
+        return {"source": source, "n": self.n}
 
     def events(self, *events: p.Event, epoch: str | None = "e", source: str = "tab-1") -> None:
         after = (events[0].seq or 1) - 1
@@ -114,6 +119,28 @@ def test_traits_change_once_per_batch(live):
     live.widget.observe(changes.append, "nodes")
     live.events(*(p.NodeState(node_id=f"n{i}", status="running", seq=3 + i) for i in range(10)))
     assert len(changes) == 1
+
+
+def test_what_a_later_message_has_overtaken_is_dropped(front_end):
+    late = [
+        {"type": "connection", **front_end.sent("tab-1"), "connection": {"phase": "connecting"}},
+        {"type": "state", **front_end.sent("tab-1"), "state": DagState().to_dict()},
+    ]
+    front_end.connect("live")
+    front_end.state(run_of("e", p.NodeState(node_id="train", status="running"), ts=1))
+    for message in late:
+        front_end.say(**message)
+    assert front_end.widget.connection["phase"] == "live"
+    assert front_end.widget.status == "running"
+    # A second page numbers its own.
+    front_end.say(**{**late[0], "source": "tab-2"})
+    assert front_end.widget.connection["phase"] == "connecting"
+
+
+def test_events_of_a_plain_server_that_overtake_its_state_ask_for_it(front_end):
+    front_end.connect()
+    front_end.events(p.NodeLog(node_id="a", lines=["one"]), epoch=None)
+    assert front_end.told[-1] == {"type": "state?"}
 
 
 def test_traits_are_read_only(live):

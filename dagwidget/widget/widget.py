@@ -101,6 +101,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._endpoint: discovery.Endpoint | None = None
         self._state = DagState()
         self._source: str | None = None
+        # The last message of a kind and page: (type, source) to its number.
+        self._newest: dict[tuple[str, str], int] = {}
         self._caught_up: str | None = None
         self._lock = threading.RLock()
         self._waiters = Waiters()
@@ -377,6 +379,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
                     self._in_thread(self._post_earlier, message["run"])
                 case "picture":
                     self._pictures.answer(message, buffers)
+                case "connection" | "state" if self._is_overtaken(message):
+                    pass
                 case "connection":
                     self._connected(message["connection"])
                 case "state":
@@ -400,6 +404,13 @@ class DAGStreamWidget(anywidget.AnyWidget):
             _log.warning("%r: %s", self, error)
         self._post_endpoint()
 
+    def _is_overtaken(self, message: dict[str, Any]) -> bool:
+        """Whether a later one has come before: a message in a subshell overtakes one that waits for a cell to end."""
+        key, n = (message["type"], message["source"]), int(message["n"])
+        newest = self._newest.get(key, 0)
+        self._newest[key] = max(newest, n)
+        return n < newest
+
     def _connected(self, connection: dict[str, Any]) -> None:
         first = self.connection["phase"] == "unseen"
         self.set_trait("connection", connection)
@@ -422,6 +433,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
         events = _well_formed(message["events"])
         state = self._state
         if message.get("epoch") is None:
+            if self._source is None:
+                # The state that these events continue waits for a cell to end.
+                self.send({"type": "state?"})
             # A plain server numbers nothing, so with two tabs open only one may speak.
             fresh = events if message["source"] == self._source else []
         elif message["epoch"] != state.epoch or message["after"] > state.seq:

@@ -47,11 +47,17 @@ type FromKernel =
   | { type: "picture?"; id: string; format: PictureFormat }
   | { type: "fault"; reason: string };
 
-/** What it is told; `source` tells one page's messages from another's. */
+/** Which page sent a message, and after which of its others: a message in a subshell overtakes one that waits for a cell. */
+interface Sent {
+  source: string;
+  n: number;
+}
+
+/** What it is told. */
 type ToKernel =
   | { type: "endpoint?" }
-  | { type: "connection"; connection: unknown }
-  | { type: "state"; source: string; state: unknown }
+  | ({ type: "connection"; connection: unknown } & Sent)
+  | ({ type: "state"; state: unknown } & Sent)
   | ({ type: "events"; source: string } & Omit<Batch, "reset">)
   | Question
   | { type: "picture"; id: string; fault?: string }
@@ -69,6 +75,7 @@ export class KernelLink {
   #gathered: Batch | undefined;
   #gathering: ReturnType<typeof setTimeout> | undefined;
   readonly #source = uuid();
+  #n = 0;
   readonly #renewals = new Set<(endpoint: Endpoint) => void>();
   readonly #questions = new Set<(answer: Answer, bytes: DataView | undefined) => void>();
   /** Pictures that were asked for and are not drawn yet, and who can draw them. */
@@ -197,7 +204,7 @@ export class KernelLink {
     const lease = this.acquire(endpoint, this.#renew);
     this.#lease = lease;
     const { stream } = lease;
-    const sendConnection = () => this.#send({ type: "connection", connection: stream.connection });
+    const sendConnection = () => this.#send({ type: "connection", ...this.#sent(), connection: stream.connection });
     this.#subscriptions.push(stream.subscribe(sendConnection), stream.onBatch(this.#forward));
     sendConnection();
     this.#sendState();
@@ -245,7 +252,12 @@ export class KernelLink {
   #sendState(): void {
     // The state holds what was gathered.
     this.#gathered = undefined;
-    if (this.#lease) this.#send({ type: "state", source: this.#source, state: toJSON(this.#lease.store.state) });
+    if (this.#lease) this.#send({ type: "state", ...this.#sent(), state: toJSON(this.#lease.store.state) });
+  }
+
+  #sent(): Sent {
+    this.#n += 1;
+    return { source: this.#source, n: this.#n };
   }
 
   #command(command: Command): void {
