@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import threading
@@ -13,6 +14,8 @@ import pytest
 import dagwidget
 from dagwidget import GateTimeout, NotConnected, RunCancelled
 from dagwidget import protocol as p
+from dagwidget.publisher.clock import now_ms
+from dagwidget.publisher.handles import OpenGate
 
 from .person import Person
 from .proxy import CutProxy
@@ -206,7 +209,7 @@ def test_a_new_run_takes_the_place_of_the_old_one_whose_events_no_longer_count(s
     with caplog.at_level(logging.ERROR, "dagwidget"):
         first.update("old", "running")
         first.close()
-        first._uplink.join(10)
+        first._transport.join(10)
     assert set(person.state()["nodes"]) == {"new"}
     assert "a newer run" in caplog.text
 
@@ -291,6 +294,13 @@ async def test_several_gates_of_a_node_are_told_apart(start, person):
         )
     assert (await second).decision == "reject"
     await asyncio.to_thread(person.ask, "human_decision", node_id="a", gate_id=first.gate_id, decision="approve")
+
+
+def test_code_that_asks_twice_at_one_gate_gets_its_decision_twice(start, person):
+    run = start()
+    asked = [run.gate("a", gate_id="again"), run.gate("a", gate_id="again")]
+    assert person.decide("a")["ok"]
+    assert [gate.result(20).decision for gate in asked] == ["approve", "approve"]
 
 
 async def test_nobody_waits_any_more_for_a_gate_whose_task_was_cancelled(start, person):
@@ -443,6 +453,41 @@ def test_what_is_published_during_a_cut_arrives_once_and_in_order(server):
         proxy.close()
 
 
+def test_every_event_has_the_time_at_which_it_happened_not_that_of_its_arrival(server, dag_id):
+    proxy = CutProxy(urlsplit(server.url).port)
+    try:
+        proxy.cut()
+        began = now_ms()
+        with dagwidget.start_run(
+            dag_id, ["a", "b"], [("a", "b")], budget=1.0, url=f"ws://127.0.0.1:{proxy.port}", token=server.token
+        ) as run:
+            with run.node("a") as node:
+                node.output({"rows": ["x" * 100] * 1000})
+                node.cost(0.5, tokens_in=3)
+                node.log("one")
+            run.error("no luck", node_id="a")
+            run.edge("a", "b")
+            run.mutate(add_nodes=["c"])
+            run.status("paused")
+            run.gate("b")
+        ended = now_ms()
+        while now_ms() <= ended:
+            pass
+        proxy.open()
+        assert run.flush(20)
+    finally:
+        proxy.close()
+    with Person(server, dag_id) as person:
+        events, state = person.log(run.run_id), person.state()
+    assert {event["type"] for event in events} >= {tag_of(kind) for kind in p.PLAIN_EVENTS} | {"node_log"}
+    assert [event for event in events if not began <= event["ts"] <= ended] == []
+    assert began <= state["started_at"] <= state["nodes"]["a"]["started_at"] <= state["ended_at"] <= ended
+
+
+def tag_of(event):
+    return event.__struct_config__.tag
+
+
 def test_a_decision_that_is_made_while_the_engine_is_cut_off_reaches_it_later(server, apart):
     proxy = CutProxy(urlsplit(server.url).port)
     try:
@@ -469,7 +514,7 @@ def test_an_engine_without_a_server_is_neither_blocked_nor_failed():
 def test_a_wrong_token_is_said_in_the_log_and_does_not_fail_the_engine(server, caplog):
     with caplog.at_level(logging.ERROR, "dagwidget"):
         run = dagwidget.start_run("mine", ["a"], url=server.url, token="wrong")
-        run._uplink.join(10)
+        run._transport.join(10)
     run.update("a", "running")
     run.complete()
     assert "the token is wrong" in caplog.text
@@ -561,8 +606,8 @@ def test_a_wrong_argument_of_a_run_is_refused_at_once(start, call, error, says):
 
 def test_what_the_room_would_refuse_is_left_out_and_the_run_goes_on(start, person, caplog):
     run = start()
-    run._uplink.publish(p.NodeState(node_id="a", status="running", progress=7))
-    run._uplink.publish(p.NodeLog(node_id="a", lines=[object()]))
+    run._transport.publish(p.NodeState(node_id="a", status="running", progress=7))
+    run._transport.publish(p.NodeLog(node_id="a", lines=[object()]))
     run.update("a", "completed")
     assert run.flush(10)
     assert person.state()["nodes"]["a"]["status"] == "completed"
@@ -636,12 +681,41 @@ def test_who_waits_at_a_gate_that_nobody_can_answer_any_more_is_told(server, dag
     assert newer.flush(10)
 
 
+def test_a_gate_of_a_run_that_is_over_says_so_also_when_its_connection_is_closed_already(server, dag_id):
+    run = dagwidget.start_run(dag_id, url=server.url, token=server.token)
+    run.complete()
+    run._transport.join(20)
+    assert run._transport.refused == "closed"
+    with pytest.raises(NotConnected, match="the run is over"):
+        run.gate("a").result(10)
+    # Asked just before the connection closed, and given up by its thread.
+    gate = OpenGate("a:2", "a", p.Presentation(), settle=lambda _gate, _decision: None)
+    run._gates.add(gate)
+    run._abandon()
+    with pytest.raises(NotConnected, match="the run is over"):
+        gate.result(10)
+
+
 async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):
     gate = start().gate("a")
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(gate, 0.05)
     with pytest.raises(NotConnected, match="who waited for it was cancelled"):
         await asyncio.wait_for(gate, 5)
+
+
+async def test_asyncio_does_not_complain_of_a_wait_that_was_cancelled():
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    gate = OpenGate("a:1", "a", p.Presentation(), settle=lambda gate, _decision: gate.give_up(NotConnected("closed")))
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(gate, 0.01)
+    # The gate's outcome reaches the loop in its next turns.
+    for _ in range(5):
+        await asyncio.sleep(0)
+    del gate
+    gc.collect()
+    assert complaints == []
 
 
 def test_an_engine_that_can_not_pause_is_not_paused_at_its_budget(start, person):

@@ -37,7 +37,7 @@ _OUTCOMES: Final = 100
 _FIRST_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 1.0
 # The errors of a connection attempt that the network or the server causes.
-_EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
+_EXPECTED: Final = (OSError, EOFError, DagwidgetError, WebSocketException)
 
 
 def connect(
@@ -500,11 +500,9 @@ class StreamClient:
         self._call(lambda: self._input(functools.partial(self._machine.send, command, hold=hold)))
         return sent
 
-    def _withdraw(self, command_id: str) -> None:
-        def withdraw(_now: float) -> None:
-            self._machine.withdraw(command_id)
-
-        self._call(lambda: self._input(withdraw))
+    def _withdraw(self, command_id: str) -> bool:
+        with self.lock:
+            return self._machine.withdraw(command_id)
 
     def probe(self) -> None:
         """Reconnect, or check the connection, at once: call it when the network may be back.
@@ -534,7 +532,7 @@ class StreamClient:
                 if isinstance(output, Batch):
                     self._note_outcome(output)
                     for stream in tuple(self._streams):
-                        stream.append(output)
+                        stream._append(output)
         for output in outputs:
             self._do(output)
         self._schedule(self._loop)

@@ -116,7 +116,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     after: int
     seq: int
     reset: bool
-    events: list[p.Event]
+    events: list[p.AnyEvent | p.Unknown]
 
 
 class Sent(Struct, frozen=True):
@@ -133,7 +133,7 @@ class _CatchUp(Struct):
 
     epoch: str
     reset: bool
-    events: list[p.Event]
+    events: list[p.AnyEvent | p.Unknown]
 
 
 class StateMachine:
@@ -184,7 +184,7 @@ class StateMachine:
         self._received_at = 0.0
         self._catch_up: _CatchUp | None = None
         # Events of the current frame, applied together.
-        self._fresh: list[p.Event] = []
+        self._fresh: list[p.AnyEvent | p.Unknown] = []
         self._frame_limit = _FRAME_BYTES
         self._acknowledged = 0
         self._unacknowledged_frames = 0
@@ -314,10 +314,7 @@ class StateMachine:
         pending = next((each for each in self._outbox.pending() if each.command.id == command_id), None)
         if held is None and (pending is None or pending.state == "sent"):
             return False
-        command = held[0] if held is not None else pending.command if pending is not None else None
-        assert command is not None
         self._outbox.settle(p.CommandAck(id=command_id, ok=False))
-        self._outputs.append(refusal(command, "withdrawn", "withdrawn before it was sent"))
         return True
 
     def watch(self, run: str | None, now: float) -> None:
@@ -474,7 +471,7 @@ class StateMachine:
                 self._transmit_command(pending.command)
 
     def _reconnect(self, now: float, reason: str | None, code: int | None = None, after: float = 0.0) -> None:
-        """Drop the connection and wait for the next attempt, `after` seconds longer where the server asks for it."""
+        """Drop the connection and wait for the next attempt, `after` seconds longer if the server asks for it."""
         self._drop()
         self._failures += 1
         # The backoff comes on top: a server sends the same `after` to all its clients.
@@ -608,7 +605,7 @@ class StateMachine:
         self._acknowledge()
         self._become_live(now)
 
-    def _handle_event(self, event: p.Event, now: float) -> None:
+    def _handle_event(self, event: p.AnyEvent | p.Unknown, now: float) -> None:
         if self._catch_up is not None:
             self._catch_up.events.append(event)
         elif self.phase == "live" and not self._v1:

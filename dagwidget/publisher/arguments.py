@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
 from .. import protocol as p
+from .clock import now_ms
 from .serialize import exact, preview
 
 NodeLike: TypeAlias = "str | Mapping[str, Any] | p.NodeSpec"
@@ -105,7 +106,7 @@ def check_gate_size(presentation: p.Presentation) -> None:
 def deadline_after(timeout: float) -> int:
     if timeout <= 0:
         raise ValueError(f"timeout must be more than 0 seconds: {timeout!r}")
-    return time.time_ns() // 1_000_000 + round(timeout * 1000)
+    return now_ms() + round(timeout * 1000)
 
 
 def numeric_metrics(values: Mapping[str, Any]) -> dict[str, int | float | str]:
@@ -139,3 +140,14 @@ def chunked(items: Sequence[T], most: int) -> Iterator[list[T]]:
         left -= size
     if chunk:
         yield chunk
+
+
+def check_time(value: Any, what: str) -> int:
+    """A time as the wire takes it: Unix milliseconds, or a `datetime` with a time zone."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{what} needs a time zone: {value!r}")
+        return round(value.timestamp() * 1000)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be Unix milliseconds or a datetime, not {type(value).__name__}: {value!r:.200}")
+    return value

@@ -1,4 +1,4 @@
-"""`Backlog`: what a publisher has said and could not send yet. When it is full, what later events have overtaken goes.
+"""`SendBuffer`: the events that a publisher could not send yet. When it is full, it drops what later events replace.
 
 What goes changes nothing of the state that the run adds up to, but for the lines of its logs: steps of progress on the
 way to a later one, an edge's earlier activity, log lines that newer ones push out. Costs are added up.
@@ -36,7 +36,7 @@ class _Step(NamedTuple):
 _NEVER_LOST: Final = (p.HumanGateWaiting, p.HumanGateResolved, p.RunError, p.ExecutionComplete)
 
 
-class Backlog:
+class SendBuffer:
     """Events in their order: appended by any thread without a lock, taken by one.
 
     It holds about `most` events, and more only of those that can't go without changing the run's state.

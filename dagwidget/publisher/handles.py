@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -13,6 +12,16 @@ from ..errors import GateTimeout, RunCancelled
 from ..state import Decision
 
 T = TypeVar("T")
+
+
+async def _outcome(future: Future[T]) -> T:
+    """Wait for a future, which goes on when the task that waits is cancelled."""
+    import asyncio
+
+    waiting = asyncio.wrap_future(future)
+    # After a cancellation nobody reads the outcome, and asyncio must not report that as a mistake.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(waiting)
 
 
 class Awaitable(Generic[T]):
@@ -97,8 +106,11 @@ class OpenGate(Awaitable[Decision]):
         return self._take(decision)
 
     async def _wait(self) -> Decision:
+        # Loaded by then: plain code that only publishes does without it.
+        import asyncio
+
         try:
-            decision = await asyncio.shield(asyncio.wrap_future(self._future))
+            decision = await _outcome(self._future)
         except (asyncio.CancelledError, RunCancelled):
             self._settle_once(None)
             raise
@@ -144,5 +156,5 @@ class Checkpoint(Awaitable[None]):
 
     async def _wait(self) -> None:
         if self._pause is not None:
-            await asyncio.shield(asyncio.wrap_future(self._pause))
+            await _outcome(self._pause)
         self._check()

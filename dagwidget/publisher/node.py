@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import time
@@ -11,8 +10,9 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
 
 from .. import protocol as p
-from ..errors import RunCancelled
+from .clock import now_ms
 from .tracebacks import describe
+from .verdict import verdict_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,11 +20,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 class NodeReporter(Protocol):
     """What an execution reports to: its run."""
 
-    def enter_node(self, node_id: str, instance: str | None) -> int | None:
-        """A node begins; returns the number of its attempt, from the second on."""
+    def enter_node(self, execution: NodeExecution) -> None:
+        """An execution begins: it is given its attempt and, where it overlaps another, its instance."""
 
-    def leave_node(self, node_id: str) -> None:
-        """A node has ended."""
+    def leave_node(self, execution: NodeExecution, error: BaseException | None) -> None:
+        """An execution has ended, by an exception if one is given."""
 
     def update(
         self,
@@ -66,7 +66,8 @@ class NodeExecution:
         self.node_id = node_id
         self.instance = instance
         self._run = run
-        self._attempt: int | None = None
+        self.attempt: int | None = None
+        self.started_at = 0
         self._began = 0.0
         self._metrics: dict[str, int | float | str] = {}
 
@@ -74,7 +75,8 @@ class NodeExecution:
 
     def __enter__(self) -> NodeExecution:
         self._began = time.perf_counter()
-        self._attempt = self._run.enter_node(self.node_id, self.instance)
+        self.started_at = now_ms()
+        self._run.enter_node(self)
         self._state("running")
         return self
 
@@ -82,11 +84,10 @@ class NodeExecution:
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self._metrics["duration_ms"] = round((time.perf_counter() - self._began) * 1000, 3)
-        self._run.leave_node(self.node_id)
-        if error is None:
-            self._state("completed", metrics=self._metrics)
-        elif isinstance(error, (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
-            self._state("cancelled", metrics=self._metrics, reason=str(error) or type(error).__name__)
+        status, reason = verdict_of(error)
+        self._run.leave_node(self, error)
+        if status != "failed" or error is None:
+            self._state(status, metrics=self._metrics, reason=reason)
         else:
             self._state("failed", metrics=self._metrics, error=describe(error))
             self._run.error(error, node_id=self.node_id)
@@ -182,4 +183,4 @@ class NodeExecution:
         self._run.log(self.node_id, *lines)
 
     def _state(self, status: p.NodeStatus, **fields: Any) -> None:
-        self._run.update(self.node_id, status, instance=self.instance, attempt=self._attempt, **fields)
+        self._run.update(self.node_id, status, instance=self.instance, attempt=self.attempt, **fields)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterable
 from typing import get_args
 
 from .. import discovery, local_runs
 from .. import protocol as p
-from .arguments import EdgeLike, NodeLike, convert_each, edge_spec, node_spec
+from .arguments import EdgeLike, NodeLike, check_id, convert_each, edge_spec, node_spec
+from .clock import now_ms
 from .pricing import Price
 from .pricing import price as list_price
 from .run import Run
@@ -29,6 +31,9 @@ def start_run(
     capabilities: p.Capabilities | None = None,
     redact: Redact | None = None,
     price: Price = list_price,
+    name: str | None = None,
+    tags: Iterable[str] = (),
+    keep: bool = False,
 ) -> Run:
     """Start a run of the DAG `dag_id`, and publish it to its room. Never waits for the server.
 
@@ -48,10 +53,14 @@ def start_run(
         capabilities: What the engine can honour; by default pause and cancel where it calls `run.checkpoint`.
         redact: Takes each output, and gives what may be shown of it.
         price: `price(model, usage)` in units of `currency`; by default from the table of `genai-prices`.
+        name: What people call the run.
+        tags: Words to find it by.
+        keep: Let the run go on when the notebook cell that began it is run again; by default that cancels it.
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
     """
+    started_at = now_ms()
     p.check_dag_id(dag_id)
     if budget is not None and not (isinstance(budget, (int, float)) and budget >= 0):
         raise ValueError(f"budget must be a number, 0 or more: {budget!r}")
@@ -64,15 +73,27 @@ def start_run(
         currency=currency,
         on_budget=on_budget,
         capabilities=capabilities or p.Capabilities(pause="cooperative", cancel="cooperative", gate="native"),
+        started_at=started_at,
+        name=None if name is None else check_id(name, "name"),
+        tags=convert_each(lambda tag: check_id(tag, "a tag"), tags, "tags") or None,
     )
-    mutation = p.Mutation(
+    graph = p.Mutation(
         add_nodes=convert_each(node_spec, nodes, "nodes"), add_edges=convert_each(edge_spec, edges, "edges")
     )
     if run_id is not None:
         p.check_dag_id(run_id, "run_id")
     epoch = run_id or uuid.uuid4().hex
-    run = Run(dag_id, discovery.locator(url, token), start=start, epoch=epoch, redact=redact, price=price)
-    run._mutate(mutation)
+    run = Run(
+        dag_id,
+        discovery.locator(url, token),
+        start=start,
+        epoch=epoch,
+        graph=graph,
+        redact=redact,
+        price=price,
+        url=url,
+        keep=keep,
+    )
     local_runs.begin(url, dag_id, epoch)
     return run
 
@@ -94,7 +115,8 @@ def attach(
         url: Base URL of the stream server, or None for `DAGWIDGET_URL` or this machine's.
         dag_id: The DAG.
         token: What the server asks for; by default `DAGWIDGET_TOKEN`, or the one of this machine's server.
-        run_id: The run to join; by default whichever is the current one.
+        run_id: The run to join; by default the one that `DAGWIDGET_RUN_ID` names, else the DAG's only live run. Where
+            several are live, the server refuses, and names them.
         redact: As for `start_run`.
         price: As for `start_run`.
 
@@ -102,4 +124,13 @@ def attach(
         TypeError, ValueError: an argument is not what it should be.
     """
     p.check_dag_id(dag_id)
-    return Run(dag_id, discovery.locator(url, token), start=None, epoch=run_id, redact=redact, price=price)
+    return Run(
+        dag_id,
+        discovery.locator(url, token),
+        start=None,
+        epoch=run_id or os.environ.get("DAGWIDGET_RUN_ID") or None,
+        graph=p.Mutation(),
+        redact=redact,
+        price=price,
+        url=url,
+    )

@@ -266,9 +266,10 @@ class Room:
         self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))
         self._stored = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
-        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
+        started_at = _started_at(start, now)
+        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), started_at)
         if start.budget is not None:
-            self._append(self._spending.total(None), now)
+            self._append(self._spending.total(None), started_at)
 
     def _take(self, event: p.Event, now: int) -> None:
         match event:
@@ -436,6 +437,11 @@ class Room:
     def compacted(self) -> list[Entry]:
         """The fewest events that add up to the state, one by one."""
         return compacted(self.state)
+
+
+def _started_at(start: p.RunStart, now: int) -> int:
+    """When a run started: by its publisher's clock, but never later than now."""
+    return now if start.started_at is None else min(start.started_at, now)
 
 
 def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:

@@ -12,7 +12,7 @@ from .records import Execution, Gate, Node
 from .reducer import DagState
 
 
-def compact(state: DagState) -> list[p.Event]:
+def compact(state: DagState) -> list[p.AnyEvent]:
     """The fewest ordinary events that, reduced, give `state` again.
 
     Each carries the state's own `seq`, so they stand for everything up to it. The order matters: structure comes
@@ -20,7 +20,7 @@ def compact(state: DagState) -> list[p.Event]:
     """
     events = [*_compact_run(state), *_compact_structure(state)]
     events.extend(p.HumanGateResolved(**_fields(decision)) for decision in state.decisions)
-    gates: dict[str, list[p.Event]] = {}
+    gates: dict[str, list[p.AnyEvent]] = {}
     for gate in state.gates.values():
         gates.setdefault(gate.node_id, []).append(_gate_event(gate))
     for node in state.nodes.values():
@@ -50,7 +50,7 @@ def compact(state: DagState) -> list[p.Event]:
     return events
 
 
-def _compact_run(state: DagState) -> Iterator[p.Event]:
+def _compact_run(state: DagState) -> Iterator[p.AnyEvent]:
     match state.status:
         case "pending":
             return
@@ -66,7 +66,7 @@ def _compact_run(state: DagState) -> Iterator[p.Event]:
     yield p.ExecutionState(status=status, capabilities=state.capabilities, inferred=inferred, ts=state.started_at)
 
 
-def _compact_structure(state: DagState) -> Iterator[p.Event]:
+def _compact_structure(state: DagState) -> Iterator[p.AnyEvent]:
     if not state.nodes:
         return
     nodes = [
@@ -81,7 +81,7 @@ def _compact_structure(state: DagState) -> Iterator[p.Event]:
     yield p.DagMutated(mutation=p.Mutation(add_nodes=nodes, add_edges=edges or None), ts=state.started_at)
 
 
-def _gate_event(gate: Gate) -> p.Event:
+def _gate_event(gate: Gate) -> p.AnyEvent:
     return p.HumanGateWaiting(
         node_id=gate.node_id,
         gate_id=gate.gate_id,
@@ -92,7 +92,7 @@ def _gate_event(gate: Gate) -> p.Event:
     )
 
 
-def _compact_node(node: Node, gated: bool) -> Iterator[p.Event]:
+def _compact_node(node: Node, gated: bool) -> Iterator[p.AnyEvent]:
     instances = [*(node.instances or {}).items()]
     # To name an attempt after all instances have ended begins it without them, so one stays open until it is named.
     kept_open = instances[:1] if node.settled and (node.attempt or 0) > 1 else []
@@ -110,7 +110,7 @@ def _compact_node(node: Node, gated: bool) -> Iterator[p.Event]:
         yield p.NodeLog(node_id=node.id, lines=node.logs)
 
 
-def _compact_execution(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.NodeState]:
+def _compact_execution(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.AnyEvent]:
     fields = _fields(execution, Execution)
     ended_at, inferred = fields.pop("ended_at"), fields.pop("inferred")
     if not inferred:
@@ -123,7 +123,7 @@ def _compact_execution(node_id: str, execution: Execution, instance: str | None)
     yield p.NodeState(node_id=node_id, instance=instance, attempt=execution.attempt, inferred=True, ts=ended_at, **end)
 
 
-def _compact_edges(state: DagState) -> Iterator[p.Event]:
+def _compact_edges(state: DagState) -> Iterator[p.AnyEvent]:
     for target, sources in state.edges.items():
         for source, edge in sources.items():
             if edge.taken:

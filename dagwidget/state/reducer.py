@@ -127,7 +127,7 @@ def _node_state(state: DagState, event: p.NodeState) -> None:
 def _infer_end(state: DagState, event: p.NodeState) -> None:
     """End an execution that is open, as the run has ended. What the engine said of it stays as it is."""
     node = state.nodes.get(event.node_id)
-    if node is None or state.status == "pending" or event.status not in p.TERMINAL:
+    if node is None or event.status not in p.TERMINAL:
         return
     if event.instance is not None:
         execution: Execution | None = (node.instances or {}).get(event.instance)
@@ -135,6 +135,7 @@ def _infer_end(state: DagState, event: p.NodeState) -> None:
         execution = node if node.instances is None else None
     if execution is None or execution.status in p.TERMINAL or event.attempt not in (None, execution.attempt):
         return
+    _begin(state, event.ts)
     end: dict[str, Any] = {
         "status": event.status,
         "native": event.native,

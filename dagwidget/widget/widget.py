@@ -98,6 +98,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
     connection = traitlets.Dict({"phase": "idle"}, read_only=True)
     """The kernel's connection: `phase`, `role`, `reason`, `resumable` …; `page`: the phase of the page's own."""
 
+    # Until there is something to close: a widget whose arguments are refused is closed all the same.
+    _closed = True
+
     def __init__(
         self, dag_id: str, *, url: str | None = None, token: discovery.Token | None = None, run: str | None = None
     ) -> None:
@@ -114,7 +117,6 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._events: list[p.Event] = []
         self._news = threading.Event()
         self._idle = True
-        self._closed = False
         self._unsubscribe: list[Callable[[], None]] = []
         self.set_trait("nodes", LiveNodes(lambda: self._client.state))
         self.set_trait("edges", LiveEdges(lambda: self._client.state))
@@ -123,6 +125,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._shown = False
         self._key = Key(url, token, dag_id, run)
         self._client = self._subscribe(self._key)
+        self._closed = False
         self.on_msg(self._receive)
         threading.Thread(target=self._publish_for_ever, name=f"dagwidget-traits-{dag_id}", daemon=True).start()
 

@@ -118,19 +118,20 @@ class Driver:
         """Do what a person's cancelling ends."""
         if self._run.cancelling:
             work.close()
-            raise self._cancellation()
+            raise self._cancelled()
         passing = self._passing = asyncio.create_task(work)
         try:
             return await passing
         except asyncio.CancelledError:
             if self._run.cancelling and passing.cancelled():
-                raise self._cancellation() from None
+                raise self._cancelled() from None
             raise
         finally:
             self._passing = None
 
-    def _cancellation(self) -> RunCancelled:
-        return RunCancelled(f"the run of {self._run.dag_id!r} was cancelled")
+    def _cancelled(self, why: str | None = None) -> RunCancelled:
+        message = why or f"the run of {self._run.dag_id!r} was cancelled"
+        return RunCancelled(message, dag_id=self._run.dag_id, run_id=self._run.run_id)
 
     async def _decisions(self) -> dict[str, Any]:
         """Wait for a decision; gives what each interrupt that has one is resumed with, by its id."""
@@ -173,7 +174,7 @@ class Driver:
         shown = p.Presentation(title=f"Go on with {names}?", allowed=["approve", "reject"])
         decision = await self._run.ask(upcoming[0], shown)
         if decision.decision == "reject":
-            raise RunCancelled(f"{decision.by} stopped the run before {names}")
+            raise self._cancelled(f"{decision.by} stopped the run before {names}")
         return True
 
 

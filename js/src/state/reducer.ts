@@ -147,11 +147,12 @@ function nodeState(state: DagState, event: p.NodeState, changes: Changes): void 
 /** End an execution that is open, as the run has ended. What the engine said of it stays as it is. */
 function inferEnd(state: DagState, event: p.NodeState, changes: Changes): void {
   const node = state.nodes.get(event.node_id);
-  if (!node || state.status === "pending" || !TERMINAL.has(event.status)) return;
+  if (!node || !TERMINAL.has(event.status)) return;
   const { instances } = node;
   const execution = event.instance == null ? (instances ? undefined : node) : instances?.[event.instance];
   if (!execution || TERMINAL.has(execution.status)) return;
   if (event.attempt != null && event.attempt !== execution.attempt) return;
+  begin(state, event.ts ?? undefined);
   const end = {
     status: event.status,
     native: event.native ?? undefined,
