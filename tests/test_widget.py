@@ -401,7 +401,7 @@ def test_the_page_is_told_where_the_server_is_and_which_run_to_follow(make, serv
     run = begin()
     assert page.sent("follow")[-1] == {"type": "follow", "run": run.run_id, "pin": False}
     w.follow("another")
-    assert page.sent("follow")[-1] == {"type": "follow", "run": "another", "pin": True}
+    assert page.sent("follow")[-1] == {"type": "follow", "run": "another", "pin": True, "all": True}
 
 
 def test_the_token_is_in_no_synced_trait(make):
