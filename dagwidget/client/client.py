@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
@@ -179,7 +180,13 @@ class StreamClient:
 
     async def _run_in_thread(self, ready: threading.Event) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._stop_thread = lambda: loop.call_soon_threadsafe(stopped.set)
+
+        def stop() -> None:
+            # The loop is closed once the client is.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(stopped.set)
+
+        self._stop_thread = stop
         async with self:
             ready.set()
             await stopped.wait()
@@ -545,7 +552,7 @@ class StreamClient:
             return
         for event in batch.events:
             if isinstance(event, p.ExecutionComplete):
-                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, self.state.errors)
+                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, batch.state.errors)
             elif isinstance(event, p.ExecutionState):
                 self._outcomes.pop(batch.epoch, None)
         if len(self._outcomes) > _OUTCOMES:
