@@ -235,7 +235,7 @@ class StreamClient:
         """How a run has ended that the client has seen end, also after it went on to another run."""
         with self.lock:
             state = self._machine.state
-            if state.epoch == run_id and not self.is_behind and state.status in FINAL:
+            if (state.epoch or "") == run_id and not self.is_behind and state.status in FINAL:
                 return Outcome(state.status, state.results, state.errors)
             return self._outcomes.get(run_id)
 

@@ -1,4 +1,4 @@
-"""The publisher's clock: every time that a publisher sends is read from it."""
+"""The publisher's clock. Every time that a publisher sends comes from it."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import time
 
 
 def now_ms() -> int:
-    """The time in Unix milliseconds."""
+    """The current time in Unix milliseconds."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""What people ask of a run: to pause, to go on, to be cancelled."""
+"""Pausing, resuming and cancelling a run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from .. import protocol as p
 
 
 class Control:
-    """Whether a run goes on, pauses or is cancelled. Thread-safe."""
+    """What was requested of a run, and what the run does about it. Thread-safe.
+
+    Args:
+        publish: Publishes an event.
+        on_cancel: Called when the run is to be cancelled, before the listeners.
+        start: The run's start; None for a worker.
+    """
 
     def __init__(
         self, publish: Callable[[p.Event], None], *, on_cancel: Callable[[], None], start: p.RunStart | None
     ) -> None:
-        """A run that goes on.
-
-        Args:
-            publish: Publishes what the run does of what it is asked.
-            on_cancel: Called when it is to be cancelled, before the listeners.
-            start: How the run was started; None for a worker.
-        """
         self._publish = publish
         self._on_cancel = on_cancel
         self._lock = threading.Lock()
@@ -31,7 +30,7 @@ class Control:
         self._pause: Future[None] | None = None
         self._listeners: list[Callable[[str], None]] = []
         self._spent = 0.0
-        # A little more than the budget: the room adds up in another order, and must have come to it too.
+        # Slightly more than the budget: the room adds up in another order, and must have reached the budget too.
         self._stop_at: float | None = None
         can_pause = start is not None and (start.capabilities is None or start.capabilities.pause != "none")
         if can_pause and start is not None and start.budget is not None and start.on_budget in ("pause", "gate"):
@@ -42,14 +41,14 @@ class Control:
         """Whether the run is to be cancelled."""
         return self._status == "cancelling"
 
-    def confirm(self, status: p.LiveStatus) -> None:
-        """The engine says what the run does now."""
+    def set_status(self, status: p.LiveStatus) -> None:
+        """Record and publish the status that the engine reports."""
         with self._lock:
             self._status = status
         self._publish(p.ExecutionState(status=status))
 
     def reach_checkpoint(self) -> Future[None] | None:
-        """The run is where it can pause; returns the pause, if there is one."""
+        """Begin a requested pause. Returns the pause, if there is one."""
         with self._lock:
             if self._status == "pausing":
                 self._status = "paused"
@@ -57,16 +56,16 @@ class Control:
             return self._pause
 
     def listen(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Call `callback` with each request; returns a function that stops it."""
+        """Call `callback` with each request. Returns a function that stops this."""
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
     def request(self, status: p.LiveStatus) -> None:
-        """Do what is asked of the run: `pausing`, `resuming` or `cancelling`."""
+        """Handle a request: `pausing`, `resuming` or `cancelling`."""
         with self._lock:
             if self._status == status:
                 return
-            ended = self._take(status)
+            ended = self._apply(status)
         _end(ended)
         if status == "cancelling":
             self._on_cancel()
@@ -74,7 +73,7 @@ class Control:
             listener(status)
 
     def spend(self, amount: float) -> None:
-        """Pause at the budget, as the room will ask: a fast loop would be far beyond it until it has."""
+        """Add an amount, and pause at the budget. A fast loop would overspend while it waits for the room's request."""
         if self._stop_at is None:
             return
         with self._lock:
@@ -85,14 +84,14 @@ class Control:
         if stop:
             self.request("pausing")
 
-    def abandon(self) -> None:
-        """End the pause: nobody can do so any more."""
+    def release(self) -> None:
+        """End the pause, because no request can arrive any more."""
         with self._lock:
             pause = self._pause
         _end(pause)
 
-    def _take(self, status: p.LiveStatus) -> Future[None] | None:
-        """Note what is asked; returns the pause that it ends."""
+    def _apply(self, status: p.LiveStatus) -> Future[None] | None:
+        """Record a request. Returns the pause that it ends."""
         if status == "pausing":
             self._status = "pausing"
             self._pause = self._pause or Future()

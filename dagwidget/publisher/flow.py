@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .. import protocol as p
+from .lifecycle import Origin, note_exit, whereabouts
 
 
 class Entered(Protocol):
@@ -36,13 +37,15 @@ class Flow:
     itself "2". One that opens after all have ended is the next attempt.
     """
 
-    def __init__(self, publish: Callable[[p.Event], None], worker: Callable[[], str | None]) -> None:
+    def __init__(self, publish: Callable[[p.Event], None], worker: Callable[[], str | None], origin: Origin) -> None:
         """Args:
         publish: Publishes an event.
         worker: The name of this process as a worker of the run; None where it owns the run.
+        origin: Where the run was begun.
         """
         self._publish = publish
         self._worker = worker
+        self._origin = origin
         self._lock = threading.Lock()
         # The sources of each node's incoming edges.
         self._sources: dict[str, list[str]] = {}
@@ -62,6 +65,7 @@ class Flow:
 
     def enter(self, execution: Entered) -> None:
         """An execution begins: give it its attempt and instance."""
+        self._origin.note(whereabouts())
         with self._lock:
             self._activate_into(execution.node_id)
             calls = self._calls.setdefault(execution.node_id, _Calls())
@@ -96,8 +100,9 @@ class Flow:
         calls.instances += 1
         execution.instance, execution.attempt = str(calls.instances), calls.attempt
 
-    def leave(self, execution: Entered) -> None:
-        """An execution has ended."""
+    def leave(self, execution: Entered, error: BaseException | None = None) -> None:
+        """An execution has ended, by an exception if one is given."""
+        note_exit(error)
         with self._lock:
             calls = self._calls[execution.node_id]
             calls.open.remove(execution)

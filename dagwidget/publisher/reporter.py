@@ -1,4 +1,4 @@
-"""`Reporter`: what a run says of itself: its nodes, edges, logs, errors, graph and cost."""
+"""`Reporter`: what a run reports: its nodes, edges, logs, errors, graph and cost."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from .. import protocol as p
 from .arguments import (
     EdgeLike,
     NodeLike,
+    check_bool,
+    check_choice,
     check_count,
     check_id,
     check_number,
+    check_text,
     check_time,
     chunked,
     convert_each,
@@ -23,20 +26,26 @@ from .arguments import (
 )
 from .channel import Channel
 from .flow import Flow
-from .lifecycle import Origin, note_exit, whereabouts
+from .lifecycle import Origin
 from .node import NodeExecution
 from .pricing import Price, Usage
 from .serialize import Redact, preview, previewed, redacted, whole
 
 _LINE: Final = 2_000
-# Of a whole output, in characters: quoted again, a part still fits into an event.
+# The part of a whole output in one event, in characters: encoded as JSON, it still fits.
 _OUTPUT_PART: Final = 32 * 1024
 
-_STATUSES: Final = frozenset(get_args(p.NodeStatus))
+_STATUSES: Final = get_args(p.NodeStatus)
 
 
 class Reporter:
-    """Publishes what happens in a run. Every method may be called in any thread, and none waits for the network."""
+    """Publishes what happens in a run. Every method is thread-safe, and none waits for the network.
+
+    Args:
+        channel: Delivers the events.
+        redact: Replaces what must not leave the process, in each output.
+        price: Looks up the price of tokens.
+    """
 
     owned = False
 
@@ -44,8 +53,8 @@ class Reporter:
         self._channel = channel
         self._redact = redact
         self._price = price
-        self._flow = Flow(channel.publish, self._worker_name)
         self._origin = Origin()
+        self._flow = Flow(channel.publish, self._worker_name, self._origin)
         # The executions that have not ended, as far as `update` says.
         self._unsettled: set[tuple[str, str | None]] = set()
         self._reported: BaseException | None = None
@@ -53,15 +62,26 @@ class Reporter:
     # --- Nodes
 
     def node(self, node_id: str, *, instance: str | None = None) -> NodeExecution:
-        """An execution of a node: a context manager (plain or `async`), or a decorator.
+        """An execution of a node, as a context manager (plain or `async`) or a decorator.
 
         Args:
             node_id: The node.
-            instance: Which of many, where the node runs several times at once.
+            instance: A name for this execution, if the node runs several times in parallel.
+
+        Returns:
+            The execution. It starts when the block, or the function, does.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has an invalid value.
+
+        Example:
+            >>> with run.node("train", instance="fold 1") as node:
+            ...     node.progress(0.5)
+            ...     node.output(loss=0.1)
         """
-        return NodeExecution(
-            self, check_id(node_id, "node_id"), None if instance is None else check_id(instance, "instance")
-        )
+        check_id(node_id, "node_id")
+        return NodeExecution(self, self._flow, node_id, None if instance is None else check_id(instance, "instance"))
 
     def update(
         self,
@@ -80,26 +100,46 @@ class Reporter:
         started_at: datetime | int | None = None,
         ended_at: datetime | int | None = None,
     ) -> None:
-        """Say what state a node is in; for engines whose hooks tell. The fields are those of `node_state`.
+        """Publish the status of a node, as an engine's hooks report it. `node` does so by itself.
+
+        Args:
+            node_id: The node.
+            status: `pending`, `running`, `waiting`, `completed`, `failed`, `skipped` or `cancelled`.
+            output: The node's output.
+            metrics: Measurements by name.
+            error: The error: a summary on the first line, then the traceback.
+            progress: A number from 0 to 1.
+            attempt: The number of the attempt; events of older attempts are ignored.
+            instance: The instance, if the node runs several times in parallel.
+            native: The engine's own word for the status, such as `up_for_retry`.
+            reason: Why the node has this status.
+            message: What the node is doing.
+            started_at: When the execution started, by the engine: Unix milliseconds, or a `datetime` with a time zone.
+            ended_at: When it ended.
 
         Raises:
-            TypeError, ValueError: an argument is not what it should be.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has an invalid value.
+
+        Example:
+            >>> run.update("train", "running", progress=0.5)
+            >>> run.update("train", "completed", output={"loss": 0.1})
         """
-        if status not in _STATUSES:
-            raise ValueError(f"a node's status is one of {', '.join(sorted(_STATUSES))}; not {status!r}")
+        check_choice(status, "status", _STATUSES)
         if progress is not None:
-            progress = check_number(progress, "progress goes from 0 to 1", 0, 1)
+            progress = check_number(progress, "progress", 0, 1)
         if instance is not None:
             check_id(instance, "instance")
         if attempt is not None:
             attempt = check_count(attempt, "attempt")
         for name, text in (("error", error), ("native", native), ("reason", reason), ("message", message)):
-            if text is not None and not isinstance(text, str):
-                raise TypeError(f"{name} must be a string, not {type(text).__name__}: {text!r:.200}")
-        shown, size = (None, None) if output is None else self._show(check_id(node_id, "node_id"), instance, output)
+            if text is not None:
+                check_text(text, name)
+        check_id(node_id, "node_id")
+        shown, size = (None, None) if output is None else self._publish_output(node_id, instance, output)
         self._channel.publish(
             p.NodeState(
-                node_id=check_id(node_id, "node_id"),
+                node_id=node_id,
                 status=status,
                 output=shown,
                 output_bytes=size,
@@ -117,36 +157,75 @@ class Reporter:
         )
         if status in p.TERMINAL:
             self._unsettled.discard((node_id, instance))
-            self._settled()
+            self._handle_settled()
         else:
             self._unsettled.add((node_id, instance))
 
     def edge(self, source: str, target: str, *, active: bool = True) -> None:
-        """Say that something flows along an edge (or no longer does)."""
-        if not isinstance(active, bool):
-            raise TypeError(f"active is True or False, not {active!r:.200}")
+        """Publish that an edge is active, or no longer active. `node` activates the edges into it by itself.
+
+        Args:
+            source: The node where the edge starts.
+            target: The node where the edge ends.
+            active: Whether something flows along the edge.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has an invalid value.
+
+        Example:
+            >>> run.edge("extract", "train")
+        """
+        check_bool(active, "active")
         self._channel.publish(
             p.EdgeActive(from_=check_id(source, "source"), to=check_id(target, "target"), active=active)
         )
 
     def log(self, node_id: str, *lines: object) -> None:
-        """Lines for a node's log."""
+        """Append lines to a node's log.
+
+        Args:
+            node_id: The node.
+            lines: The lines. Each is converted to a string, and split where it has line breaks.
+
+        Raises:
+            TypeError: `node_id` is not a string.
+            ValueError: `node_id` is empty or too long.
+
+        Example:
+            >>> run.log("extract", "read 3 files", "skipped 1")
+        """
+        check_id(node_id, "node_id")
         texts = [line[:_LINE] for text in lines for line in str(text).splitlines() or [""]]
         for chunk in chunked(texts, 100):
-            self._channel.publish(p.NodeLog(node_id=check_id(node_id, "node_id"), lines=chunk))
+            self._channel.publish(p.NodeLog(node_id=node_id, lines=chunk))
 
     def error(
         self, message: object, *, node_id: str | None = None, code: str | None = None, detail: Any = None
     ) -> None:
-        """Report an error, of a node or of the run, which goes on; `message` may be the exception itself."""
+        """Report an error of the run or of a node. The run continues; `fail` ends it.
+
+        Args:
+            message: The error: a text, or the exception. An exception that several nodes raise is reported once.
+            node_id: The node; None for the run.
+            code: The kind of error, as one word. By default the name of the exception's class.
+            detail: More about the error.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has an invalid value.
+
+        Example:
+            >>> run.error("2 files could not be read", node_id="extract")
+        """
         if isinstance(message, BaseException):
-            # It may pass through several nodes on its way out; where it came from is the first.
+            # It may leave several nodes. The innermost is the one that failed.
             if message is self._reported:
                 return
             self._reported = message
             code = code or type(message).__name__
-        if code is not None and not isinstance(code, str):
-            raise TypeError(f"code must be a string, not {type(code).__name__}: {code!r:.200}")
+        if code is not None:
+            check_text(code, "code")
         if node_id is not None:
             check_id(node_id, "node_id")
         self._channel.publish(
@@ -167,10 +246,21 @@ class Reporter:
         add_edges: Iterable[EdgeLike] = (),
         remove_edges: Iterable[EdgeLike] = (),
     ) -> None:
-        """Change the graph under way, in the order of the arguments.
+        """Change the graph during the run. The changes are applied in the order of the arguments.
+
+        Args:
+            add_nodes: Nodes to add: ids, or mappings with `id` and `label`, `kind`, `group` or `description`.
+            update_nodes: Nodes to change, as mappings.
+            remove_nodes: Ids of nodes to remove.
+            add_edges: Edges to add: pairs `(from, to)`, or mappings with `from`, `to` and `label` or `conditional`.
+            remove_edges: Edges to remove.
 
         Raises:
-            TypeError, ValueError: something is not a node or an edge.
+            TypeError: An argument has the wrong type.
+            ValueError: A node or an edge is invalid.
+
+        Example:
+            >>> run.mutate(add_nodes=["deploy"], add_edges=[("review", "deploy")])
         """
         self._publish_mutation(
             p.Mutation(
@@ -195,26 +285,31 @@ class Reporter:
         cache_read: int = 0,
         cache_write: int = 0,
     ) -> float | None:
-        """What has been spent just now: a difference, not a total; the room adds up what all processes spend.
+        """Publish what was just spent: an amount to add, not a total. The server adds up the amounts of all processes.
 
         Args:
-            amount: In units of the run's currency. When absent, the price of the tokens; where that is not known, they
-                are counted, and shown as tokens without a price.
+            amount: The amount, in the run's currency. By default the price of the tokens; if that is unknown, the
+                tokens are shown without a price.
             node_id: The node that spent it.
-            tokens_in: Tokens that went in, those of a cache included.
-            tokens_out: Tokens that came out.
-            model: The model, to look its price up.
+            tokens_in: The input tokens, including those of a cache.
+            tokens_out: The output tokens.
+            model: The model, to look up its price.
             cache_read: How many of `tokens_in` were read from the provider's cache.
-            cache_write: How many of `tokens_in` were written to it.
+            cache_write: How many of `tokens_in` were written to the provider's cache.
 
         Returns:
-            The amount; None where the price is not known.
+            The amount; None if the price is unknown.
 
         Raises:
-            TypeError, ValueError: an argument is not what it should be.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has an invalid value.
+
+        Example:
+            >>> run.cost(0.02, node_id="train", tokens_in=900, tokens_out=120)
+            0.02
         """
         if amount is not None:
-            amount = check_number(amount, "amount is a number")
+            amount = check_number(amount, "amount")
         if node_id is not None:
             check_id(node_id, "node_id")
         tokens_in, tokens_out = check_count(tokens_in, "tokens_in"), check_count(tokens_out, "tokens_out")
@@ -230,31 +325,19 @@ class Reporter:
             )
         )
         if amount is not None:
-            self._spend(amount)
+            self._handle_spending(amount)
         return amount
-
-    # --- For node executions
-
-    def enter_node(self, execution: NodeExecution) -> None:
-        """An execution begins: it is given its attempt and, where it overlaps another, its instance."""
-        self._origin.note(whereabouts())
-        self._flow.enter(execution)
-
-    def leave_node(self, execution: NodeExecution, error: BaseException | None) -> None:
-        """An execution has ended, by an exception if one is given."""
-        note_exit(error)
-        self._flow.leave(execution)
 
     # --- Helpers
 
     def _worker_name(self) -> str | None:
-        """What this process is called among the workers of the run; None where it owns the run."""
+        """The name of this process among the workers of the run; None if it owns the run."""
         return None if self.owned else f"worker-{self._channel.name[:8]}"
 
-    def _settled(self) -> None:
+    def _handle_settled(self) -> None:
         """Called when an execution has ended."""
 
-    def _spend(self, amount: float) -> None:
+    def _handle_spending(self, amount: float) -> None:
         """Called with each amount that was spent."""
 
     def _publish_mutation(self, mutation: p.Mutation) -> None:
@@ -262,12 +345,12 @@ class Reporter:
         for part in split_mutation(mutation):
             self._channel.publish(p.DagMutated(mutation=part))
 
-    def _show(self, node_id: str, instance: str | None, output: Any) -> tuple[Any, int | None]:
-        """A preview of an output and, where that is not all of it, the size of the whole, which goes out before it."""
+    def _publish_output(self, node_id: str, instance: str | None, output: Any) -> tuple[Any, int | None]:
+        """Publish the whole output if its preview is truncated. Returns the preview, and the size of the whole."""
         value = redacted(output, self._redact)
-        shown, cut = previewed(value)
-        # Whole outputs must not pile up while there is no server.
-        text = whole(value) if cut and not self._channel.is_behind else None
+        shown, truncated = previewed(value)
+        # Whole outputs must not pile up while the server is unreachable.
+        text = whole(value) if truncated and not self._channel.is_behind else None
         if text is None:
             return shown, None
         parts = -(-len(text) // _OUTPUT_PART)

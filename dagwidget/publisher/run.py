@@ -1,4 +1,4 @@
-"""`Run`: what an engine holds to publish a run, and to ask people."""
+"""`Run`: a published run, which people can answer and control."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import NotConnected, RunCancelled, RunEnded, ServerRefused
 from ..protocol.json_schema import schema_error
 from ..state import Decision
 from . import lifecycle
-from .arguments import check_gate_size, check_id, deadline_after, presentation_of
+from .arguments import check_choice, check_gate_size, check_id, deadline_after, presentation_of
 from .channel import Channel
 from .control import Control
 from .gates import Gates
@@ -26,26 +26,31 @@ from .serialize import RESULTS, Redact, preview
 from .tracebacks import describe
 from .verdict import Verdict, verdict_of
 
-_OVER: Final = "the run is over"
 # The close code of a run that a newer one has replaced.
 _REPLACED: Final = 4006
-# How long a worker that leaves its `with` block waits until everything is delivered.
+# How long a worker waits for the delivery of its events when it leaves its `with` block.
 _WORKER_SECONDS: Final = 10.0
 
 
 class Run(Reporter):
-    """A run that is being published: what `start_run` and `attach` give. Every method may be called in any thread.
+    """A run that this process publishes. `start_run` and `attach` make it. Every method is thread-safe.
 
-    Nothing here blocks or raises for a fault of the network: events are delivered by a thread, in order, each once.
-    As a context manager it completes the run at the end of the block, or fails it with the exception that left it.
+    Publishing never blocks and never raises because of the network: a thread delivers the events, in order and exactly
+    once. Used in `with`, the run completes at the end of the block; if the block raises, it fails or is cancelled.
 
     Attributes:
         dag_id: The DAG.
-        run_id: The run, its epoch; None for a worker that joined the DAG's only live run.
+        run_id: The id of the run; None for a worker that joined the DAG's only live run.
         owned: Whether this process started the run, and so ends it.
-        keep: Whether the run goes on when the cell that began it is run again.
+        keep: Whether the run goes on when the notebook cell that started it is run again.
 
-    A `Run` may be pickled, and survives a fork: in the other process it is a worker's, as of `attach`.
+    A `Run` can be pickled, and survives a fork: in the other process it is a worker, as of `attach`.
+
+    Example:
+        >>> with dagwidget.start_run("my-dag", ["extract", "train"], [("extract", "train")]) as run:
+        ...     with run.node("extract") as node:
+        ...         node.output(rows=1_000_000)
+        ...     run.complete({"rows": 1_000_000})
     """
 
     def __init__(
@@ -61,6 +66,19 @@ class Run(Reporter):
         url: str | None = None,
         keep: bool = False,
     ) -> None:
+        """Start to publish a run.
+
+        Args:
+            dag_id: The DAG.
+            locate: Finds the server. Called in a thread before each connection; may block, and raise `DagwidgetError`.
+            start: How to start the run; None for a worker.
+            epoch: The id of the run; None for a worker that joins the DAG's only live run.
+            graph: The initial graph.
+            redact: Replaces what must not leave the process, in each output.
+            price: Looks up the price of tokens.
+            url: The base URL of the server, as the user gave it.
+            keep: Whether the run goes on when the cell that started it is run again.
+        """
         super().__init__(Channel(dag_id, locate, start=start, epoch=epoch), redact=redact, price=price)
         self.dag_id = dag_id
         self.run_id = epoch
@@ -68,8 +86,8 @@ class Run(Reporter):
         self.keep = keep
         self._url = url
         self._end_lock = threading.Lock()
-        self._over = False
-        # How it ends as soon as all executions have ended, or the time is over.
+        self._ended = False
+        # How it ends as soon as all executions have ended, or the time has passed.
         self._ending: tuple[p.FinalStatus, Any] | None = None
         self._gates = Gates()
         self._control = Control(self._channel.publish, on_cancel=self._cancel_gates, start=start)
@@ -83,9 +101,9 @@ class Run(Reporter):
         return _unpickle, (self.dag_id, self.run_id, url, self._redact, self._price)
 
     def __repr__(self) -> str:
-        return f"<run {self.run_id or 'current'} of {self.dag_id!r}{': over' if self._over else ''}>"
+        return f"<run {self.run_id or 'current'} of {self.dag_id!r}{': ended' if self._ended else ''}>"
 
-    # --- People
+    # --- Gates
 
     def gate(
         self,
@@ -104,37 +122,44 @@ class Run(Reporter):
         required: int | None = None,
         gate_id: str | None = None,
     ) -> OpenGate:
-        """Ask a person: `decision = await run.gate("review", …)`, or `run.gate(…).result()` in plain code.
+        """Ask a person: `decision = await run.gate("review")`, or `run.gate("review").result()` in plain code.
 
-        The node waits meanwhile. Inside `with run.node(node_id)` it then goes on; else the gate is all that the node
-        is, and it is completed by the decision.
+        The node is *waiting* until the decision. Inside `with run.node(node_id)` it then continues. Otherwise the
+        decision completes the node.
 
         Args:
             node_id: The node that asks.
             title: The question.
-            body: More about it, in Markdown.
-            data: What is under review; a modification starts from it.
-            schema: JSON Schema of the answer's value.
-            options: Values to choose from.
-            allowed: Which of `approve`, `reject` and `modify` it takes; all three when absent.
-            timeout: Seconds until it is answered in people's place, by `on_timeout`.
-            on_timeout: `fail` (the default: `GateTimeout` is raised), `reject`, `approve` or `default`.
-            default: The value that is taken, with `on_timeout="default"`.
-            assignees: Who may decide, by the names of their tokens; anybody when absent.
-            required: How many of them must approve, no one twice; one rejection is enough. One when absent.
-            gate_id: Names the gate; one that was decided before is not asked again.
+            body: More about the question, in Markdown.
+            data: What to review, as JSON. A modification starts from it.
+            schema: The JSON Schema of the value that a decision carries.
+            options: The values to choose from.
+            allowed: The decisions that the gate accepts: `approve`, `reject`, `modify`. By default all three.
+            timeout: The deadline, in seconds from now.
+            on_timeout: What happens at the deadline. `fail`, the default, raises `GateTimeout`. `reject`, `approve`
+                and `default` decide.
+            default: The value of the decision if `on_timeout` is `default`.
+            assignees: Who may decide, by the names of their tokens. By default everybody.
+            required: How many people must approve. By default one. A single rejection is enough.
+            gate_id: The id of the gate. A gate that was decided before returns that decision.
 
         Returns:
-            A handle to wait for: its result is a `Decision` with `decision`, `feedback`, `value` and `by`. Waiting
-            for it raises `RunCancelled` once a person has cancelled the run.
+            A handle to wait for. Its value is a `Decision`, with `decision`, `feedback`, `value` and `by`. The wait
+            raises `RunCancelled` if a person cancels the run.
 
         Raises:
-            TypeError, ValueError: an argument is not what it should be.
+            TypeError: An argument has the wrong type, or is not JSON.
+            ValueError: An argument has an invalid value.
+
+        Example:
+            >>> decision = await run.gate("review", title="Ship it?", data={"accuracy": 0.93})
+            >>> decision.decision
+            'approve'
         """
         if schema is not None:
-            fault = schema_error(schema)
-            if fault is not None:
-                raise ValueError(f"schema is no JSON Schema: {fault}")
+            problem = schema_error(schema)
+            if problem is not None:
+                raise ValueError(f"schema is not a valid JSON Schema: {problem}")
         presentation = presentation_of(
             {
                 "title": title,
@@ -162,49 +187,92 @@ class Run(Reporter):
         instance: str | None = None,
         settle: Callable[[OpenGate, Decision | None], None] = lambda _gate, _decision: None,
     ) -> OpenGate:
-        """Open a gate, and leave the node's states to the engine; `gate` does more."""
+        """Open a gate without changing the node's status, for engines that do so by themselves. See `gate`.
+
+        Args:
+            node_id: The node that asks.
+            presentation: What the gate shows.
+            gate_id: The id of the gate. A gate that was decided before returns that decision.
+            instance: The instance of the node that asks.
+            settle: Called once when the wait ends: with the decision, or with None if the wait was cancelled.
+
+        Returns:
+            A handle to wait for. Its value is a `Decision`.
+
+        Raises:
+            TypeError: An id is not a string.
+            ValueError: An id is empty or too long, or the gate is too large.
+
+        Example:
+            >>> from dagwidget.protocol import Presentation
+            >>> gate = run.ask("review", Presentation(title="Ship it?"))
+            >>> (await gate).decision
+            'approve'
+        """
         check_id(node_id, "node_id")
         if gate_id is not None:
             check_id(gate_id, "gate_id")
         check_gate_size(presentation)
         if gate_id is None:
-            number = self._gates.count(node_id)
+            number = self._gates.next_number(node_id)
             gate_id = f"{node_id}:{number}" if self.owned else f"{node_id}:{self._channel.name[:8]}:{number}"
-        gate = OpenGate(gate_id, node_id, presentation, settle=settle)
-        if self._gates.add(gate):
-            return gate
-        if self.cancelling:
-            gate.give_up(self._cancellation())
-        elif self._over or self._channel.refused is not None:
-            gate.give_up(self._unanswerable(gate))
-        else:
-            self._channel.publish(
-                p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
-            )
-        return gate
+        outcome = self._gates.outcome(gate_id)
+        if not outcome.done():
+            if self.cancelling:
+                self._gates.fail(gate_id, self._cancellation())
+            elif self._ended or self._channel.refused is not None:
+                self._gates.fail(gate_id, self._gate_closed(gate_id))
+            else:
+                self._channel.publish(
+                    p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
+                )
+        return OpenGate(gate_id, node_id, presentation, outcome=outcome, settle=settle)
+
+    # --- Control
 
     def checkpoint(self) -> Checkpoint:
-        """Where the engine honours pause and cancel: `await run.checkpoint()`, or `run.checkpoint().result()`.
-
-        Waiting for it raises `RunCancelled` once a person has cancelled the run.
-        """
-        return Checkpoint(self._control.reach_checkpoint(), self._check)
-
-    def on_control(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Be told what a person asks: `pausing`, `resuming` or `cancelling`; for engines that can do it themselves.
-
-        `callback` is called in another thread. The engine confirms with `run.status("paused")` or `"running"`.
+        """Pause or cancel here if a person asked for that: `await run.checkpoint()`, or `.result()` in plain code.
 
         Returns:
-            A function that stops it.
+            A handle to wait for. The wait ends with the pause, and raises `RunCancelled` if a person cancelled the run.
+
+        Example:
+            >>> for step in range(3):
+            ...     await run.checkpoint()
+        """
+        return Checkpoint(self._control.reach_checkpoint(), self._check_cancelled)
+
+    def on_control(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call back when a person pauses, resumes or cancels the run, for engines that do so by themselves.
+
+        Args:
+            callback: Called in another thread with `pausing`, `resuming` or `cancelling`. The engine answers with
+                `run.status("paused")` or `run.status("running")`.
+
+        Returns:
+            A function that stops the calls.
+
+        Example:
+            >>> stop = run.on_control(print)
+            >>> stop()
         """
         return self._control.listen(callback)
 
     def status(self, status: p.LiveStatus) -> None:
-        """Say that the run as a whole is now `paused`, or `running` again."""
-        if status not in get_args(p.LiveStatus):
-            raise ValueError(f"a run's status is one of {', '.join(get_args(p.LiveStatus))}; not {status!r}")
-        self._control.confirm(status)
+        """Publish the status of the whole run, for engines that pause by themselves.
+
+        Args:
+            status: `running`, `pausing`, `paused`, `resuming` or `cancelling`.
+
+        Raises:
+            ValueError: `status` is something else.
+
+        Example:
+            >>> run.status("paused")
+            >>> run.status("running")
+        """
+        check_choice(status, "status", get_args(p.LiveStatus))
+        self._control.set_status(status)
 
     @property
     def cancelling(self) -> bool:
@@ -214,12 +282,15 @@ class Run(Reporter):
     # --- The end
 
     def complete(self, results: Any = None, *, wait: float | None = None) -> None:
-        """The run is over, and went well. What has not settled is skipped or cancelled.
+        """End the run as completed. Nodes that have not ended become skipped or cancelled.
 
         Args:
-            results: What the run has come to.
-            wait: Let executions that are still open end first, for at most so many seconds; for engines that report
-                ends out of order. Returns at once all the same.
+            results: The results of the run.
+            wait: Let open executions end first, for at most this many seconds; for engines that report ends out of
+                order. The call returns at once all the same.
+
+        Example:
+            >>> run.complete({"model": "v7"})
         """
         if wait is None or not self._unsettled:
             self._end("completed", results)
@@ -228,43 +299,66 @@ class Run(Reporter):
         timer = threading.Timer(wait, self._end_at_last)
         timer.daemon = True
         timer.start()
-        self._settled()
-
-    def _settled(self) -> None:
-        if self._ending is not None and not self._unsettled:
-            self._end_at_last()
-
-    def _end_at_last(self) -> None:
-        ending = self._ending
-        if ending is not None:
-            self._end(*ending)
+        self._handle_settled()
 
     def fail(self, error: object = None, results: Any = None) -> None:
-        """The run is over, and failed; `error` is an exception or a sentence."""
+        """End the run as failed.
+
+        Args:
+            error: The error: a text, or the exception.
+            results: The results of the run.
+
+        Example:
+            >>> run.fail("the input is empty")
+        """
         if error is not None:
             self.error(error, detail=describe(error) if isinstance(error, BaseException) else None)
         self._end("failed", results)
 
     def cancelled(self, results: Any = None, *, reason: str | None = None) -> None:
-        """The run is over, as somebody cancelled it; `reason` says why, where that was not a person's command."""
+        """End the run as cancelled.
+
+        Args:
+            results: The results of the run.
+            reason: Why, if no person cancelled it.
+
+        Example:
+            >>> try:
+            ...     await run.checkpoint()
+            ... except dagwidget.RunCancelled:
+            ...     run.cancelled()
+        """
         self._end("cancelled", results, reason)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the room has everything, for at most `timeout` seconds; says whether it has. Blocks.
+        """Wait until the server has acknowledged all events. Blocks.
 
-        False also where the room has refused something: it will never have it, and `refused` says why.
+        Args:
+            timeout: How many seconds to wait; None for no limit.
+
+        Returns:
+            Whether the server has acknowledged all events. False if it has refused some: `refused` says why.
+
+        Example:
+            >>> run.flush(timeout=10)
+            True
         """
         return self._channel.flush(timeout)
 
     @property
     def refused(self) -> str | None:
-        """Why the room takes nothing more from this process; None as long as it does."""
+        """Why the server accepts nothing more from this process; None while it does."""
         return self._channel.refused if self._channel.refused_code is not None else None
 
     def close(self) -> bool:
-        """Deliver what is left in the background, then disconnect.
+        """Deliver the remaining events in the background, then disconnect. Returns at once. The run does not end.
 
-        Returns at once: whether everything has been delivered by now. False also where the room has refused something.
+        Returns:
+            Whether the server has acknowledged all events already.
+
+        Example:
+            >>> worker = dagwidget.attach(None, "my-dag")
+            >>> _ = worker.close()
         """
         self._channel.close()
         return self._channel.flush(0)
@@ -275,7 +369,7 @@ class Run(Reporter):
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if self.owned and not self._over:
+        if self.owned and not self._ended:
             self.end_left_open(verdict_of(error), error)
         if not self.owned:
             self.flush(_WORKER_SECONDS)
@@ -289,27 +383,20 @@ class Run(Reporter):
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    # --- Helpers
-
-    def _abandon(self) -> None:
-        """In the transport's thread: whoever waits would wait for ever."""
-        self._gates.abandon(self._unanswerable)
-        self._control.abandon()
-
     # --- For the end of its process or cell, and for forks
 
     @property
     def origin(self) -> lifecycle.Origin:
-        """Where the run was begun."""
+        """Where the run was started."""
         return self._origin
 
     @property
     def is_over(self) -> bool:
         """Whether the run has ended."""
-        return self._over
+        return self._ended
 
     def end_left_open(self, verdict: Verdict, error: BaseException | None) -> None:
-        """End the run by the way that its block, cell or process has ended."""
+        """End the run the way its block, cell or process has ended."""
         if self._ending is not None:
             self._end_at_last()
         elif verdict.status == "failed":
@@ -320,7 +407,7 @@ class Run(Reporter):
             self.complete()
 
     def become_worker(self) -> None:
-        """In a forked child: the parent owns the run, and its exit alone ends it."""
+        """In a forked child: the parent owns the run, and only its exit ends it."""
         self.owned = False
         self._ending = None
         self._end_lock = threading.Lock()
@@ -330,26 +417,51 @@ class Run(Reporter):
         self._channel.after_fork()
         self._control = Control(self._channel.publish, on_cancel=self._cancel_gates, start=None)
 
+    def _handle_settled(self) -> None:
+        if self._ending is not None and not self._unsettled:
+            self._end_at_last()
+
+    def _end_at_last(self) -> None:
+        ending = self._ending
+        if ending is not None:
+            self._end(*ending)
+
     def _end(self, status: p.FinalStatus, results: Any, reason: str | None = None) -> None:
         with self._end_lock:
-            if self._over:
+            if self._ended:
                 return
-            self._over = True
-        self._gates.abandon(self._unanswerable)
+            self._ended = True
+        self._gates.fail_all(self._gate_closed)
         shown = None if results is None else preview(results, RESULTS, self._redact)
         self._channel.publish(p.ExecutionComplete(results=shown, status=status, reason=reason))
         self._channel.close()
 
+    # --- Helpers
+
+    def _receive(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
+        """Handle a decision or a request. Called in the transport's thread."""
+        if isinstance(event, p.HumanGateResolved):
+            self._gates.decide(event)
+        elif event.status in ("pausing", "resuming", "cancelling"):
+            self._control.request(event.status)
+
+    def _abandon(self) -> None:
+        """End all waits, because nothing can arrive any more. Called in the transport's thread."""
+        self._gates.fail_all(self._gate_closed)
+        self._control.release()
+
+    def _handle_spending(self, amount: float) -> None:
+        self._control.spend(amount)
+
     def _settle_gate(self, gate: OpenGate, decision: Decision | None) -> None:
-        failed = (
-            decision is not None and decision.source == "timeout" and gate.presentation.on_timeout in (None, "fail")
-        )
+        """Set the status of a gate's node when the wait ends."""
         if decision is None:
-            self.update(gate.node_id, "cancelled", reason="nobody waits for the decision any more")
-            gate.give_up(NotConnected(f"the gate {gate.gate_id!r} was closed: who waited for it was cancelled"))
+            self.update(gate.node_id, "cancelled", reason="the code that waited for the decision was cancelled")
+            message = f"gate {gate.gate_id!r} is closed: the code that waited for its decision was cancelled"
+            self._gates.fail(gate.gate_id, NotConnected(message))
         elif self._flow.is_running(gate.node_id):
             self.update(gate.node_id, "running")
-        elif failed:
+        elif decision.source == "timeout" and gate.presentation.on_timeout in (None, "fail"):
             self.update(gate.node_id, "failed", error="nobody decided before the deadline")
         else:
             output = {"decision": decision.decision, "feedback": decision.feedback, "value": decision.value}
@@ -357,7 +469,7 @@ class Run(Reporter):
             self.update(gate.node_id, "completed", output=shown, reason=f"{decision.decision} by {decision.by}")
             self._flow.finish(gate.node_id)
 
-    def _check(self) -> None:
+    def _check_cancelled(self) -> None:
         if self.cancelling:
             raise self._cancellation()
 
@@ -365,25 +477,16 @@ class Run(Reporter):
         return RunCancelled(f"the run of {self.dag_id!r} was cancelled", dag_id=self.dag_id, run_id=self.run_id)
 
     def _cancel_gates(self) -> None:
-        self._gates.abandon(lambda _gate: self._cancellation())
+        self._gates.fail_all(lambda _gate_id: self._cancellation())
 
-    def _unanswerable(self, gate: OpenGate) -> NotConnected:
-        """Why nobody can answer a gate. The end of the run comes first: its transport closes soon after it."""
-        reason, code = (_OVER, None) if self._over else (self._channel.refused, self._channel.refused_code)
-        message = f"nobody can answer at the gate {gate.gate_id!r}: {reason}"
+    def _gate_closed(self, gate_id: str) -> NotConnected:
+        """Why nobody can decide any more. The end of the run comes first: the transport closes soon after it."""
+        code = None if self._ended else self._channel.refused_code
+        reason = "the run has ended" if self._ended else self._channel.refused
+        message = f"gate {gate_id!r} is closed: {reason}"
         if code in (None, _REPLACED):
             return RunEnded(message, dag_id=self.dag_id, run_id=self.run_id)
         return ServerRefused(message, code=code)
-
-    def _receive(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
-        """In the transport's thread: a decision, or what is asked of the engine."""
-        if isinstance(event, p.HumanGateResolved):
-            self._gates.decide(event)
-        elif event.status in ("pausing", "resuming", "cancelling"):
-            self._control.request(event.status)
-
-    def _spend(self, amount: float) -> None:
-        self._control.spend(amount)
 
 
 _unpickled: weakref.WeakValueDictionary[tuple[Any, ...], Run] = weakref.WeakValueDictionary()

@@ -1,7 +1,7 @@
 """`Transport`: a publisher's connection to its room, in a thread of its own.
 
-What the engine publishes goes into a bounded buffer; the thread numbers it, sends it, and keeps it until the room has
-said that it has it. So a connection that was cut goes on where it was, and the engine's own thread never waits.
+The engine's threads put events into a bounded buffer and never wait. The transport's thread numbers the events, sends
+them, and stores them until the room has acknowledged them. After a cut it reconnects and sends the rest.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dagwidget")
 
-# How many events may wait for the room, and in how many bytes they go at once.
+# The capacity of the buffer, in events.
 _BUFFERED: Final = 200_000
-# So many events wait that nothing large is added to them.
+# With more unsent events than this, nothing large is published.
 _BEHIND: Final = 2_000
-# What a room takes of one event; cut by us, it fits into a frame.
+# The largest event that a room accepts: larger ones are truncated here.
 _EVENT_BYTES: Final = Limits().event_bytes
+# The size of a frame.
 _FRAME_BYTES: Final = 512 * 1024
 _FRAME_EVENTS: Final = 1000
-# While an engine is busy, what it says in this time goes out together.
+# The events that a busy engine publishes in this time go out in one frame.
 _GATHER_SECONDS: Final = 0.002
 _ANSWER_SECONDS: Final = 5.0
-# A connection that stood this long was a success.
+# After this time, a connection counts as successful, and the next retry is soon.
 _STABLE_SECONDS: Final = 5.0
-# How long a publisher that has nothing more to say tries to deliver the rest; at the exit of the process, how long that
-# may hold it up.
+# How long a closed publisher tries to deliver the remaining events, and how long that may delay the process's exit.
 _CLOSE_SECONDS: Final = 30.0
 _EXIT_SECONDS: Final = 3.0
 
 
 class _Ended(Exception):
-    """The server ended the conversation."""
+    """The server ended the connection."""
 
     def __init__(self, bye: p.Bye) -> None:
         super().__init__(f"{bye.reason} (code {bye.code})")
@@ -66,13 +66,20 @@ class _Ended(Exception):
 
 
 class Transport:
-    """Delivers events to a room, in order, each once.
+    """Delivers events to a room, in order and exactly once.
 
     Args:
-        dag_id: The room.
-        locate: Finds the server; called in the thread, before each attempt. May block, and raise `DagwidgetError`.
-        start: How to open the run, where this publisher does; `epoch` is its id.
-        epoch: The run; None joins the DAG's only live run.
+        dag_id: The room's DAG.
+        locate: Finds the server. Called in the thread before each attempt; may block, and raise `DagwidgetError`.
+        start: How to start the run; None for a worker.
+        epoch: The id of the run; None for a worker that joins the DAG's only live run.
+
+    Attributes:
+        name: Identifies the publisher to the server.
+        refused: Why the transport accepts no more events; None while it does.
+        refused_code: The close code with which the server refused the publisher; None if the publisher was closed.
+        finished: Whether it accepts no more events because its thread has ended.
+        url: Where the server was last found.
     """
 
     def __init__(
@@ -85,11 +92,8 @@ class Transport:
     ) -> None:
         self.name = uuid.uuid4().hex
         self.refused: str | None = None
-        """Why the room takes nothing more from this publisher."""
         self.refused_code: int | None = None
-        """The close code with which the room refused it; None where the publisher itself was closed."""
         self.finished = False
-        """Whether it takes no more events: another transport has to."""
         self._dropped = 0
         # Why the last attempt to deliver has failed.
         self._failure: str | None = None
@@ -99,14 +103,15 @@ class Transport:
         self._start = start
         self._epoch = epoch
         self.url: str | None = None
-        """Where the server was last found."""
         self._receive: Callable[[p.HumanGateResolved | p.ExecutionState], None] = lambda _event: None
         self._abandon: Callable[[], None] = lambda: None
+        # Not numbered yet.
         self._published = SendBuffer(_BUFFERED)
+        # Numbered and encoded, in order.
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._numbered = 0
         self._acknowledged = 0
-        # A run that was started is there once the room knows of it, also where nothing has happened in it.
+        # A run without events is delivered once the room knows it.
         self._known_to_room = start is None
         self._asleep = False
         self._closing: float | None = None
@@ -122,11 +127,11 @@ class Transport:
     def open(
         self, *, receive: Callable[[p.HumanGateResolved | p.ExecutionState], None], abandon: Callable[[], None]
     ) -> None:
-        """Start to deliver.
+        """Start the thread.
 
         Args:
-            receive: Called in the thread with each decision and each change of what is asked of the engine.
-            abandon: Called in the thread once the room will take nothing more; `refused` says why.
+            receive: Called in the thread with each decision and each requested status.
+            abandon: Called in the thread when the transport ends; `refused` says why.
         """
         self._receive = receive
         self._abandon = abandon
@@ -134,7 +139,10 @@ class Transport:
         _transports.add(self)
 
     def publish(self, event: p.Event) -> bool:
-        """Take an event, in any thread, at once; stamps it with the time where it has none. False: it has finished."""
+        """Add an event to the buffer. Returns at once: False if the transport has finished.
+
+        An event without a time gets the current time.
+        """
         if self.refused_code is not None:
             self._dropped += 1
             return True
@@ -151,31 +159,31 @@ class Transport:
         if event.ts is None:
             event.ts = now_ms()
         if self._published.append(event):
-            # In our thread: the engine's has no time for it.
+            # In the transport's thread, because the engine must not wait.
             self._call(self._published.thin)
         if self._asleep:
             self._wake()
 
     @property
     def is_behind(self) -> bool:
-        """Whether much waits to be delivered."""
+        """Whether many events are not delivered yet."""
         return len(self._published) + len(self._unacknowledged) > _BEHIND
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the room has everything, or for `timeout` seconds; says whether it has."""
+        """Wait until the room has acknowledged all events. Returns whether it has."""
         with self._delivered:
             self._delivered.wait_for(lambda: self._is_delivered() or not self._thread.is_alive(), timeout)
             return self._is_delivered()
 
     def close(self) -> None:
-        """Deliver what is left, then end. Returns at once."""
+        """Deliver the remaining events, then end. Returns at once."""
         if self._closing is None:
             self._closing = time.monotonic()
             self._call(self._closed.set)
             self._wake()
 
     def join(self, timeout: float) -> None:
-        """Wait until the thread has ended, for at most `timeout` seconds."""
+        """Wait up to `timeout` seconds for the end of the thread."""
         self._thread.join(timeout)
 
     # --- In the thread
@@ -189,12 +197,12 @@ class Transport:
                     # What was published while the last events went out goes out as well.
                     self.finished = not self._published or not self._may_go_on()
         except Exception:
-            _log.exception("publishing to %r ended with a fault of dagwidget's own", self._dag_id)
+            _log.exception("%r: publishing stopped because of an error in dagwidget", self._dag_id)
         finally:
             self.finished = True
             if self.undelivered and self.refused is None:
-                _log.warning("%d events of %r were not delivered", self.undelivered, self._dag_id)
-            self.refused = self.refused or "closed"
+                _log.warning("%r: %d events were not delivered", self._dag_id, self.undelivered)
+            self.refused = self.refused or "the publisher was closed"
             self._abandon()
             self._loop.close()
             self._notify_delivered()
@@ -224,7 +232,7 @@ class Transport:
         self._call(self._wakeup.set)
 
     def _call(self, function: Callable[[], None]) -> None:
-        # The loop may have been closed just now: then there is nobody to tell.
+        # The loop may have just been closed.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
@@ -239,7 +247,7 @@ class Transport:
             except _Ended as ended:
                 if not ended.bye.retry:
                     self.refused, self.refused_code = str(ended), ended.bye.code
-                    _log.error("the room %r takes nothing more from this run: %s", self._dag_id, ended)
+                    _log.error("%r: the server refused the publisher: %s", self._dag_id, ended)
                     return
                 reason, after = str(ended), (ended.bye.after_ms or 0) / 1000
             except (OSError, EOFError, DagwidgetError) as error:
@@ -248,15 +256,15 @@ class Transport:
                 if not _is_of_websockets(error):
                     raise
                 reason = f"{type(error).__name__}: {error}"
-            stood = self._attached_at is not None and time.monotonic() - self._attached_at > _STABLE_SECONDS
-            failures = 1 if stood else failures + 1
+            stable = self._attached_at is not None and time.monotonic() - self._attached_at > _STABLE_SECONDS
+            failures = 1 if stable else failures + 1
             delay = after + backoff(failures)
             self._failure = reason
-            _log.info("not connected to the room %r (%s); again in %.1f s", self._dag_id, reason, delay)
+            _log.info("%r: not connected (%s); retry in %.1f s", self._dag_id, reason, delay)
             await self._sleep(delay)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep; but who closes wants to see whether what is left can be delivered."""
+        """Sleep until the next attempt. `close` ends the sleep: the remaining events are tried once more."""
         if self._closing is not None:
             await asyncio.sleep(min(seconds, 1.0))
             return
@@ -281,7 +289,7 @@ class Transport:
             close_timeout=1,
             compression=None,
             ping_interval=None,
-            # A loopback server is on no other side of any proxy.
+            # No proxy is between this process and a loopback server.
             proxy=None if urlsplit(endpoint.url).hostname in LOOPBACK else True,
         ) as socket:
             heartbeat = await self._attach(socket, endpoint.token)
@@ -326,12 +334,12 @@ class Transport:
 
     def _restart_numbering(self, has: int) -> None:
         _log.warning(
-            "the server has lost what it had of the run %r (%d of %d events): it was restarted without its log",
+            "%r: the server lost %d of the %d events that it had acknowledged: it was restarted without its log",
             self._dag_id,
             self._acknowledged - has,
             self._acknowledged,
         )
-        # Under another name the numbers may start again, at what the server has not been given yet.
+        # A new name starts new numbers, from the first event that was not acknowledged.
         self.name = uuid.uuid4().hex
         self._published.put_back([_decoded(data) for _, data in self._unacknowledged])
         self._unacknowledged.clear()
@@ -353,7 +361,7 @@ class Transport:
                 await self._wait_for_events()
 
     def _frame(self, sent: int) -> list[bytes]:
-        """The next events after number `sent`, as far as a frame takes them."""
+        """The events of the next frame, after number `sent`."""
         frame: list[bytes] = []
         size = 0
         skip = sent + 1 - self._unacknowledged[0][0] if self._unacknowledged else 0
@@ -367,13 +375,13 @@ class Transport:
     async def _wait_for_events(self) -> None:
         self._wakeup.clear()
         self._asleep = True
-        # Something may have come between our last look and falling asleep.
+        # An event may have arrived since the buffer was read.
         if not self._published or not self._has_room():
             await self._wakeup.wait()
         self._asleep = False
 
     def _number(self) -> None:
-        """Give the next events their numbers, as far as a few frames go."""
+        """Number and encode the events of the next few frames."""
         with self._published.lock:
             while self._published and self._has_room():
                 event = self._published.first()
@@ -382,14 +390,14 @@ class Transport:
                     data = _encoded(event)
                     if len(data) > _EVENT_BYTES and not isinstance(event, p.NodeOutput):
                         data = _encoded(truncate(event, len(data), _EVENT_BYTES))
-                    # The room would turn the whole publisher away for it.
+                    # The server would disconnect the publisher for an invalid event.
                     p.decode_publisher(data)
                 except (TypeError, ValueError, ProtocolError) as error:
-                    _log.error("%r: an event %s was left out: %s", self._dag_id, type(event).__name__, error)
+                    _log.error("%r: an invalid %s was not sent: %s", self._dag_id, type(event).__name__, error)
                 else:
                     self._numbered += 1
                     self._unacknowledged.append((self._numbered, data))
-                # Only now, so that at no moment it is nowhere, and taken for delivered.
+                # Only now: an event in neither queue would count as delivered.
                 self._published.drop_first()
             if self._published.lost and not self._published:
                 self._report_lost()
@@ -398,8 +406,7 @@ class Transport:
         lost = self._published.lost
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in lost.most_common())
         text = (
-            f"{lost.total():,} events were lost: the server could not be reached, and the buffer was full. "
-            f"Of these types: {kinds}"
+            f"{lost.total():,} events were lost: the server was unreachable and the buffer was full. By type: {kinds}"
         )
         lost.clear()
         _log.warning("%r: %s", self._dag_id, text)
@@ -416,7 +423,7 @@ class Transport:
                 if isinstance(message, p.Ping):
                     oldest = self._unacknowledged[0][0] if self._unacknowledged else None
                     if oldest is not None and oldest == stuck:
-                        # It pings after a silence: what we sent has not come there.
+                        # The server pings when it has received nothing: the events have not arrived.
                         raise TimeoutError(f"the server has not acknowledged event {oldest}")
                     stuck = oldest
                     await socket.send(p.encode(p.Pong(seq=self._acknowledged)), text=True)
@@ -463,7 +470,7 @@ def _encoded(event: p.Event) -> bytes:
     try:
         return p.encode(event)
     except UnicodeEncodeError:
-        # A file name or an error may hold half of a character.
+        # A file name or an error may contain lone surrogates.
         return p.encode_value(_printable(msgspec.to_builtins(event)))
 
 

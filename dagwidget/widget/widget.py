@@ -303,13 +303,13 @@ class DAGStreamWidget(anywidget.AnyWidget):
         client = self._client
         target = run.run_id if isinstance(run, Run) else run
         if target is None:
-            await self._wait(client, lambda: client.run_id is not None, timeout, "the first run")
+            await self._wait(client, lambda: client.run_id is not None or self._is_over(), timeout, "the first run")
             target = client.run_id
-        assert target is not None
-        run_id = target
-        if client.run_id == run_id:
+        # A plain server names no runs.
+        run_id = target or ""
+        if client.run_id == target:
             # It may go on to another run before this one's end has arrived.
-            ended = lambda: client.outcome(run_id) is not None or client.run_id != run_id  # noqa: E731
+            ended = lambda: client.outcome(run_id) is not None or client.run_id != target  # noqa: E731
             await self._wait(client, ended, timeout, what)
         outcome = client.outcome(run_id) or await self._outcome_of(run_id, timeout, what)
         if outcome.status != "completed":
@@ -351,7 +351,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
         return found
 
     def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
-        """Call `callback` with every event that is applied, in order, in the widget's own thread.
+        """Call `callback` with every event from now on, in order, in the widget's own thread.
+
+        What happened before the widget was connected is in the traits, and not repeated as events.
 
         Returns:
             A function that stops it.
@@ -455,7 +457,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
             self._idle = False
             self._changes.everything = self._changes.everything or batch.reset
             self._changes.add(batch.events, self._client.state)
-            if self._listeners:
+            if self._listeners and not batch.reset:
+                # After a reset they only add up to what has happened before.
                 self._events += batch.events
         self._decisions.check()
         self._news.set()
