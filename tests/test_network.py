@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect as open_socket
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 import dagwidget
 from dagwidget import protocol as p

@@ -141,7 +141,11 @@ class DAGStreamWidget(anywidget.AnyWidget):
         return f"DAGStreamWidget({self.dag_id!r}: {self.status}, {settled} of {len(self.nodes)} nodes settled)"
 
     def close(self) -> None:
-        """Close the widget in all pages, and end its connection."""
+        """Close the widget in all pages, and end its connection.
+
+        Example:
+            >>> w.close()
+        """
         super().close()
         if not self._closed:
             self._closed = True
