@@ -795,7 +795,7 @@ def test_what_can_not_be_cut_is_left_out_with_an_error_in_its_place(event):
     error, after = told(room, 1)
     assert (error.code, error.seq, after.seq) == ("too_large", 2, 3)
     assert error.node_id == getattr(event, "node_id", None)
-    assert "an event may have 1,000" in error.message
+    assert "the limit is 1,000 bytes" in error.message
 
 
 # --- The log
@@ -988,7 +988,7 @@ def test_a_run_whose_budget_is_not_raised_is_cancelled(room):
 def test_a_budget_that_was_seen_to_is_not_asked_for_again_after_a_restart():
     room = Room("dag", journaled=True)
     engine = budget_gate(room)
-    kept = room.take_unstored()["run-2"]
+    kept = room.take_unstored()
     again = Room("dag", journaled=True)
     again.restore("run-2", kept)
     engine.room = again

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
-from dagwidget.client.state_machine import TRANSITIONS, Batch, Connect, StateMachine, Disconnect, Renew, Send
+from dagwidget.client.state_machine import TRANSITIONS, Batch, Connect, Disconnect, Renew, Send, StateMachine
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.auth.grant import Grant
 from dagwidget.server.room import Room

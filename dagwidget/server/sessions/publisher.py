@@ -8,8 +8,8 @@ from ..room import Refused, Room
 from ..run_list import RunList
 from .base import Seek, Session
 
-# How far two clocks may be apart before their times are not taken as they are, in milliseconds.
-_CLOCKS_AGREE = 2000
+# How long `attach` may take to arrive, in milliseconds. A publisher's clock that is further behind is wrong.
+_TRANSIT = 2000
 
 
 class PublisherSession(Session):
@@ -41,7 +41,7 @@ class PublisherSession(Session):
         # What waits until the room is there: the request, and what came after it.
         self._request: p.Attach | None = None
         self._held: list[p.Event] = []
-        # How far our clock is ahead of the publisher's, in milliseconds, where that is no matter of the way here.
+        # How far our clock is ahead of the publisher's, in milliseconds; 0 where the difference may be transit time.
         self._ahead = 0
 
     @property
@@ -61,7 +61,7 @@ class PublisherSession(Session):
 
     def _handle(self, frame: str | bytes, now: int) -> None:
         messages = p.decode_publisher(frame)
-        if self._publisher is None and self._request is None:
+        if self._publisher is None and self.seek is None:
             self._ask_to_attach(messages[0] if messages else None, now)
             messages = messages[1:]
         if self._owns:
@@ -84,31 +84,30 @@ class PublisherSession(Session):
         self._admit(request.token, now)
         if request.start is not None and request.epoch is None:
             raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
-        if request.now is not None and abs(now - request.now) > _CLOCKS_AGREE:
-            self._ahead = now - request.now
+        if request.now is not None:
+            self._ahead = _ahead(request.now, now)
         self._request = request
         self.seek = Seek(request.epoch, begins=request.start is not None)
 
     def enter(self, room: Room, now: int) -> None:
-        request = self._request
-        if request is None or self.ended is not None:
-            return
         self.room = room
+        request, self._request = self._request, None
+        if request is None:
+            return
         try:
-            attached = room.attach(request, now)
+            attached = room.attach(request, now, ahead=self._ahead)
+            self._publisher, self._owns = request.publisher, request.start is not None
+            self._cursor = room.head
+            room.engines += 1
+            if self._owns:
+                room.presence.connect(now)
+            self._send_when_durable(room, p.encode(attached))
+            self._send_news()
+            held, self._held = self._held, []
+            if held:
+                self._publish(held, now)
         except Refused as refused:
             self._end(refused.code, refused.reason, after_ms=refused.after_ms)
-            return
-        self._publisher, self._owns = request.publisher, request.start is not None
-        self._cursor = room.head
-        room.engines += 1
-        if self._owns:
-            room.presence.connect(now)
-        self._send_when_durable(room, p.encode(attached))
-        self._send_news()
-        if self._held:
-            held, self._held = self._held, []
-            self._publish(held, now)
 
     def _publish(self, events: list[p.Event], now: int) -> None:
         assert self._publisher is not None
@@ -141,6 +140,13 @@ class PublisherSession(Session):
             self._send_when_durable(self.room, frame)
 
 
+def _ahead(publisher_now: int, now: int) -> int:
+    """How far our clock is ahead of the publisher's; 0 where the difference may be transit time."""
+    ahead = now - publisher_now
+    # Nothing arrives before it was sent: a publisher's clock that is ahead of ours is wrong.
+    return 0 if 0 <= ahead <= _TRANSIT else ahead
+
+
 def _move(event: p.Event, by: int) -> None:
     """Move the times of an event."""
     if event.ts is not None:
@@ -151,3 +157,5 @@ def _move(event: p.Event, by: int) -> None:
             event.ended_at = None if event.ended_at is None else event.ended_at + by
         case p.HumanGateWaiting() if event.presentation.deadline is not None:
             event.presentation.deadline += by
+        case p.HumanGateResolved():
+            event.at += by
