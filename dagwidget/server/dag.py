@@ -258,9 +258,8 @@ class Dag:
         """The run list may have changed: move clients, and tell those that want to know."""
         if self.runs.liveness != self._liveness:
             self._liveness = self.runs.liveness
-            leaving = {room for session, room in self.where.items() if self._see_whether_it_leaves(session)}
-            for room in leaving:
-                self._shell.announce(room)
+            for session in [session for session in self.where if self._see_whether_it_leaves(session)]:
+                self._shell.wake(session)
         # At most so often; the next tick looks again.
         if self.runs.version != self._announced and now - self._announced_at >= RUNS_MS:
             self._announced, self._announced_at = self.runs.version, now

@@ -47,7 +47,7 @@ class RunMeta(Struct, frozen=True, omit_defaults=True, kw_only=True):
     summary: RunSummary
     owner: str | None = None
     """The publisher that owns the run."""
-    replaced: Sequence[str] = ()
+    replaced: tuple[str, ...] = ()
     """Earlier owners, which the run was taken over from."""
     log: str | None = None
     """The incarnation of the log."""
