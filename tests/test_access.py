@@ -75,10 +75,11 @@ async def until(ready) -> None:
 
 async def test_who_may_view_sees_everything_and_steers_nothing(server, run, tokens):
     _, secret = tokens.create("vera", "view", now=now())
+    run.gate("review")
     async with following(server, secret) as client:
         await client.synced(PATIENCE)
         assert client.connection.role == "view"
-        assert "review" in client.state.nodes
+        await until(lambda: client.state.gates)
         for asked in (client.pause(), client.cancel(), client.decide("review", "approve")):
             assert (await asked).code == "forbidden"
 
