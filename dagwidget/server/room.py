@@ -324,16 +324,9 @@ class Room:
         self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))
         self._stored = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
-<<<<<<< HEAD
-        started_at = _started_at(start, now)
-        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), started_at)
-        if start.budget is not None:
-            self._append(self._spending.total(None), started_at)
-=======
         self._append(p.ExecutionState(status="running", capabilities=start.capabilities), at)
         if start.budget is not None:
             self._append(self._spending.total(None), at)
->>>>>>> server12
 
     def _take(self, event: p.Event, now: int) -> None:
         match event:
@@ -503,15 +496,9 @@ class Room:
         return compacted(self.state)
 
 
-<<<<<<< HEAD
-def _started_at(start: p.RunStart, now: int) -> int:
-    """When a run started: by its publisher's clock, but never later than now."""
-    return now if start.started_at is None else min(start.started_at, now)
-=======
 def _started_at(start: p.RunStart, now: int, ahead: int) -> int:
     """When a run started: by its publisher's clock, corrected, and never later than now."""
     return now if start.started_at is None else min(start.started_at + ahead, now)
->>>>>>> server12
 
 
 def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:

@@ -86,11 +86,6 @@ class PublisherSession(Session):
             raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
         if request.now is not None:
             self._ahead = _ahead(request.now, now)
-<<<<<<< HEAD
-        if request.start is not None and request.start.started_at is not None:
-            request.start.started_at += self._ahead
-=======
->>>>>>> server12
         self._request = request
         self.seek = Seek(request.epoch, begins=request.start is not None)
 
