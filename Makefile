@@ -2,7 +2,13 @@
 
 VENV ?= .venv
 PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+SHELL := bash
+BIN := $(VENV)/Scripts
+else
 BIN := $(VENV)/bin
+endif
+UV := .venv-tools/$(notdir $(BIN))/uv
 CHROMIUM ?= /usr/bin/chromium
 SECONDS ?= 600
 KERNELS ?= 6.31.0 7.0.1 7.1.0 newest
@@ -12,25 +18,30 @@ BUNDLE := dagwidget/widget/static/details.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-py test-js test-browser test-kernels lint format protocol build bench soak pictures screenshots clean
+.PHONY: help setup demo test test-py test-js test-browser test-kernels lint format protocol lock build bench soak pictures screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.ready: pyproject.toml hatch_build.py $(BUNDLE)
+# `uv` writes lock files and finds the lowest versions; nothing else needs it.
+$(UV):
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/$(notdir $(BIN))/python -m pip install --quiet uv
+
+$(VENV)/.ready: requirements.lock pyproject.toml hatch_build.py | $(BUNDLE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 js/node_modules/.package-lock.json: js/package-lock.json js/package.json
-	cd js && npm install --no-save --no-audit --no-fund --loglevel=error
+	cd js && npm ci --loglevel=error
 	touch $@
 
 $(BUNDLE): $(SOURCES) js/node_modules/.package-lock.json
 	cd js && npm run --silent build
 
-setup: $(VENV)/.ready ## Make the virtual environment and the front end
+setup: $(VENV)/.ready $(BUNDLE) ## Make the virtual environment and the front end
 
 demo: setup ## Open the quickstart in JupyterLab, with a server of its own
 	$(BIN)/dagwidget demo
@@ -62,6 +73,9 @@ test-kernels: setup $(KERNELS:%=.kernels/%/.ready) ## The widget on each of thes
 	    || failed="$$failed $$kernel"; \
 	done; test -z "$$failed" || { echo "failed on:$$failed"; exit 1; }
 
+lock: $(UV) ## Renew requirements.lock and both package-lock.json
+	$(PYTHON) tools/lock.py $(UV)
+
 lint: setup ## Check style and types, and that what is generated is current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -80,7 +94,6 @@ protocol: setup ## Write the schema, docs/asyncapi.json and js/src/protocol/mess
 	cd js && npm run --silent protocol
 
 build: setup ## Build the wheel and the sdist into dist/
-	$(BIN)/python -m pip install --quiet build
 	$(BIN)/python -m build
 
 bench: setup ## Run the benchmarks and rewrite benchmarks/results.json (ONLY=name for a part)
