@@ -410,6 +410,7 @@ def run_of(epoch: str, *events: p.Event, ts: int) -> DagState:
     return reduce(numbered([p.ExecutionState(status="running", ts=ts), *events]), DagState(epoch=epoch))
 
 
+@pytest.mark.clock
 async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_before(front_end, no_runs_begun):
     w = front_end.widget
     front_end.connect()
@@ -426,6 +427,7 @@ async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_befo
     assert await end == "new"
 
 
+@pytest.mark.clock
 async def test_an_open_gate_of_an_earlier_run_is_not_the_one_waited_for(front_end, no_runs_begun):
     front_end.connect()
     front_end.state(run_of("before", GATE, ts=1))
@@ -480,6 +482,7 @@ def test_a_runs_log_is_fetched_for_the_front_end():
         front_end.widget.close()
 
 
+@pytest.mark.clock
 def test_what_the_run_before_took_is_fetched_for_the_front_end(tmp_path):
     journal = SqliteJournal(tmp_path / "log.sqlite3")
     with contextlib.closing(journal), serving(journal=journal) as server:
@@ -540,6 +543,7 @@ async def test_what_could_not_be_drawn_says_why(live):
         await png
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("phase", [None, "live"])
 async def test_a_picture_that_no_front_end_draws_says_what_it_needs(front_end, phase):
     if phase is not None:
