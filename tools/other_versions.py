@@ -1,7 +1,7 @@
-"""Runs the unit tests with other versions than those of the lock files: `python tools/other_versions.py lowest|latest UV`.
+"""`python tools/other_versions.py lowest|latest UV`: the unit tests, with other versions than those of the lock files.
 
-`lowest` takes the lowest versions that pyproject.toml and js/package.json allow, `latest` the newest that there are, also
-where package.json does not allow them. Both work on a copy, in `.versions/`, with an environment of its own.
+`lowest` takes the lowest versions that pyproject.toml and js/package.json allow, `latest` the newest that there are,
+also where package.json does not allow them. Both work on a copy, in `.versions/`, with an environment of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def main(which: str, uv: str) -> int:
         "TypeScript": ([npm(), "test", "--silent"], copy / "js"),
         "Python": ([str(python), "-m", "pytest", "tests", "--ignore=tests/browser"], copy),
     }
-    failed = [name for name, (command, folder) in commands.items() if subprocess.run(command, cwd=folder).returncode]
+    failed = [
+        name
+        for name, (command, folder) in commands.items()
+        if subprocess.run(command, cwd=folder, check=False).returncode
+    ]
     for name in commands:
         print(f"{name} with the {which} versions: {'failed' if name in failed else 'passed'}")
     return 1 if failed else 0
