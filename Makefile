@@ -5,13 +5,14 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 CHROMIUM ?= /usr/bin/chromium
 SECONDS ?= 600
+KERNELS ?= 6.31.0 7.0.1 7.1.0 newest
 
 # The last that the build writes.
 BUNDLE := dagwidget/widget/static/details.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-py test-js test-browser lint format protocol build bench soak pictures screenshots clean
+.PHONY: help setup demo test test-py test-js test-browser test-kernels lint format protocol build bench soak pictures screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +45,22 @@ test-js: js/node_modules/.package-lock.json ## The TypeScript tests
 
 test-browser: setup ## The tests in a real JupyterLab in a real browser
 	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/browser
+
+# An environment for each ipykernel; `newest` is looked up each time.
+$(KERNELS:%=.kernels/%/.ready): .kernels/%/.ready: pyproject.toml $(BUNDLE)
+	test -x .kernels/$*/bin/python || $(PYTHON) -m venv .kernels/$*
+	.kernels/$*/bin/python -m pip install --quiet --upgrade \
+	  $(if $(filter newest,$*),ipykernel,ipykernel==$*) --editable .
+	touch $@
+.PHONY: .kernels/newest/.ready
+
+test-kernels: setup $(KERNELS:%=.kernels/%/.ready) ## The widget on each of these (KERNELS="6.31.0 7.0.1 7.1.0 newest")
+	failed=; for kernel in $(KERNELS); do \
+	  python=$(CURDIR)/.kernels/$$kernel/bin/python; \
+	  $$python -c "import ipykernel; print('\nipykernel', ipykernel.__version__)"; \
+	  CHROMIUM=$(CHROMIUM) KERNEL_PYTHON=$$python $(BIN)/python -m pytest tests/test_hosts.py tests/browser/test_kernels.py \
+	    || failed="$$failed $$kernel"; \
+	done; test -z "$$failed" || { echo "failed on:$$failed"; exit 1; }
 
 lint: setup ## Check style and types, and that what is generated is current
 	$(BIN)/ruff check .

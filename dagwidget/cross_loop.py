@@ -33,7 +33,7 @@ class Waiters:
         Args:
             ready: The condition; checked first, and again after each `wake`.
             timeout: The longest wait in seconds; None for no limit.
-            what: What is waited for, for the error's text.
+            what: What is waited for, for the text of the error.
 
         Raises:
             TimeoutError: `timeout` seconds have passed.
@@ -43,7 +43,7 @@ class Waiters:
             self._waiting.append(entry)
         try:
             await asyncio.wait_for(self._until(ready, entry[1]), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise TimeoutError(f"timed out after {timeout:g} s waiting for {what}") from None
         finally:
             with self._lock:

@@ -19,14 +19,16 @@
 
     RunCancelled                   a person cancelled the run                  (a BaseException)
 
-Each carries what it is about as attributes, and can be pickled.
+Their attributes say what they concern, and they can be pickled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ClientClosed",
@@ -104,7 +106,7 @@ class ServerRefused(NotConnected):
     Attributes:
         code: Why. A close code of the protocol: 4401 for the token, 4403 for its role or the page's origin, 4409 for
             the protocol version (`dagwidget.protocol.CLOSE_CODES` lists them all). For an HTTP request its status, such
-            as 401. None where the server gave no code.
+            as 401. None if the server gave no code.
     """
 
     def __init__(self, message: str, *, code: int | None) -> None:
@@ -241,7 +243,7 @@ class ReportedError(Protocol):
 
     @property
     def node_id(self) -> str | None:
-        """The node; None where it concerns the run as a whole."""
+        """The node; None if it concerns the run as a whole."""
 
     @property
     def code(self) -> str | None:
@@ -275,7 +277,7 @@ class RunCancelled(BaseException):
 
     Attributes:
         dag_id: The DAG; None where your own code raised it.
-        run_id: The run; None where your own code raised it.
+        run_id: The run; None if your own code raised it.
     """
 
     def __init__(self, message: str = "", *, dag_id: str | None = None, run_id: str | None = None) -> None:

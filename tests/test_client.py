@@ -52,7 +52,9 @@ def run(server, dag_id):
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Waits a tenth of a second before each attempt."""
-    monkeypatch.setattr("dagwidget.client.client.StateMachine", lambda: StateMachine(lambda _failures: 0.1))
+    monkeypatch.setattr(
+        "dagwidget.client.client.StateMachine", lambda run: StateMachine(lambda _failures: 0.1, run=run)
+    )
 
 
 def following(server, dag_id, **options) -> StreamClient:

@@ -47,8 +47,6 @@ from .front_end import PlayedFrontEnd
 from .serving import Served, serving
 
 UNFINISHED = {
-    "dagwidget.engines",
-    "dagwidget.publisher",
     "dagwidget.server",
     "dagwidget.state",
     "dagwidget.widget",
@@ -196,9 +194,10 @@ def public_functions() -> Iterator[Any]:
     for package in packages():
         for name in package.__all__:
             value = getattr(package, name)
-            members = vars(value) if inspect.isclass(value) else {name: value}
-            for attribute, member in members.items():
-                if inspect.isfunction(member) and not attribute.startswith("_"):
+            members = inspect.getmembers_static(value) if inspect.isclass(value) else [(name, value)]
+            for attribute, member in members:
+                ours = inspect.isfunction(member) and member.__module__.startswith("dagwidget.")
+                if ours and not attribute.startswith("_"):
                     yield member
 
 

@@ -64,7 +64,8 @@ def test_a_widgets_own_threads_send(published):
 
 def test_a_thread_of_the_users_own_decides_sets_traits_and_closes(published):
     widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1")
-    widget._handle_custom_msg({"type": "connection", "connection": {"phase": "live"}}, [])
+    live = {"type": "connection", "source": "tab", "n": 1, "connection": {"phase": "live"}}
+    widget._handle_custom_msg(live, [])
     # The widget's own thread has published too.
     until(lambda: any("endpoint" in str(content) for _, content in published))
     published.clear()

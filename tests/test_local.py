@@ -196,6 +196,35 @@ def test_a_server_takes_back_its_own_file_and_no_other(server):
     assert described()["pid"] == os.getppid()
 
 
+# --- Where the files are
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"APPDATA": "/users/ada/AppData/Roaming", "XDG_DATA_HOME": "/data"},
+        {"JUPYTER_DATA_DIR": "/jupyter/data"},
+        {"JUPYTER_RUNTIME_DIR": "/jupyter/runtime"},
+        {"JUPYTER_DATA_DIR": "/jupyter/data", "JUPYTER_RUNTIME_DIR": "/jupyter/runtime"},
+    ],
+    ids=" ".join,
+)
+def test_the_files_are_in_jupyters_folders_also_without_jupyter(platform, environment, tmp_path, monkeypatch):
+    from jupyter_core import paths
+
+    for name in [name for name in os.environ if name.startswith(("JUPYTER_", "XDG_"))] + ["APPDATA"]:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    for name, value in {"HOME": str(tmp_path / "link"), **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert str(discovery.data_folder()) == paths.jupyter_data_dir()
+    assert str(discovery.runtime_file().parent) == paths.jupyter_runtime_dir()
+
+
 # --- The environment
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dagwidget import protocol as p
 from dagwidget.errors import ProtocolError
+from dagwidget.protocol.schema import components
 
 from .strategies import (
     attacheds,
@@ -282,6 +283,23 @@ def test_the_schema_in_js_is_the_one_of_these_classes():
     path = Path(__file__).parent.parent / "js" / "protocol.schema.json"
     current = msgspec.json.format(msgspec.json.encode(p.schema()), indent=1).decode() + "\n"
     assert path.read_text(encoding="utf-8") == current, "run `make protocol`"
+
+
+@pytest.mark.parametrize(
+    "docstring",
+    ["What it is.\n\n    More:\n        a list.\n    ", "What it is.\n\nMore:\n    a list.\n"],
+    ids=["as in the source", "dedented"],
+)
+@pytest.mark.parametrize("alternatives", [["null", "object"], ["object", "null"]], ids=", ".join)
+def test_the_schema_is_the_same_with_every_msgspec_and_python(docstring, alternatives, monkeypatch):
+    given = {"description": docstring, "properties": {"last": {"anyOf": [{"type": name} for name in alternatives]}}}
+    monkeypatch.setattr(msgspec.json, "schema_components", lambda *_, **__: ((), {"Hello": given}))
+    assert components([p.Hello], "{name}") == {
+        "Hello": {
+            "description": "What it is.\n\nMore:\n    a list.",
+            "properties": {"last": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
+        }
+    }
 
 
 def test_the_schema_is_a_schema_with_every_message_in_it():

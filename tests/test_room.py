@@ -587,9 +587,18 @@ def test_a_run_that_ends_leaves_no_node_running_or_waiting(room, engine):
         ("map", "3"): "skipped",
         ("review", None): "cancelled",
     }
-    assert {event.reason for event in settled} == {"the run ended"}
+    assert {(event.reason, event.inferred) for event in settled} == {("the run ended", True)}
     assert all(node.settled for node in room.state.nodes.values())
     assert (room.state.status, room.state.gates, room.under_way) == ("cancelled", {}, False)
+
+
+def test_a_later_word_of_the_engine_replaces_the_end_that_the_room_inferred(room, engine):
+    engine.say(running("a", attempt=2), running("map", instance="1"), p.ExecutionComplete(results=1))
+    ended = [event for event in told(room) if isinstance(event, p.NodeState) and event.inferred]
+    assert [(event.node_id, event.instance, event.attempt) for event in ended] == [("a", None, 2), ("map", "1", None)]
+    engine.say(p.NodeState(node_id="a", status="failed", attempt=2, error="late"), running("map", instance="1"))
+    assert (room.state.nodes["a"].status, room.state.nodes["a"].error) == ("failed", "late")
+    assert (room.state.nodes["map"].status, room.state.status) == ("running", "completed")
 
 
 @settings(max_examples=80)
@@ -1011,3 +1020,9 @@ def test_an_engine_may_answer_for_its_budget_itself(room, decision, value, budge
         )
     )  # fmt: skip
     assert (waiting(room), room.state.cost.budget, room.state.status) == ([], budget, status)
+
+
+def test_a_run_that_goes_on_after_its_end_does_so_when_its_publisher_says(room, engine):
+    engine.say(p.ExecutionComplete(results=None))
+    Engine(room, "restarted", started_at=NOW - 5)
+    assert (told(room)[-1].status, told(room)[-1].ts) == ("running", NOW - 5)

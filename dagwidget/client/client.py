@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
@@ -37,7 +38,7 @@ _OUTCOMES: Final = 100
 _FIRST_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 1.0
 # The errors of a connection attempt that the network or the server causes.
-_EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
+_EXPECTED: Final = (OSError, EOFError, DagwidgetError, WebSocketException)
 
 
 def connect(
@@ -179,7 +180,13 @@ class StreamClient:
 
     async def _run_in_thread(self, ready: threading.Event) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._stop_thread = lambda: loop.call_soon_threadsafe(stopped.set)
+
+        def stop() -> None:
+            # The loop is closed once the client is.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(stopped.set)
+
+        self._stop_thread = stop
         async with self:
             ready.set()
             await stopped.wait()
@@ -228,7 +235,7 @@ class StreamClient:
         """How a run has ended that the client has seen end, also after it went on to another run."""
         with self.lock:
             state = self._machine.state
-            if state.epoch == run_id and not self.is_behind and state.status in FINAL:
+            if (state.epoch or "") == run_id and not self.is_behind and state.status in FINAL:
                 return Outcome(state.status, state.results, state.errors)
             return self._outcomes.get(run_id)
 
@@ -500,11 +507,9 @@ class StreamClient:
         self._call(lambda: self._input(functools.partial(self._machine.send, command, hold=hold)))
         return sent
 
-    def _withdraw(self, command_id: str) -> None:
-        def withdraw(_now: float) -> None:
-            self._machine.withdraw(command_id)
-
-        self._call(lambda: self._input(withdraw))
+    def _withdraw(self, command_id: str) -> bool:
+        with self.lock:
+            return self._machine.withdraw(command_id)
 
     def probe(self) -> None:
         """Reconnect, or check the connection, at once: call it when the network may be back.
@@ -534,7 +539,7 @@ class StreamClient:
                 if isinstance(output, Batch):
                     self._note_outcome(output)
                     for stream in tuple(self._streams):
-                        stream.append(output)
+                        stream._append(output)
         for output in outputs:
             self._do(output)
         self._schedule(self._loop)
@@ -547,7 +552,7 @@ class StreamClient:
             return
         for event in batch.events:
             if isinstance(event, p.ExecutionComplete):
-                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, self.state.errors)
+                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, batch.state.errors)
             elif isinstance(event, p.ExecutionState):
                 self._outcomes.pop(batch.epoch, None)
         if len(self._outcomes) > _OUTCOMES:

@@ -32,9 +32,9 @@ class EventStream:
         self._state = state
         self._waiters = waiters
         self._ended = ended
-        self._events: deque[p.Event | p.Sync] = deque()
+        self._events: deque[p.AnyEvent | p.Unknown | p.Sync] = deque()
 
-    def append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         """Add a batch that was just applied to the state."""
         if len(self._events) + len(batch.events) > _MOST:
             self._events.clear()
@@ -48,7 +48,7 @@ class EventStream:
     def __aiter__(self) -> EventStream:
         return self
 
-    async def __anext__(self) -> p.Event | p.Sync:
+    async def __anext__(self) -> p.AnyEvent | p.Unknown | p.Sync:
         if not self._events:
             await self._waiters.wait(lambda: bool(self._events) or self._ended(), None, "an event")
             if not self._events:

@@ -26,7 +26,7 @@ class SentCommand:
         state: `waiting` until it was sent, then `sent`, and at last `accepted` or `refused`.
         code: Why it was refused, as one word: `already_decided`, `no_such_gate` …
         message: Why it was refused, as a sentence.
-        winner: The decision that was first, where there is one.
+        winner: The decision that was first, if there was one.
 
     Example:
         >>> sent = await client.decide("review", "approve")
@@ -36,14 +36,14 @@ class SentCommand:
         ('accepted', None)
     """
 
-    def __init__(self, command: p.AnyCommand, withdraw: Callable[[str], None] = lambda _id: None) -> None:
+    def __init__(self, command: p.AnyCommand, withdraw: Callable[[str], bool] = lambda _id: False) -> None:
         self.id = command.id
         self.state: Literal["waiting", "sent", "accepted", "refused"] = "waiting"
         self.code: str | None = None
         self.message: str | None = None
         self.winner: p.HumanGateResolved | None = None
         self.command = command
-        self._withdraw = withdraw
+        self._withdrawers = [withdraw]
         self._waiters = Waiters()
 
     def __repr__(self) -> str:
@@ -81,7 +81,16 @@ class SentCommand:
         Example:
             >>> client.decide("review", "approve").withdraw()
         """
-        self._withdraw(self.id)
+        for withdraw in self._withdrawers:
+            if withdraw(self.id):
+                settle(
+                    self, p.CommandAck(id=self.id, ok=False, code="withdrawn", message="withdrawn before it was sent")
+                )
+                return
+
+    def on_withdraw(self, withdraw: Callable[[str], bool]) -> None:
+        """Ask `withdraw` too when the command is to be taken back; it says whether the command was not sent yet."""
+        self._withdrawers.append(withdraw)
 
 
 def mark_sent(sent: SentCommand) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from . import messages as p
 from .close_codes import CLOSE_CODES
+from .schema import components
 
 _SCHEMAS: Final = "#/components/schemas/{name}"
 _WEBSOCKET_BINDING: Final = "0.1.0"
@@ -58,7 +59,7 @@ _DESCRIPTIONS: Final[dict[Channel, str]] = {
 def asyncapi() -> dict[str, Any]:
     """The protocol as an AsyncAPI 3.0 document: its channels, their messages, and which side sends them when."""
     messages = dict.fromkeys(message for operation in _OPERATIONS for message in _messages_of(operation))
-    _, schemas = msgspec.json.schema_components(messages, ref_template=_SCHEMAS)
+    schemas = components(messages, _SCHEMAS)
     return {
         "asyncapi": "3.0.0",
         "info": {

@@ -513,4 +513,11 @@ def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:
 def _end(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.NodeState]:
     if execution.status not in p.TERMINAL:
         status: p.NodeStatus = "skipped" if execution.status == "pending" else "cancelled"
-        yield p.NodeState(node_id=node_id, instance=instance, status=status, reason="the run ended", inferred=True)
+        yield p.NodeState(
+            node_id=node_id,
+            instance=instance,
+            attempt=execution.attempt,
+            status=status,
+            reason="the run ended",
+            inferred=True,
+        )

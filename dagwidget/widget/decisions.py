@@ -42,6 +42,7 @@ class Decisions:
         if knows_gate(command, self._client.state) and not self._client.is_behind:
             self._route(command)
         else:
+            sent.on_withdraw(self._withdraw)
             with self._lock:
                 self._held[command.id] = command
             self._client.call_later(_HOLD_SECONDS, lambda: self._give_up_holding(command))
@@ -79,6 +80,10 @@ class Decisions:
             known = self._relayed.pop(command.id, None)
         if known is not None:
             self._client.send(command, hold=False)
+
+    def _withdraw(self, command_id: str) -> bool:
+        with self._lock:
+            return self._held.pop(command_id, None) is not None
 
     def _give_up_holding(self, command: p.HumanDecision) -> None:
         with self._lock:

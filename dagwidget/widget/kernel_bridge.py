@@ -90,14 +90,14 @@ class KernelBridge:
         self._in_thread(self._introduce)
 
     def follow(self, run: str | None) -> None:
-        """Let all pages watch a run, or follow the DAG (None)."""
+        """Let all pages watch a run, or follow the DAG (None); also views whose person has picked another run."""
         self._run, self._expected = run, None
-        self._post_follow()
+        self._post({**self._followed(), "all": True})
 
     def begin(self, run: str) -> None:
         """Let all pages follow a run that this process begins."""
         self._expected = run
-        self._post_follow()
+        self._post(self._followed())
 
     # --- Messages
 
@@ -132,13 +132,13 @@ class KernelBridge:
     def _post_endpoint(self) -> None:
         endpoint = self._endpoint
         if endpoint is not None:
+            # First what to watch there, so that a page connects once.
+            self._post(self._followed())
             url = endpoint.stream_url(self._dag_id)
             self._post({"type": "endpoint", "url": url, "token": endpoint.token})
-            self._post_follow()
 
-    def _post_follow(self) -> None:
-        run = self._run or self._expected
-        self._post({"type": "follow", "run": run, "pin": self._run is not None})
+    def _followed(self) -> dict[str, Any]:
+        return {"type": "follow", "run": self._run or self._expected, "pin": self._run is not None}
 
     def _announce(self) -> None:
         """Find the server, and tell the pages."""
@@ -170,12 +170,13 @@ class KernelBridge:
     # --- Reads, which the server answers to the kernel
 
     def _post_output(self, node_id: str, run: str | None) -> None:
+        about = {"type": "output", "node_id": node_id, "run": run}
         try:
             text = json.dumps(output_at(self._locate, self._dag_id, node_id, run_id=run), ensure_ascii=False)
         except DagwidgetError as error:
-            self._post({"type": "output", "node_id": node_id, "fault": str(error)})
+            self._post({**about, "fault": str(error)})
         else:
-            self._post({"type": "output", "node_id": node_id, "text": text})
+            self._post({**about, "text": text})
 
     def _post_log(self, run_id: str, after: int) -> None:
         about = {"type": "log", "run": run_id, "after": after}

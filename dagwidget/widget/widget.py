@@ -98,6 +98,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
     connection = traitlets.Dict({"phase": "idle"}, read_only=True)
     """The kernel's connection: `phase`, `role`, `reason`, `resumable` …; `page`: the phase of the page's own."""
 
+    # Until there is something to close: a widget whose arguments are refused is closed all the same.
+    _closed = True
+
     def __init__(
         self, dag_id: str, *, url: str | None = None, token: discovery.Token | None = None, run: str | None = None
     ) -> None:
@@ -114,7 +117,6 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._events: list[p.Event] = []
         self._news = threading.Event()
         self._idle = True
-        self._closed = False
         self._unsubscribe: list[Callable[[], None]] = []
         self.set_trait("nodes", LiveNodes(lambda: self._client.state))
         self.set_trait("edges", LiveEdges(lambda: self._client.state))
@@ -123,6 +125,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._shown = False
         self._key = Key(url, token, dag_id, run)
         self._client = self._subscribe(self._key)
+        self._closed = False
         self.on_msg(self._receive)
         threading.Thread(target=self._publish_for_ever, name=f"dagwidget-traits-{dag_id}", daemon=True).start()
 
@@ -300,13 +303,13 @@ class DAGStreamWidget(anywidget.AnyWidget):
         client = self._client
         target = run.run_id if isinstance(run, Run) else run
         if target is None:
-            await self._wait(client, lambda: client.run_id is not None, timeout, "the first run")
+            await self._wait(client, lambda: client.run_id is not None or self._is_over(), timeout, "the first run")
             target = client.run_id
-        assert target is not None
-        run_id = target
-        if client.run_id == run_id:
+        # A plain server names no runs.
+        run_id = target or ""
+        if client.run_id == target:
             # It may go on to another run before this one's end has arrived.
-            ended = lambda: client.outcome(run_id) is not None or client.run_id != run_id  # noqa: E731
+            ended = lambda: client.outcome(run_id) is not None or client.run_id != target  # noqa: E731
             await self._wait(client, ended, timeout, what)
         outcome = client.outcome(run_id) or await self._outcome_of(run_id, timeout, what)
         if outcome.status != "completed":
@@ -348,7 +351,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
         return found
 
     def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
-        """Call `callback` with every event that is applied, in order, in the widget's own thread.
+        """Call `callback` with every event from now on, in order, in the widget's own thread.
+
+        What happened before the widget was connected is in the traits, and not repeated as events.
 
         Returns:
             A function that stops it.
@@ -452,7 +457,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
             self._idle = False
             self._changes.everything = self._changes.everything or batch.reset
             self._changes.add(batch.events, self._client.state)
-            if self._listeners:
+            if self._listeners and not batch.reset:
+                # After a reset they only add up to what has happened before.
                 self._events += batch.events
         self._decisions.check()
         self._news.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import Any
 
 import nbformat
 from playwright.sync_api import Browser, Page
+
+from tests.jupyter_places import kernel_spec, places, stop_stream_server
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_ARGUMENTS = [
@@ -69,14 +70,16 @@ class Lab:
         self.runtime = runtime
 
     @contextlib.contextmanager
-    def open(self, browser: Browser, source: Path, *, theme: str = "light", **page: Any) -> Iterator[Notebook]:
-        """Open a copy of the notebook `source` in a page of its own."""
+    def open(
+        self, browser: Browser, source: Path, *, theme: str = "light", subshells: bool = True, **page: Any
+    ) -> Iterator[Notebook]:
+        """Open a copy of the notebook `source` in a page of its own; `subshells`: whether comms may use them."""
         name = f"{source.stem}-{time.monotonic_ns()}.ipynb"
         (self.root / name).write_bytes(source.read_bytes())
-        _settings(self.root, theme)
+        _settings(self.root, theme, subshells)
         context = browser.new_context(viewport={"width": 1280, "height": 900}, **page)
         try:
-            yield Notebook(context.new_page(), f"{self.base}/lab/tree/{name}?reset", self)
+            yield Notebook(context.new_page(), self, self.root / name)
         finally:
             context.close()
 
@@ -84,12 +87,13 @@ class Lab:
 class Notebook:
     """A notebook that is open in a page."""
 
-    def __init__(self, page: Page, url: str, lab: Lab) -> None:
+    def __init__(self, page: Page, lab: Lab, path: Path) -> None:
         self.page = page
         self.lab = lab
+        self.path = path
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.goto(url)
+        page.goto(f"{lab.base}/lab/tree/{path.name}?reset")
         page.wait_for_function(
             "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.connectionStatus"
             " === 'connected' && window.jupyterapp.shell.currentWidget.content.widgets.length > 0",
@@ -105,6 +109,10 @@ class Notebook:
         self.page.evaluate(
             f"(range) => {{ void ({_RUN})(range) }}", [start, start + 1 if stop is None else stop, _CELL_SECONDS]
         )
+
+    def start_all(self) -> None:
+        """Run every cell, as "Run All Cells" does, without waiting for them."""
+        self.page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:run-all-cells') }")
 
     def text(self, cell: int) -> str:
         """What a cell has put out, as text; its error, where it failed."""
@@ -140,7 +148,17 @@ def notebook(path: Path, *cells: str) -> Path:
     return path
 
 
-def _settings(root: Path, theme: str) -> None:
+@contextlib.contextmanager
+def widgets_saved(lab: Lab) -> Iterator[None]:
+    """Have JupyterLab save the state of widgets with a notebook, as the setting of that name does."""
+    setting = lab.root / ".settings" / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-settings"
+    setting.parent.mkdir(parents=True, exist_ok=True)
+    setting.write_text(json.dumps({"saveState": True}))
+    yield
+    setting.unlink()
+
+
+def _settings(root: Path, theme: str, subshells: bool) -> None:
     def write(name: str, settings: dict[str, Any]) -> None:
         path = root / ".settings" / "@jupyterlab" / "apputils-extension" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,24 +166,7 @@ def _settings(root: Path, theme: str) -> None:
 
     write("notification", {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True})
     write("themes", {"theme": f"JupyterLab {theme.capitalize()}"})
-
-
-def places(folder: Path) -> dict[str, str]:
-    """The variables that keep everything that Jupyter writes below `folder`."""
-    where = {
-        "HOME": "home",
-        "IPYTHONDIR": "ipython",
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-    }
-    return {name: str(folder / place) for name, place in where.items()}
-
-
-def stop_stream_server(runtime: Path) -> None:
-    """End the stream server that was started on demand, if there is one."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(json.loads((runtime / "dagwidget-server.json").read_text())["pid"], signal.SIGTERM)
+    write("kernels-settings", {"commsOverSubshells": "perCommTarget" if subshells else "disabled"})
 
 
 @contextlib.contextmanager
@@ -174,7 +175,7 @@ def running_lab(folder: Path) -> Iterator[Lab]:
     root, runtime = folder / "root", folder / "runtime"
     root.mkdir()
     runtime.mkdir()
-    environment = {**os.environ, **places(folder)}
+    environment = {**os.environ, **places(folder), **kernel_spec(folder)}
     port = free_port()
     command = [
         *(sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser"),

@@ -9,7 +9,7 @@ import sys
 
 from playwright.sync_api import expect
 
-from .lab import places, stop_stream_server
+from tests.jupyter_places import places, stop_stream_server
 
 
 @contextlib.contextmanager

@@ -1,13 +1,12 @@
 """The example notebooks, run by a person: in JupyterLab, up to the gate, and on."""
 
-import contextlib
 import json
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from .lab import notebook
+from .lab import notebook, widgets_saved
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SLOW = 30_000
@@ -78,16 +77,6 @@ def test_a_saved_notebook_shows_how_its_run_ended(lab, browser, tmp_path):
         widget.get_by_role("button", name="Timeline").click()
         expect(widget.locator(".dw-timeline")).to_be_visible()
         assert book.problems == []
-
-
-@contextlib.contextmanager
-def widgets_saved(lab):
-    """Have JupyterLab save the state of widgets with a notebook, as the setting of that name does."""
-    setting = lab.root / ".settings" / "@jupyter-widgets" / "jupyterlab-manager" / "plugin.jupyterlab-settings"
-    setting.parent.mkdir(parents=True, exist_ok=True)
-    setting.write_text(json.dumps({"saveState": True}))
-    yield
-    setting.unlink()
 
 
 @pytest.mark.parametrize("name", ["quickstart", "langgraph_agent"])

@@ -36,6 +36,11 @@ def replay(page):
         page.keyboard.press(".")
 
 
+def runs(page):
+    page.get_by_role("button", name="run 11 of 12").click()
+    page.keyboard.press("ArrowDown")
+
+
 PICTURES = {
     "empty": ("empty", 900, None),
     "running": ("running", 1000, None),
@@ -45,6 +50,13 @@ PICTURES = {
     "failed": ("failed", 1000, keys("f", "Enter")),
     "complete": ("complete", 900, None),
     "stale": ("stale", 900, None),
+    "runs": ("runs", 900, runs),
+    "runs, narrow": ("runs", 360, runs),
+    "past run": ("past", 900, None),
+    "engine gone": ("gone", 900, None),
+    "engine gone at a gate": ("gone at a gate", 900, None),
+    "lost": ("lost", 900, lambda page: page.get_by_role("button", name="Give up").click()),
+    "not confirmed": ("cancelling", 900, None),
     "over budget": ("over", 900, None),
     "300 nodes": ("n300", 1000, None),
     "10000 nodes": ("n10000", 1000, None),
@@ -57,7 +69,7 @@ PICTURES = {
 }
 
 
-CONTRASTING = {"running", "gates", "failed", "timeline"}
+CONTRASTING = {"running", "gates", "failed", "timeline", "runs"}
 LOOKS = [(name, theme) for name in PICTURES for theme in ("light", "dark")]
 LOOKS += [(name, f"{theme} contrast") for name in PICTURES if name in CONTRASTING for theme in ("light", "dark")]
 
@@ -83,7 +95,7 @@ def test_it_looks_as_it_was_stored(browser, view_page, tmp_path, name, theme):
         taken = settled(page)
     finally:
         context.close()
-    stored = STORED / f"{name}.{theme}.png".replace(" ", "-")
+    stored = STORED / f"{name}.{theme}.png".replace(",", "").replace(" ", "-")
     if os.environ.get("PICTURES") == "store":
         STORED.mkdir(exist_ok=True)
         taken.quantize(256, dither=Image.Dither.NONE).save(stored, optimize=True)

@@ -1,6 +1,6 @@
 // What a server says, checked as far as the reducer relies on it. A plain server may be anybody's, and may say anything.
 
-import type { Event, ExecutionComplete, ExecutionState, NodeState, ServerMessage } from "./messages";
+import type { Engine, Event, ExecutionComplete, ExecutionState, NodeState, ServerMessage } from "./messages";
 
 /** What a server says of the connection, not of the run. */
 export type ControlMessage = Exclude<ServerMessage, Event>;
@@ -34,11 +34,19 @@ const LIVE_STATUSES: Every<ExecutionState["status"]> = {
   paused: true,
   resuming: true,
   cancelling: true,
+  lost: true,
 };
 const FINAL_STATUSES: Every<NonNullable<ExecutionComplete["status"]>> = {
   completed: true,
   failed: true,
   cancelled: true,
+};
+const ENGINE_STATES: Every<Engine["state"]> = {
+  connected: true,
+  silent: true,
+  gone: true,
+  ended: true,
+  unobserved: true,
 };
 
 const EVENTS: Readonly<Record<Event["type"], Check>> = {
@@ -55,10 +63,20 @@ const EVENTS: Readonly<Record<Event["type"], Check>> = {
 };
 const CONTROL: Readonly<Record<ControlMessage["type"], Check>> = {
   welcome: (message) => typeof message.protocol === "number" && isObject(message.limits),
-  sync: (message) => isId(message.epoch) && typeof message.seq === "number" && typeof message.reset === "boolean",
+  // Without an epoch where the run has not begun.
+  sync: (message) =>
+    typeof message.epoch === "string" && typeof message.seq === "number" && typeof message.reset === "boolean",
   synced: (message) => typeof message.seq === "number",
   ping: (message) => typeof message.head === "number",
   command_ack: (message) => isId(message.id) && typeof message.ok === "boolean",
+  engine: (message) => isOneOf(ENGINE_STATES, message.state),
+  runs: (message) =>
+    typeof message.total === "number" &&
+    typeof message.live === "number" &&
+    typeof message.waiting === "number" &&
+    Array.isArray(message.runs) &&
+    message.runs.every(isRun) &&
+    (message.removed == null || Array.isArray(message.removed)),
   bye: (message) => typeof message.code === "number" && typeof message.retry === "boolean",
 };
 
@@ -131,6 +149,13 @@ function parse(text: string): unknown {
   } catch {
     throw new Error(`the server sent what is not JSON: ${text.slice(0, 200)}`);
   }
+}
+
+/** A status that this version does not know leaves the rest of the list usable. */
+function isRun(value: unknown): boolean {
+  return (
+    isObject(value) && isId(value.run_id) && typeof value.status === "string" && typeof value.started_at === "number"
+  );
 }
 
 function isMutation(value: unknown): boolean {

@@ -37,7 +37,7 @@ export interface Protocol {
   [k: string]: unknown;
 }
 /**
- * A node, or one `instance` of a node that runs many times at once, is now in `status`.
+ * A node, or one `instance` of a node that runs several times at once, is now in `status`.
  */
 export interface NodeState {
   type: "node_state";
@@ -62,7 +62,7 @@ export interface NodeState {
   ts?: number | null;
 }
 /**
- * Something flows along an edge, or no longer does.
+ * Data flows along an edge, or no longer does.
  */
 export interface EdgeActive {
   type: "edge_active";
@@ -82,7 +82,7 @@ export interface DagMutated {
   ts?: number | null;
 }
 /**
- * A change of the graph's structure, applied in the order of these fields.
+ * A change of the graph, applied in the order of these fields.
  */
 export interface Mutation {
   add_nodes?: NodeSpec[] | null;
@@ -92,7 +92,7 @@ export interface Mutation {
   remove_edges?: EdgeSpec[] | null;
 }
 /**
- * A node as the graph's structure describes it. `group` is a path: `"etl/load"` lies inside `"etl"`.
+ * A node of the graph. `group` is a path: `"etl/load"` lies inside `"etl"`.
  */
 export interface NodeSpec {
   id: string;
@@ -102,7 +102,7 @@ export interface NodeSpec {
   description?: string | null;
 }
 /**
- * An edge of the graph. A `conditional` one is taken only when the run decides so.
+ * An edge of the graph. The run may or may not take a `conditional` edge.
  */
 export interface EdgeSpec {
   from: string;
@@ -111,7 +111,7 @@ export interface EdgeSpec {
   conditional?: boolean | null;
 }
 /**
- * What the run has cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed.
+ * The run's cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed.
  */
 export interface CostUpdate {
   type: "cost_update";
@@ -141,7 +141,7 @@ export interface ExecutionComplete {
   ts?: number | null;
 }
 /**
- * A node waits for a person. Without a `gate_id` the gate goes by its node's name.
+ * A gate is open: a node waits for a decision. Without a `gate_id` the gate's id is the node's.
  */
 export interface HumanGateWaiting {
   type: "human_gate_waiting";
@@ -154,7 +154,7 @@ export interface HumanGateWaiting {
   ts?: number | null;
 }
 /**
- * What a gate shows, and which answers it takes.
+ * What a gate shows, and which decisions it accepts.
  */
 export interface Presentation {
   title?: string | null;
@@ -178,7 +178,7 @@ export interface Approval {
   feedback?: string | null;
 }
 /**
- * Something went wrong, in a node or in the run as a whole.
+ * An error in a node, or in the run as a whole.
  */
 export interface RunError {
   type: "error";
@@ -190,7 +190,7 @@ export interface RunError {
   ts?: number | null;
 }
 /**
- * A gate was decided: the audit trail, and how other viewers learn of it.
+ * A gate was decided. These events are the audit trail.
  */
 export interface HumanGateResolved {
   type: "human_gate_resolved";
@@ -218,7 +218,7 @@ export interface ExecutionState {
   ts?: number | null;
 }
 /**
- * What the engine behind a run can honour; the widget disables the rest, and says why.
+ * What the engine supports. The widget disables the rest and says why.
  */
 export interface Capabilities {
   pause?: ("cooperative" | "native" | "none") | null;
@@ -226,7 +226,7 @@ export interface Capabilities {
   gate?: ("cooperative" | "native" | "none") | null;
 }
 /**
- * Lines that a node printed; readers keep a bounded tail.
+ * Lines that a node logged. Readers keep only the last ones.
  */
 export interface NodeLog {
   type: "node_log";
@@ -236,7 +236,7 @@ export interface NodeLog {
   ts?: number | null;
 }
 /**
- * A person's answer to a gate. Without a `gate_id` the node's open gate is meant.
+ * A person's decision at a gate. Without a `gate_id` it applies to the node's open gate.
  */
 export interface HumanDecision {
   type: "human_decision";
@@ -250,7 +250,7 @@ export interface HumanDecision {
   run_id?: string | null;
 }
 /**
- * Let what runs finish, and start nothing new.
+ * Start no further node; let the running ones finish.
  */
 export interface PauseExecution {
   type: "pause_execution";
@@ -275,7 +275,7 @@ export interface CancelExecution {
   run_id?: string | null;
 }
 /**
- * The server's answer to `hello`: where the log stands and what the connection may carry.
+ * The server's answer to `hello`: the head of the log, and the limits of the connection.
  */
 export interface Welcome {
   type: "welcome";
@@ -296,7 +296,7 @@ export interface Welcome {
   features?: string[] | null;
 }
 /**
- * Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`.
+ * Catching up starts: the events that the client lacks or, with `reset`, events that build the state at `seq`.
  */
 export interface Sync {
   type: "sync";
@@ -305,21 +305,21 @@ export interface Sync {
   reset: boolean;
 }
 /**
- * Catching up has ended: the client now stands at `seq`.
+ * Catching up has ended. The client's cursor is now `seq`.
  */
 export interface Synced {
   type: "synced";
   seq: number;
 }
 /**
- * A sign of life after silence. A `head` other than the client's own means that it missed something.
+ * A heartbeat after silence. If `head` is not the client's own cursor, it missed something.
  */
 export interface Ping {
   type: "ping";
   head: number;
 }
 /**
- * What became of a command; sent once a decision is durable.
+ * The answer to a command. For a decision it is sent once the decision is durable.
  */
 export interface CommandAck {
   type: "command_ack";
@@ -373,7 +373,7 @@ export interface RunSummary {
   bytes?: number;
 }
 /**
- * The connection will close: why, and whether to come back. Sent ahead of the close frame, which proxies eat.
+ * The connection is about to close; `retry` says whether to reconnect. Proxies drop the code of a close frame.
  */
 export interface Bye {
   type: "bye";
@@ -398,7 +398,7 @@ export interface Hello {
   features?: string[] | null;
 }
 /**
- * A place in a room's log: everything up to `seq` of `epoch` has been seen.
+ * A position in a run's log: everything up to `seq` of `epoch` has been received.
  */
 export interface Cursor {
   epoch: string;
@@ -413,7 +413,7 @@ export interface Pong {
   seq: number;
 }
 /**
- * Everything up to `seq` has arrived.
+ * The sender has received everything up to `seq`.
  */
 export interface Ack {
   type: "ack";
@@ -422,8 +422,8 @@ export interface Ack {
 /**
  * A publisher's first message.
  *
- * With `start` it owns the run `epoch`: begins it, reconnects to it, or takes it over from another process.
- * Without, it joins the run `epoch` or, where none is named, the DAG's only live run that has an owner.
+ * With `start` it owns the run `epoch`: it begins the run, reconnects to it, or takes it over from another process.
+ * Without `start` it joins the run `epoch` or, if that is absent, the DAG's only live run that has an owner.
  */
 export interface Attach {
   type: "attach";
@@ -436,7 +436,7 @@ export interface Attach {
   acknowledged?: number | null;
 }
 /**
- * Opens a run, and with it a new epoch of the room.
+ * Starts a run, and with it a new epoch of the room.
  */
 export interface RunStart {
   budget?: number | null;
@@ -445,9 +445,10 @@ export interface RunStart {
   on_budget?: ("gate" | "pause" | "warn") | null;
   name?: string | null;
   tags?: string[] | null;
+  started_at?: number | null;
 }
 /**
- * The server's answer to `attach`. What follows are the `human_gate_resolved` and `execution_state` of this run.
+ * The server's answer to `attach`. The run's `human_gate_resolved` and `execution_state` events follow.
  */
 export interface Attached {
   type: "attached";
@@ -457,9 +458,9 @@ export interface Attached {
   heartbeat_ms: number;
 }
 /**
- * What was spent just now.
+ * An amount that was just spent.
  *
- * One process can't know what the others spent: the room adds up, and sends `cost_update`.
+ * The room adds up the amounts of all publishers and sends `cost_update`.
  */
 export interface CostDelta {
   type: "cost_delta";
@@ -471,9 +472,9 @@ export interface CostDelta {
   ts?: number | null;
 }
 /**
- * A part of a node's whole output, ahead of the `node_state` with its preview.
+ * A part of a node's whole output, sent before the `node_state` with its preview.
  *
- * The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+ * The room stores it and sends it to no client. Clients fetch the whole output over HTTP.
  */
 export interface NodeOutput {
   type: "node_output";

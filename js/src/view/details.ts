@@ -13,6 +13,7 @@ import { InspectorPanel } from "./panels/inspector";
 import { KeysPanel } from "./panels/keys";
 import { ReplayPanel } from "./panels/replay";
 import { ResultsPanel } from "./panels/results";
+import { RunsPanel } from "./panels/runs";
 import type { Details, Shell } from "./shell";
 import { Tabs } from "./tabs";
 import { Timeline } from "./timeline/timeline";
@@ -26,6 +27,7 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   const menus = h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el, screen);
   const tabs = new Tabs(places.tabs, root, graph, timeline, menus);
   const keys = new KeysPanel();
+  const runs = new RunsPanel(model, say);
   const gates = new GatesPanel(model, find, () => tabs.focus());
   const inspector = new InspectorPanel(model, () => {
     model.select(undefined);
@@ -37,12 +39,13 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   style.textContent = styles;
   // After the style sheet of the view, to which it adds.
   root.append(style);
+  places.cost.before(runs.el);
   places.cost.after(gates.el);
   graph.el.append(keys.el);
   places.main.append(timeline.el, inspector.el);
   places.main.after(replay.el, ...below.map((panel) => panel.el));
   return {
-    panels: [gates, timeline, replay, inspector, ...below, alerts],
+    panels: [runs, gates, timeline, replay, inspector, ...below, alerts],
     draw: (format) => files.draw(format),
     changed: (change) => timeline.changed(change),
     setTheme: (next) => timeline.setTheme(next),
@@ -53,6 +56,7 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
     key: (key) => {
       if (key === "z") screen.click();
       else if (key === "d") gates.focus();
+      else if (key === "n") runs.toggle();
       else return replay.key(key);
       return true;
     },

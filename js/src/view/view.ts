@@ -10,6 +10,7 @@ import { Announcer } from "./panels/announcer";
 import { ConnectionPanel } from "./panels/connection";
 import { ControlsPanel } from "./panels/controls";
 import { CostPanel } from "./panels/costbar";
+import { EnginePanel } from "./panels/engine";
 import { HeaderPanel } from "./panels/header";
 import { OutlinePanel } from "./panels/outline";
 import { SearchBar } from "./panels/searchbar";
@@ -102,6 +103,7 @@ class View {
   #arrange(): Shell["places"] {
     const header = new HeaderPanel(this.#model, this.#jump, () => this.#details?.toGates());
     const connection = new ConnectionPanel(this.#model, this.#root);
+    const engine = new EnginePanel(this.#model);
     const controls = new ControlsPanel(this.#model);
     const cost = new CostPanel(this.#model, this.#find);
     const outline = new OutlinePanel(this.#model, this.#find);
@@ -112,11 +114,11 @@ class View {
     // Written as text, so that no host needs to know of it.
     const style = h("style");
     style.textContent = styles;
-    const bar = h("div", { class: "dw-bar" }, connection.el, controls.el);
+    const bar = h("div", { class: "dw-bar" }, connection.el, engine.el, controls.el);
     const top = h("div", { class: "dw-top" }, header.el, bar);
     const shell = h("div", { class: "dw-shell" }, top, cost.el, outline.el, tabs, search.el, main, announcer.el);
     this.#root.append(style, shell);
-    this.#updates.add([header, connection, controls, cost, outline, search, graph, announcer]);
+    this.#updates.add([header, connection, engine, controls, cost, outline, search, graph, announcer]);
     return { cost: cost.el, tabs, main };
   }
 

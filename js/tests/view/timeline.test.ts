@@ -329,6 +329,12 @@ describe("in the view", () => {
     expect(painted.filter((text) => /^n\d/.test(text))[0]).toBe("n5000");
   });
 
+  test("the axis has no negative times, also where a node started before its run (by a clock that is behind)", () => {
+    timeline([{ id: "a", status: "completed", started_at: NOW - 90_000, ended_at: NOW - 80_000 }]);
+    expect(painted.filter((text) => text.startsWith("−"))).toEqual([]);
+    expect(painted).toContain("0 s");
+  });
+
   test("a page up ends at the first node, below the names of its groups", () => {
     const { list, model } = timeline(steps(5).map((node) => ({ ...node, group: "etl/load" })));
     press(list, "End");

@@ -133,10 +133,11 @@ describe("the widget", () => {
     expect(text(el, ".dw-connection")).toBe("not connected");
   });
 
-  test("says in words why it can't follow the run", () => {
+  test("says in words why it can't follow the run", async () => {
     const cell = new Cell({ snapshot: SNAPSHOT });
     const { el } = cell.render();
     cell.model.tell({ type: "fault", reason: "no server could be started: port in use" });
+    await frame();
     expect(el.querySelectorAll(".dagwidget")).toHaveLength(1);
     expect(text(el, ".dw-connection")).toBe("saved picture · refused: no server could be started: port in use");
     expect(text(el, ".dw-word")).toBe("Completed");
@@ -275,6 +276,9 @@ describe("the widget", () => {
     await frame();
     expect(text(el, ".dw-gates")).not.toMatch(/approved/i);
     expect(text(el, ".dw-word")).toBe("Waiting for you");
+    // Its cell is not left with a decision that nobody answers.
+    const [{ id } = { id: "" }] = server.last.said("human_decision");
+    server.last.say({ type: "command_ack", id, ok: true });
   });
 
   test("closed, it leaves no connection and no timer", async () => {

@@ -19,6 +19,8 @@ import { fits, type Schema } from "./form/schema";
 
 type Verdict = HumanDecision["decision"];
 
+const AWAY = "The engine is away: your decision waits for it.";
+
 const VERB: Readonly<Record<Verdict, string>> = { approve: "approval", reject: "rejection", modify: "modification" };
 
 export class GateCard {
@@ -83,8 +85,12 @@ export class GateCard {
   readonly #draft: Draft;
   #accepted = "";
 
-  constructor(model: Model, gate: Gate, find: (nodeId: string) => void) {
+  readonly #answered: () => void;
+
+  /** `answered` is called when the server has answered a decision. */
+  constructor(model: Model, gate: Gate, find: (nodeId: string) => void, answered: () => void = () => {}) {
     this.#model = model;
+    this.#answered = answered;
     this.gate = gate;
     this.epoch = model.state.epoch;
     this.#where = button("", () => find(this.gate.node_id), { class: "dw-link", title: "Show the node" });
@@ -136,7 +142,7 @@ export class GateCard {
   }
 
   tick(): void {
-    const deadline = deadlineOf(this.gate.presentation, this.#model.asOf);
+    const deadline = deadlineOf(this.gate.presentation, this.#model.serverTime);
     setHidden(this.#countdown, deadline === undefined);
     setText(this.#countdown, deadline?.text ?? "");
     this.#countdown.classList.toggle("dw-urgent", deadline?.urgent === true);
@@ -245,7 +251,8 @@ export class GateCard {
     setText(this.#swap, this.#asJson ? "Edit as a form" : "Edit as JSON");
     for (const field of [this.#editor, this.#feedback]) field.readOnly = blocked !== undefined;
     this.el.dataset.standing = state;
-    setText(this.#status, text || (this.#blocked() ?? ""));
+    const waits = this.#model.away ? AWAY : "";
+    setText(this.#status, state === "accepted" ? `${text} ${waits}`.trim() : text || (this.#blocked() ?? waits));
   }
 
   /** Where the decision on this gate stands, in a word and a sentence. */
@@ -254,6 +261,7 @@ export class GateCard {
     const own = this.#model.pending.find(
       ({ command }) =>
         command.type === "human_decision" &&
+        (command.run_id ?? this.epoch) === this.epoch &&
         (command.gate_id ? command.gate_id === gate_id : command.node_id === node_id),
     );
     if (own && own.command.type === "human_decision") {
@@ -369,6 +377,7 @@ export class GateCard {
     const command: HumanDecision = {
       type: "human_decision",
       id: uuid(),
+      run_id: this.epoch,
       node_id: this.gate.node_id,
       gate_id: this.gate.gate_id,
       decision,
@@ -400,6 +409,7 @@ export class GateCard {
       else if (ack.code === "unconfirmed") this.#accepted = "Sent. This server confirms nothing: watch the node.";
       else this.#accepted = `Your ${VERB[decision]} is accepted${ack.message ? `: ${ack.message}` : ""}.`;
       this.#refresh();
+      this.#answered();
     });
     this.#refresh();
   }

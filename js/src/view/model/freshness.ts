@@ -15,6 +15,8 @@ export interface Freshness {
 /** Without a frame for this long, what is seen is called stale: heartbeats come every 15 s. */
 const STALE_AFTER_MS = 25_000;
 
+const NOT_KEPT = 4410;
+
 /** Put `connection` into words, as of `now` (Unix ms). */
 export function freshness(connection: Connection, now: number): Freshness {
   const age = connection.seenAt === undefined ? undefined : now - connection.seenAt;
@@ -29,7 +31,9 @@ export function freshness(connection: Connection, now: number): Freshness {
             detail: "After a cut, what happened meanwhile is lost: this server keeps no log.",
           }
         : { tone: "live", text: "live", detail: "What you see is what is happening." };
+    case "greeting":
     case "syncing":
+      if (connection.resumable === undefined) return { tone: "busy", text: "connecting…", detail: seen };
       return { tone: "busy", text: "catching up…", detail: seen };
     case "connecting":
       return connection.attempt > 1
@@ -49,6 +53,9 @@ export function freshness(connection: Connection, now: number): Freshness {
       };
     }
     case "stopped":
+      if (connection.code === NOT_KEPT) {
+        return { tone: "off", text: "removed by retention", detail: `The server has deleted this run. ${seen}` };
+      }
       if (connection.code === undefined || connection.code === 1000 || connection.code === 1001) {
         return { tone: "off", text: "disconnected", detail: `Closed on purpose. ${seen}` };
       }

@@ -15,6 +15,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["s", "fit the selection"],
   ["e, E", "expand or collapse: this node, all"],
   ["0", "fit all"],
+  ["n", "another run of this DAG"],
   ["d", "decide: to the gate that waits longest"],
   ["a, m, r", "in a gate: to approve, modify, reject"],
   ["t", "timeline, and graph again"],

@@ -247,11 +247,12 @@ export class Timeline implements Panel {
     if (!ctx || width === 0) return;
     const { state } = this.#model;
     const asOf = this.#asOf;
-    const origin = state.started_at ?? this.#rows.from ?? asOf;
+    // A worker's clock may be behind the clock of the run's owner.
+    const origin = Math.min(state.started_at ?? asOf, this.#rows.from ?? asOf);
     if (this.#follow) {
-      const { from = origin, to = origin + UNSTARTED_MS } = this.#rows;
+      const { to = origin + UNSTARTED_MS } = this.#rows;
       // In a replay the whole run is in sight from the beginning.
-      this.#window.fit(Math.min(origin, from), Math.max(asOf, to, this.#model.replay?.recording.to ?? 0), WORDS_PX);
+      this.#window.fit(origin, Math.max(asOf, to, this.#model.replay?.recording.to ?? 0), WORDS_PX);
     }
     drawTimeline({
       ctx,

@@ -121,6 +121,7 @@ test("the connection is put into words", () => {
   expect(said({ resumable: false })).toBe("live · no resume on this server");
   expect(said({ phase: "waiting", retryAt: NOW + 3200 })).toBe("reconnecting in 4 s");
   expect(said({ phase: "stopped", code: 4401, reason: "bad token" })).toBe("refused: bad token");
+  expect(said({ phase: "stopped", code: 4410, reason: "not kept" })).toBe("removed by retention");
   expect(said({ phase: "stopped", code: 4409 })).toContain("refused: the protocol versions do not match");
   expect(said({ phase: "stopped", code: 1000 })).toBe("disconnected");
   const stale = freshness({ ...live, phase: "waiting", retryAt: NOW + 3200, seenAt: NOW - 60_000 }, NOW);

@@ -123,7 +123,7 @@ test("a paused run can be resumed, and a refused command says why", async () => 
   const { named, hint } = controls(fake);
   named("Resume").click();
   expect(fake.sent).toMatchObject([{ type: "resume_execution" }]);
-  expect(hint()).toBe("Asked to resume…");
+  expect(hint()).toBe("Resume asked at 12:03, not confirmed.");
   await fake.acknowledge({ ok: false, message: "no publisher is attached" });
   expect(hint()).toBe("Could not resume: no publisher is attached");
 });

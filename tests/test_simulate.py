@@ -1,4 +1,4 @@
-"""A made-up run: a graph as large as was asked for, played to its end."""
+"""A simulated run: a graph as large as was asked for, played to its end."""
 
 import time
 from collections import Counter
@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from dagwidget.demo.simulate import graph, rehearse
+from dagwidget.demo.simulate import graph, simulate
 
 from .person import Person
 from .serving import serving
@@ -32,13 +32,13 @@ def test_the_same_seed_gives_the_same_graph():
 
 def test_too_few_nodes_are_refused():
     with pytest.raises(ValueError, match="at least 5"):
-        rehearse("d", 4)
+        simulate("d", 4)
 
 
 def test_it_plays_to_its_gate_and_to_its_end(monkeypatch):
     monkeypatch.setattr("dagwidget.demo.simulate._FLAKY", 0.2)
     with serving() as server, Person(server, "big") as person:
-        run = rehearse("big", 200, 0.5, url=server.url, token=server.token)
+        run = simulate("big", 200, 0.5, url=server.url, token=server.token)
         assert person.decide("review")["ok"]
         assert person.wait("execution_complete")["results"] == {"nodes": 200}
         state = person.state()
@@ -50,7 +50,7 @@ def test_it_plays_to_its_gate_and_to_its_end(monkeypatch):
 
 def test_a_rejection_ends_it():
     with serving() as server, Person(server, "big") as person:
-        run = rehearse("big", 20, 0.1, url=server.url, token=server.token)
+        run = simulate("big", 20, 0.1, url=server.url, token=server.token)
         assert person.decide("review", "reject")["ok"]
         assert person.wait("execution_complete")["status"] == "cancelled"
         assert run.flush(20)
@@ -58,7 +58,7 @@ def test_a_rejection_ends_it():
 
 def test_it_can_be_paused_and_cancelled():
     with serving() as server, Person(server, "big") as person:
-        run = rehearse("big", 500, 30, url=server.url, token=server.token)
+        run = simulate("big", 500, 30, url=server.url, token=server.token)
         person.wait("node_state", status="completed")
         assert person.ask("pause_execution")["ok"]
         deadline = time.monotonic() + 20
