@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect as open_socket
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 import dagwidget
 from dagwidget import protocol as p
@@ -27,7 +27,7 @@ PATIENCE = 30.0
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Nobody waits for long before the next attempt, neither those who watch nor those who publish."""
-    monkeypatch.setattr("dagwidget.client.client.StateMachine", lambda: StateMachine(lambda _failures: 0.05))
+    monkeypatch.setattr("dagwidget.client.client.StateMachine", lambda run: StateMachine(lambda _failures: 0.05, run=run))
     monkeypatch.setattr("dagwidget.publisher.transport.backoff", lambda _failures: 0.05)
 
 
@@ -94,7 +94,7 @@ async def test_a_half_open_connection_is_noticed_by_both_ends(server, proxy, mon
         await until(lambda: client.connection.phase == "waiting")
         assert "silent" in client.connection.reason
         # What the proxy alone holds open goes too; the engine stays.
-        await until(lambda: len(server._rooms._live["dag"].members) == 1)
+        await until(lambda: len([each for each in server._rooms for _ in each.members]) == 1)
         proxy.cut()
         proxy.swallows = False
         proxy.open()
@@ -193,13 +193,13 @@ async def test_a_thousand_rooms_are_kept_apart_and_no_more_are_let_in():
 
         for start in range(0, 1000, 50):
             await asyncio.gather(*(begin(number) for number in range(start, start + 50)))
-        rooms = server._rooms._live
-        assert {dag_id: [*each.room.state.nodes] for dag_id, each in rooms.items()} == {
-            f"dag {number}": [f"node {number}"] for number in range(1000)
+        rooms = [each.room for each in server._rooms if each.room.epoch]
+        assert {(room.dag_id, room.epoch): [*room.state.nodes] for room in rooms} == {
+            (f"dag {number}", f"run {number}"): [f"node {number}"] for number in range(1000)
         }
-        with pytest.raises(InvalidStatus) as refused:
+        with pytest.raises(ConnectionClosed) as refused:
             await begin(1000)
-        assert refused.value.response.status_code == 503
+        assert refused.value.rcvd.code == 4429
 
 
 async def test_five_hundred_who_watch_see_all_of_it():

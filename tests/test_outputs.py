@@ -153,11 +153,12 @@ def test_while_there_is_no_server_large_outputs_do_not_pile_up(monkeypatch):
     run = dagwidget.start_run("dag", url="ws://127.0.0.1:9")
     for _ in range(30):
         run.update("a", "running", output=LARGE)
-    waiting = list(run._transport._published._events)
+    transport = run._channel._transport
+    waiting = list(transport._published._events)
     assert len(waiting) < 3000
     assert waiting[-1].output_bytes is None
-    run._transport.close()
-    run._transport.join(20)
+    transport.close()
+    transport.join(20)
 
 
 # --- What is whole
