@@ -328,6 +328,7 @@ async def test_nobody_waits_any_more_for_a_gate_whose_task_was_cancelled(start, 
     assert (state["gates"], state["nodes"]["a"]["status"]) == ({}, "cancelled")
 
 
+@pytest.mark.clock
 def test_a_gate_that_nobody_answers_in_time_fails(start, person):
     run = start()
     with pytest.raises(GateTimeout, match="nobody decided"):
@@ -338,6 +339,7 @@ def test_a_gate_that_nobody_answers_in_time_fails(start, person):
     assert [(each["decision"], each["source"]) for each in state["decisions"]] == [("reject", "timeout")]
 
 
+@pytest.mark.clock
 async def test_a_gate_may_be_approved_or_take_its_default_at_its_deadline(start):
     run = start()
     approved = await run.gate("a", timeout=0.05, on_timeout="approve")
@@ -353,6 +355,7 @@ def test_a_person_who_decides_before_the_deadline_wins(start, person, apart):
     assert asked.result(20).source == "widget"
 
 
+@pytest.mark.clock
 def test_waiting_for_a_decision_in_plain_code_may_be_limited_and_the_gate_stays_open(start, person):
     run = start()
     gate = run.gate("a")
@@ -514,6 +517,7 @@ def test_a_decision_that_is_made_while_the_engine_is_cut_off_reaches_it_later(se
         proxy.close()
 
 
+@pytest.mark.clock
 def test_an_engine_without_a_server_is_neither_blocked_nor_failed():
     with dagwidget.start_run("nowhere", ["a"], url="ws://127.0.0.1:1") as run, run.node("a") as node:
         node.output(1)
@@ -717,9 +721,10 @@ def test_a_gate_of_a_run_that_is_over_says_so_also_when_its_connection_is_closed
         outcome.result(10)
 
 
+@pytest.mark.clock
 async def test_a_gate_that_was_closed_as_nobody_waited_is_not_waited_for_again(start):
     gate = start().gate("a")
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await asyncio.wait_for(gate, 0.05)
     with pytest.raises(NotConnected, match="the code that waited for its decision was cancelled"):
         await asyncio.wait_for(gate, 5)
@@ -735,7 +740,7 @@ async def test_asyncio_does_not_complain_of_a_wait_that_was_cancelled():
         outcome=Future(),
         settle=lambda gate, _decision: gate._outcome.set_exception(NotConnected("closed")),
     )
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await asyncio.wait_for(gate, 0.01)
     # The gate's outcome reaches the loop in its next turns.
     for _ in range(5):

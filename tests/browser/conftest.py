@@ -3,7 +3,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from .lab import CHROMIUM, CHROMIUM_ARGUMENTS, running_lab
 
@@ -17,6 +17,9 @@ FACES = [
     ("Roboto", "symbols", 400),
     ("Roboto Mono", "latin", 400),
 ]
+
+# Only a fault takes so long, on any machine.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
