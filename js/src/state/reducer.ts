@@ -1,6 +1,8 @@
 // Applies events to a DagState, in the order of their seq: rule by rule the twin of dagwidget/state/reducer.py.
 
+import { type AnyEvent, isEvent } from "../protocol/decode";
 import type * as p from "../protocol/messages";
+import { assertNever } from "../protocol/never";
 import type { Change, DagState, Edge, Execution, Node, NodeStatus } from "./types";
 
 /** How many log lines of a node are kept. */
@@ -42,47 +44,47 @@ export function emptyState(epoch?: string): DagState {
 }
 
 /** Apply one event, and note in `changes` what it changed; false where its type is not known. */
-export function reduce(state: DagState, event: p.Event, changes: Changes): boolean {
-  const known = applyEvent(state, event, changes);
+export function reduce(state: DagState, event: AnyEvent, changes: Changes): boolean {
+  const known = isEvent(event);
+  if (known) applyEvent(state, event, changes);
   if (event.seq != null) state.seq = event.seq;
   return known;
 }
 
-function applyEvent(state: DagState, event: p.Event, changes: Changes): boolean {
+function applyEvent(state: DagState, event: p.Event, changes: Changes): void {
   switch (event.type) {
     case "node_state":
       nodeState(state, event, changes);
-      return true;
+      break;
     case "edge_active":
       edgeActive(state, event, changes);
-      return true;
+      break;
     case "dag_mutated":
       dagMutated(state, event.mutation, changes);
-      return true;
+      break;
     case "cost_update":
       costUpdate(state, event);
-      return true;
+      break;
     case "execution_complete":
       executionComplete(state, event, changes);
-      return true;
+      break;
     case "human_gate_waiting":
       gateWaiting(state, event, changes);
-      return true;
+      break;
     case "human_gate_resolved":
       gateResolved(state, event);
-      return true;
+      break;
     case "error":
       error(state, event);
-      return true;
+      break;
     case "execution_state":
       executionState(state, event);
-      return true;
+      break;
     case "node_log":
       nodeLog(state, event, changes);
-      return true;
+      break;
     default:
-      event satisfies never;
-      return false;
+      assertNever(event);
   }
 }
 

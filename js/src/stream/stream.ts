@@ -3,19 +3,18 @@
 // With a server that speaks `dagwidget.v1` it keeps a cursor, and after a cut asks for what it missed. A plain server
 // knows none of that: then events are applied as they come, on the state that is there.
 
-import { decode } from "../protocol/decode";
+import { type AnyEvent, type ControlMessage, decode, isControl, type Received } from "../protocol/decode";
 import {
   CLOSE_CODES,
   type ClientMessage,
   type Command,
   type CommandAck,
-  type Event,
   type HumanDecision,
   PROTOCOL,
-  type ServerMessage,
   SUBPROTOCOL,
   type Welcome,
 } from "../protocol/messages";
+import { assertNever } from "../protocol/never";
 import type { Store } from "../state/store";
 import { backoff } from "./backoff";
 import { Outbox, type Pending, refusal } from "./outbox";
@@ -68,7 +67,7 @@ export interface Batch {
   after: number;
   seq: number;
   reset: boolean;
-  events: readonly Event[];
+  events: readonly AnyEvent[];
 }
 
 export interface StreamOptions {
@@ -108,7 +107,7 @@ type Timer = "connect" | "retry" | "stable" | "silence" | "probe" | "ack" | "ren
 interface CatchUp {
   epoch: string;
   reset: boolean;
-  events: Event[];
+  events: AnyEvent[];
 }
 
 export class Stream {
@@ -126,7 +125,7 @@ export class Stream {
   #catchUp: CatchUp | undefined;
   /** From a second `hello` to its `sync`, what comes belongs to the old position. */
   #outOfStep = false;
-  #fresh: Event[] = [];
+  #fresh: AnyEvent[] = [];
   #frameLimit = FRAME_BYTES;
   #unacked = { frames: 0, bytes: 0 };
   #viewers = 0;
@@ -303,7 +302,7 @@ export class Stream {
   #receive(data: unknown): void {
     this.#seenAt = Date.now();
     this.#clear("probe");
-    let messages: ServerMessage[];
+    let messages: Received[];
     try {
       messages = decode(data);
     } catch (error) {
@@ -323,7 +322,8 @@ export class Stream {
     }
     const socket = this.#socket;
     for (const message of messages) {
-      this.#take(message);
+      if (isControl(message)) this.#take(message);
+      else this.#event(message);
       if (this.#socket !== socket) return;
     }
     this.#apply();
@@ -358,7 +358,7 @@ export class Stream {
     this.#hello();
   }
 
-  #take(message: ServerMessage): void {
+  #take(message: ControlMessage): void {
     switch (message.type) {
       case "welcome":
         // It may come so late that the server was already taken for a plain one.
@@ -396,11 +396,11 @@ export class Stream {
         else this.#stop({ code: message.code, reason: message.reason });
         break;
       default:
-        this.#event(message);
+        assertNever(message);
     }
   }
 
-  #event(event: Event): void {
+  #event(event: AnyEvent): void {
     if (this.#catchUp) this.#catchUp.events.push(event);
     else if (this.#dialect === "plain") this.#fresh.push(event);
     else if (!this.#outOfStep && this.#inOrder(event)) this.#fresh.push(event);
@@ -412,7 +412,7 @@ export class Stream {
   }
 
   /** Whether an event comes next. One that was seen is dropped; after a gap the server is asked for what is missing. */
-  #inOrder(event: Event): boolean {
+  #inOrder(event: AnyEvent): boolean {
     if (event.seq == null || event.seq <= this.#seen) return false;
     if (event.seq === this.#seen + 1) return true;
     this.#apply();

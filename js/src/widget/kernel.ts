@@ -3,6 +3,7 @@
 
 import { decodePage, type LogPage } from "../protocol/decode";
 import type { CommandAck } from "../protocol/messages";
+import { assertNever } from "../protocol/never";
 import { uuid } from "../protocol/uuid";
 import { toJSON } from "../state/store";
 import type { Batch, Command, Endpoint } from "../stream/stream";
@@ -31,12 +32,11 @@ type Question =
   | { type: "earlier?"; run: string };
 
 /** Its answer, with what the question named; a page of a log comes compressed beside it. `fault`: why there is none. */
-interface Answer {
-  type: "output" | "log" | "earlier";
-  text?: string;
-  durations?: Durations | null;
-  fault?: string;
-}
+type Answer =
+  | { type: "output"; node_id: string; text?: string; fault?: string }
+  | { type: "log"; run: string; after: number; fault?: string }
+  | { type: "earlier"; run: string; durations?: Durations | null; fault?: string };
+type AnswerTo<Q extends Question> = Q extends { type: `${infer T}?` } ? Extract<Answer, { type: T }> : never;
 
 /** What the kernel says. */
 type FromKernel =
@@ -131,17 +131,17 @@ export class KernelLink {
   };
 
   /** Ask, and take from the answer what `value` finds in it. */
-  #ask<T>(question: Question, value: (answer: Answer, bytes?: DataView) => T | undefined): Promise<T> {
-    const { type, ...which } = question;
-    const named = Object.entries(which);
+  #ask<Q extends Question, T>(
+    question: Q,
+    value: (answer: AnswerTo<Q>, bytes?: DataView) => T | undefined,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer);
         this.#questions.delete(take);
       };
       const take = (answer: Answer, bytes: DataView | undefined) => {
-        const said = answer as unknown as Record<string, unknown>;
-        if (`${answer.type}?` !== type || named.some(([name, asked]) => said[name] !== asked)) return;
+        if (!answers(answer, question)) return;
         done();
         const found = value(answer, bytes);
         if (found === undefined) reject(new Error(answer.fault ?? "the kernel could not get it"));
@@ -277,6 +277,20 @@ export class KernelLink {
 
   #notify(): void {
     for (const listener of this.#listeners) listener();
+  }
+}
+
+/** Whether an answer is the one to this question. */
+function answers<Q extends Question>(answer: Answer, question: Q): answer is AnswerTo<Q> {
+  switch (question.type) {
+    case "output?":
+      return answer.type === "output" && answer.node_id === question.node_id;
+    case "log?":
+      return answer.type === "log" && answer.run === question.run && answer.after === question.after;
+    case "earlier?":
+      return answer.type === "earlier" && answer.run === question.run;
+    default:
+      return assertNever(question);
   }
 }
 

@@ -32,7 +32,7 @@ export function createWidget(make: (source: string) => Promise<MountDetails>): W
 export async function load<T>(source: string, common: readonly unknown[]): Promise<T> {
   const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   try {
-    const bundle = await import(/* @vite-ignore */ url);
+    const bundle: { default(common: readonly unknown[]): T } = await import(/* @vite-ignore */ url);
     return bundle.default(common);
   } finally {
     URL.revokeObjectURL(url);
