@@ -17,7 +17,8 @@ const RENEWAL_MS = 1_500;
 
 /** How long what the kernel asks the server for may take: a kernel answers between two cells. */
 const ANSWER_MS = 60_000;
-const BUSY = "the kernel is busy: it has not answered in a minute";
+const BUSY = "the kernel is busy: no answer within a minute";
+const RESTARTED = "the kernel was restarted";
 
 /** A larger message would end the page's connection to the kernel: 10 MiB is what Jupyter takes. */
 const PICTURE_BYTES = 9_000_000;
@@ -63,6 +64,8 @@ export type Acquire = (endpoint: Endpoint, renew: () => Promise<Endpoint>) => Le
 export class KernelLink {
   /** Why there will be no stream. */
   fault: string | undefined;
+  /** Why the kernel that made the model is gone. */
+  ended: string | undefined;
   #lease: Lease | undefined;
   #endpoint: Endpoint | undefined;
   #closed = false;
@@ -82,7 +85,7 @@ export class KernelLink {
     private readonly acquire: Acquire,
   ) {
     model.on("msg:custom", this.#receive);
-    model.on("comm_live_update", this.close);
+    model.on("comm_live_update", this.#orphan);
     this.#send({ type: "endpoint?" });
   }
 
@@ -91,7 +94,7 @@ export class KernelLink {
     return this.#lease;
   }
 
-  /** Be told when `lease` or `fault` appears. */
+  /** Be told when `lease` or `fault` appears, or the kernel is gone. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -119,22 +122,33 @@ export class KernelLink {
     return () => this.#offers.delete(draw);
   }
 
-  /** The model is gone, or its kernel: nobody is left to speak to. */
-  readonly close = (): void => {
+  /** The model is gone. */
+  readonly close = (): void => this.#close();
+
+  /** A kernel that starts has none of the models of the one before. */
+  readonly #orphan = (): void => {
+    this.ended = RESTARTED;
+    this.#close(this.ended);
+    // A view that has a stream hears of it there.
+    if (!this.#lease) this.#notify();
+  };
+
+  #close(reason?: string): void {
     if (this.#closed) return;
     this.#closed = true;
     this.model.off("msg:custom", this.#receive);
-    this.model.off("comm_live_update", this.close);
+    this.model.off("comm_live_update", this.#orphan);
     clearTimeout(this.#gathering);
     for (const unsubscribe of this.#subscriptions) unsubscribe();
-    this.#lease?.release();
-  };
+    this.#lease?.release(reason);
+  }
 
   /** Ask, and take from the answer what `value` finds in it. */
   #ask<Q extends Question, T>(
     question: Q,
     value: (answer: AnswerTo<Q>, bytes?: DataView) => T | undefined,
   ): Promise<T> {
+    if (this.ended) return Promise.reject(new Error(`${this.ended}: run this cell again`));
     return new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer);
@@ -144,7 +158,7 @@ export class KernelLink {
         if (!answers(answer, question)) return;
         done();
         const found = value(answer, bytes);
-        if (found === undefined) reject(new Error(answer.fault ?? "the kernel could not get it"));
+        if (found === undefined) reject(new Error(answer.fault ?? "the kernel could not load it"));
         else resolve(found);
       };
       const timer = setTimeout(() => {
@@ -264,7 +278,7 @@ export class KernelLink {
   async #answer(id: string, picture: Promise<Blob>): Promise<void> {
     try {
       const bytes = await (await picture).arrayBuffer();
-      if (bytes.byteLength > PICTURE_BYTES) throw new Error("it is too large to be sent; the widget's menu has it");
+      if (bytes.byteLength > PICTURE_BYTES) throw new Error("the picture is too large to send; use Export in the widget");
       this.#send({ type: "picture", id }, [bytes]);
     } catch (error) {
       this.#send({ type: "picture", id, fault: error instanceof Error ? error.message : String(error) });

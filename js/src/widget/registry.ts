@@ -11,8 +11,8 @@ export type Renew = () => Promise<Endpoint>;
 export interface Lease {
   readonly stream: Stream;
   readonly store: Store;
-  /** Give it back; the connection is closed with the last one. */
-  release(): void;
+  /** Give it back; the connection is closed with the last one, for a reason that its views show. */
+  release(reason?: string): void;
 }
 
 interface Shared {
@@ -46,11 +46,11 @@ export function acquire(endpoint: Endpoint, renew: Renew): Lease {
   return {
     stream: found.stream,
     store: found.store,
-    release() {
+    release(reason) {
       if (!found.holders.delete(holder) || found.holders.size > 0) return;
       if (streams.get(url) === found) streams.delete(url);
       found.sleep();
-      found.stream.close();
+      found.stream.close(reason);
     },
   };
 }

@@ -61,7 +61,7 @@ function renderView(
     const lease = link?.lease;
     const leave = lease?.stream.attend();
     const offer = lease && ((draw: Draw) => (link as KernelLink).offer(draw));
-    const close = mountView(el, { ...options, offer, ...(lease ?? unconnected(link?.fault)) });
+    const close = mountView(el, { ...options, offer, ...(lease ?? unconnected(link)) });
     unmount = () => {
       close();
       leave?.();
@@ -75,18 +75,21 @@ function renderView(
   };
 }
 
-/** Nothing to follow: the kernel has not answered yet, or has said why it can't. */
-function unconnected(fault: string | undefined): Pick<ViewOptions, "store" | "stream"> {
-  const connection: Connection = fault
-    ? { phase: "stopped", attempt: 0, code: 4400, reason: fault }
-    : { phase: "idle", attempt: 0 };
+/** Nothing to follow: the kernel has not answered yet, has said why it can't, or is gone. */
+function unconnected({ fault, ended }: Partial<KernelLink> = {}): Pick<ViewOptions, "store" | "stream"> {
+  const stopped = (code: number, reason: string) => ({ phase: "stopped", attempt: 0, code, reason }) as const;
+  const connection: Connection = ended
+    ? stopped(1000, ended)
+    : fault
+      ? stopped(4400, fault)
+      : { phase: "idle", attempt: 0 };
   return {
     store: new Store(),
     stream: {
       connection,
       pending: [],
       subscribe: () => () => {},
-      send: async ({ id }) => ({ type: "command_ack", id, ok: false, code: "not_connected", message: fault }),
+      send: async ({ id }) => ({ type: "command_ack", id, ok: false, code: "not_connected", message: ended ?? fault }),
     },
   };
 }

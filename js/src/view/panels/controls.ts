@@ -14,6 +14,11 @@ const VERB: Readonly<Record<Kind, string>> = {
   resume_execution: "resume",
   cancel_execution: "cancel",
 };
+const REQUESTED: Readonly<Record<Kind, string>> = {
+  pause_execution: "Pause requested…",
+  resume_execution: "Resume requested…",
+  cancel_execution: "Cancel requested…",
+};
 
 export class ControlsPanel implements Panel {
   readonly #model: Model;
@@ -81,11 +86,12 @@ export class ControlsPanel implements Panel {
   /** Why nothing at all can be done. */
   #blocked(): string | undefined {
     const { state, connection, saved, replay } = this.#model;
-    if (replay) return "This is a replay: go live to steer.";
-    if (saved) return "This is a saved picture.";
-    if (over(state.status)) return "The run is over.";
+    if (replay) return "Replay: go back to live to control the run.";
+    if (saved) return "This is a saved snapshot.";
+    if (over(state.status)) return "The run has ended.";
     if (connection.phase !== "live") return "Not connected.";
-    if (connection.role === "view") return "You may watch, not steer.";
+    if (connection.role === "view") return "View only: your token cannot control the run.";
+    if (this.#model.awaitsRun) return "No run yet.";
     if (state.status === "pending") return "The run has not started.";
     if (state.status === "cancelling") return "The run is being cancelled.";
     return undefined;
@@ -97,7 +103,7 @@ export class ControlsPanel implements Panel {
 
   #underWay(kind: Kind): string | undefined {
     const waits = this.#model.pending.some(({ command }) => command.type === kind);
-    return waits ? `Asked to ${VERB[kind]}…` : undefined;
+    return waits ? REQUESTED[kind] : undefined;
   }
 
   #ask(asking: boolean): void {

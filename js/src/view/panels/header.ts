@@ -46,7 +46,7 @@ export class HeaderPanel implements Panel {
   readonly #word = h("span", { class: "dw-word" });
   readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
   readonly #gates: HTMLButtonElement;
-  readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by state" });
+  readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by status" });
   readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
   readonly el: HTMLElement;
 
@@ -89,7 +89,8 @@ export class HeaderPanel implements Panel {
     const { state, tally, replay } = this.#model;
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : LOOKS[state.status];
-    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : WORDS[state.status]);
+    const word = this.#model.awaitsRun ? "No run yet" : WORDS[state.status];
+    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : word);
     const open = state.gates.size;
     setHidden(this.#gates, open === 0);
     setText(this.#gates, count(open));
