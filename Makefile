@@ -127,7 +127,7 @@ soak: setup ## Look for anything lost or doubled over cuts and kills (SECONDS=60
 	$(BIN)/python -m benchmarks.soak $(SECONDS)
 
 pictures: setup ## Store anew what the view looks like in the pictures that the tests compare: look at each
-	CHROMIUM=$(CHROMIUM) PICTURES=store $(BIN)/python -m pytest -q tests/browser/test_pictures.py
+	CHROMIUM=$(CHROMIUM) PICTURES=store $(BIN)/python -m pytest -q tests/browser/test_pictures.py -k stored
 
 screenshots: setup ## Take the README's pictures anew
 	CHROMIUM=$(CHROMIUM) $(BIN)/python docs/screenshots.py
