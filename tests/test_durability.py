@@ -21,6 +21,8 @@ from .browser.lab import free_port
 from .person import Person
 from .serving import Served, serving
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-the-test"
 SECONDS = 20
 
@@ -153,6 +155,7 @@ def test_past_runs_are_asked_for_in_vain_where_no_server_is_or_it_refuses(server
         dagwidget.run_state("dag", "one", seq=-1)
 
 
+@pytest.mark.clock
 def test_a_run_that_was_replaced_does_not_come_back_after_a_restart(server):
     with server.start_run(run_id="one") as one:
         assert one.flush(SECONDS)
@@ -194,6 +197,7 @@ def test_a_client_of_one_run_sees_its_end_and_not_the_next_run(server):
     asyncio.run(follow())
 
 
+@pytest.mark.clock
 def test_a_full_disk_is_seen_by_who_watches_and_so_is_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.05)
     journal = SqliteJournal(tmp_path / "log.sqlite3")

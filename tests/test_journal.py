@@ -311,6 +311,7 @@ def fill(journal):
     journal._database.execute(f"PRAGMA max_page_count = {pages}")
 
 
+@pytest.mark.clock
 def test_a_full_disk_is_said_and_what_waited_is_kept_once_there_is_space(path, monkeypatch):
     monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.02)
     journal = SqliteJournal(path)
@@ -335,6 +336,7 @@ def test_a_path_that_can_not_be_written_is_said_at_once(tmp_path):
         SqliteJournal(tmp_path / "file" / "log.sqlite3")
 
 
+@pytest.mark.clock
 def test_a_lazy_one_waits_for_its_file_and_keeps_what_came_meanwhile(tmp_path, monkeypatch):
     monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.02)
     (tmp_path / "runs").write_text("in the way")

@@ -532,6 +532,7 @@ async def test_too_many_who_have_not_said_who_they_are_are_kept_out():
                 pass
 
 
+@pytest.mark.clock
 async def test_a_stranger_who_says_nothing_is_sent_away():
     async with StreamServer(token=TOKEN, limits=Limits(hello_seconds=0.05)) as server:
         socket = await socket_to(f"{server.url}/api/dags/dag/stream", subprotocols=[p.SUBPROTOCOL])
@@ -650,6 +651,7 @@ STALL = Limits(window_bytes=64 * 1024, stalled_seconds=0.4)
 EVENTS, EVENT_BYTES = 60, 200_000
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("plain", [False, True], ids=["v1", "plain"])
 async def test_who_reads_nothing_is_dropped_and_holds_up_nobody(plain):
     async with (
@@ -680,6 +682,7 @@ def no_tick(monkeypatch):
     monkeypatch.setattr(Rooms, "tick", lambda *_: None)
 
 
+@pytest.mark.clock
 async def test_who_reads_again_is_told_the_rest(no_tick):
     async with (
         StreamServer(token=TOKEN, limits=STALL) as server,
@@ -698,6 +701,7 @@ async def test_what_is_new_is_told_at_once(no_tick):
             await viewer.hear_up_to(3 + number)
 
 
+@pytest.mark.clock
 async def test_who_reads_but_acknowledges_nothing_is_told_why_it_is_dropped():
     async with StreamServer(token=TOKEN, limits=STALL) as server, publishing(server) as engine:
         url = f"{server.url}/api/dags/dag/stream"
@@ -716,6 +720,7 @@ async def test_who_reads_but_acknowledges_nothing_is_told_why_it_is_dropped():
             assert code == 1006
 
 
+@pytest.mark.clock
 async def test_a_silent_viewer_is_pinged_and_then_taken_for_dead():
     limits = Limits(heartbeat_seconds=0.05, dead_seconds=0.4)
     async with StreamServer(token=TOKEN, limits=limits) as server, viewing(server) as viewer:
@@ -742,6 +747,7 @@ async def test_a_server_that_stops_says_bye_to_everybody():
             assert bye.after_ms > 0
 
 
+@pytest.mark.clock
 async def test_who_does_not_answer_a_close_does_not_hold_up_the_end():
     async with contextlib.AsyncExitStack() as clients:
         server = StreamServer(token=TOKEN, limits=Limits(close_seconds=0.1))
@@ -792,6 +798,7 @@ async def test_a_stopped_server_lets_nobody_in():
         await socket_to(f"{url}/api/dags/dag/stream")
 
 
+@pytest.mark.clock
 async def test_a_server_is_idle_once_nobody_has_been_connected_for_a_while():
     limits = Limits(idle_seconds=0.1, heartbeat_seconds=0.05)
     async with StreamServer(token=TOKEN, limits=limits) as server:

@@ -447,8 +447,6 @@ class RunStart(Struct, omit_defaults=True, kw_only=True):
     name: str | None = None
     """A name for people."""
     tags: list[str] | None = None
-    started_at: Millis | None = None
-    """When the run started, by the publisher's clock; when absent, the time at which the server receives it."""
 
 
 class Attach(Control, tag="attach"):
