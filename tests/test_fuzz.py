@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from dagwidget import protocol as p
 from dagwidget.errors import ProtocolError
-from dagwidget.server.auth.grant import Grant
-from dagwidget.server.room import Room
 from dagwidget.server.sessions.plain import PlainSession
 from dagwidget.server.sessions.publisher import PublisherSession
 from dagwidget.server.sessions.viewer import ViewerSession
 
 from . import strategies
+from .one_dag import Server
 
 DECODERS = [p.decode_client, p.decode_publisher, p.decode_server, p.decode_reply]
 DIALECTS = [ViewerSession, PlainSession, PublisherSession]
@@ -122,10 +121,10 @@ def peak_bytes(call) -> int:
 @given(frames=st.lists(st.binary(max_size=50) | st.text(max_size=50) | mangled() | texts, max_size=4))
 @example(frames=HOSTILE)
 def test_a_session_survives_everything_and_says_why_it_ends(dialect, frames):
-    session = dialect(Room("dag"), lambda _token: Grant(role="publish", user="ana"), NOW)
+    server = Server(now=NOW)
+    session = server.connect(dialect)
     for frame in frames:
-        session.receive(frame, NOW)
-        session.tick(NOW)
-        while session.pull(NOW) is not None:
-            pass
+        server.dag.receive(session, frame, NOW)
+        server.wait(0)
+        server.hear(session, lambda _frame: ())
     assert session.ended is None or session.ended.code in {row.code for row in p.CLOSE_CODES}

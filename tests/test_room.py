@@ -188,6 +188,18 @@ def test_an_engine_that_is_back_finds_its_lost_run_running(room, engine):
     assert room.state.status == "running"
 
 
+def test_only_the_room_infers(room, engine):
+    engine.say(
+        running("a"),
+        p.NodeState(node_id="a", status="failed", inferred=True),
+        p.ExecutionState(status="lost", inferred=True),
+        p.ExecutionComplete(results=1, inferred=True),
+    )
+    assert [getattr(event, "inferred", None) for event in told(room)] == [None] * 5
+    assert [event.type for event in told(room) if isinstance(event, p.Unknown)] == ["run_lost"]
+    assert (room.state.status, room.state.inferred) == ("completed", None)
+
+
 def give_up(room: Room, id: str = "g1", now: int = NOW) -> p.CommandAck:
     return room.command(p.CancelExecution(id=id, give_up=True), "ana", now)
 

@@ -979,31 +979,47 @@ def test_the_times_of_an_engine_whose_clock_is_a_day_off_are_put_right(room):
     assert (room.state.gates["a"].opened_at, room.state.nodes["b"].started_at) == (NOW, NOW - 10)
 
 
+@pytest.fixture
+def empty():
+    """A room whose run has not begun."""
+    return Room("dag")
+
+
 def started(room: Room, at: int, now: int) -> int | None:
     """When a run starts whose publisher says that it is `now`, and that the run started at `at`."""
-    attached(room, "engine of run-2", epoch="run-2", start=p.RunStart(started_at=at, budget=1.0), now=now)
+    attached(room, epoch="run-2", start=p.RunStart(started_at=at, budget=1.0), now=now)
     return room.state.started_at
 
 
-def test_a_run_starts_when_its_publisher_started_it_not_when_it_attaches(room):
+def test_a_run_starts_when_its_publisher_started_it_not_when_it_attaches(empty):
+    room = empty
     assert started(room, NOW - 60_000, now=NOW - 500) == NOW - 60_000
     assert [event.ts for entry in room.entries(0, 2) for event in p.decode_server(entry.data)] == [NOW - 60_000] * 2
 
 
-def test_the_start_of_a_run_is_moved_as_all_times_of_its_publisher(room):
+def test_the_start_of_a_run_is_moved_as_all_times_of_its_publisher(empty):
     day = 86_400_000
-    assert started(room, NOW - day - 40, now=NOW - day) == NOW - 40
+    assert started(empty, NOW - day - 40, now=NOW - day) == NOW - 40
+
+
+def test_a_run_has_its_place_in_the_run_list_by_the_offset_as_it_was_measured(empty):
+    # Events are not moved by what may be transit time. But of two machines whose clocks are apart by so much, the one
+    # that started later is to be the newer.
+    assert started(empty, NOW - 10_000, now=NOW - 1_500) == NOW - 10_000
+    assert empty.summary(NOW).started_at == NOW - 8_500
 
 
 @pytest.mark.parametrize("ahead", [1, 300, 86_400_000])
-def test_the_times_of_an_engine_whose_clock_is_ahead_are_put_right(room, ahead):
+def test_the_times_of_an_engine_whose_clock_is_ahead_are_put_right(empty, ahead):
+    room = empty
     session = attached(room, epoch="run-2", start=p.RunStart(started_at=NOW + ahead - 40), now=NOW + ahead)
     send(session, p.NodeState(node_id="b", status="running", ts=NOW + ahead - 30, seq=1))
     assert (room.state.started_at, room.state.nodes["b"].started_at) == (NOW - 40, NOW - 30)
 
 
-def test_a_run_never_starts_later_than_now(room):
-    assert started(room, NOW + 5000, now=NOW) == NOW
+def test_a_run_never_starts_later_than_now(empty):
+    assert started(empty, NOW + 5000, now=NOW) == NOW
+    assert empty.summary(NOW).started_at == NOW
 
 
 def test_the_time_of_a_decision_that_an_engine_made_is_put_right(room):

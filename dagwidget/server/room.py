@@ -329,7 +329,12 @@ class Room:
             self._append(self._spending.total(None), at)
 
     def _take(self, event: p.Event, now: int) -> None:
+        if isinstance(event, p.NodeState | p.ExecutionState | p.ExecutionComplete):
+            # Only the room infers; what an engine says is so.
+            event.inferred = None
         match event:
+            case p.ExecutionState(status="lost"):
+                event = p.Unknown(type="run_lost")
             case p.Unknown():
                 # Its number is kept, so that its publisher finds its place again after a restart.
                 event = p.Unknown(type=event.type)
