@@ -138,7 +138,7 @@ class View {
       }),
       stream.subscribe(this.#updates.request),
       stream.subscribe(look),
-      watchHost(() => this.#retheme()),
+      watchHost(this.#root, () => this.#retheme()),
     ];
   }
 
