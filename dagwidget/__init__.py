@@ -24,6 +24,7 @@ from .errors import (
     UnknownOutput,
     UnknownRun,
 )
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import engines as engines
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from .publisher import Checkpoint, NodeExecution, OpenGate, Run, attach, start_run
     from .state import Cost, DagState, Decision, Edge, Execution, Gate, Node
     from .widget import DAGStreamWidget
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Checkpoint",

@@ -126,6 +126,7 @@ def test_with_a_certificate_it_serves_wss(capsys, tmp_path):
     assert "serving at wss://127.0.0.1:" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_answers_until_it_is_told_to_stop(number):
     process = subprocess.Popen(

@@ -52,7 +52,9 @@ def run(server, dag_id):
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Waits a tenth of a second before each attempt."""
-    monkeypatch.setattr("dagwidget.client.client.StateMachine", lambda: StateMachine(lambda _failures: 0.1))
+    monkeypatch.setattr(
+        "dagwidget.client.client.StateMachine", lambda run: StateMachine(lambda _failures: 0.1, run=run)
+    )
 
 
 def following(server, dag_id, **options) -> StreamClient:
@@ -190,6 +192,7 @@ async def test_a_cut_is_resumed_and_what_was_asked_meanwhile_arrives(server, dag
         assert client.connection.attempt > 1
 
 
+@pytest.mark.clock
 async def test_cuts_in_the_middle_of_a_stream_lose_and_double_nothing(server, dag_id, run, proxy):
     async with through(proxy, server, dag_id) as client:
         seen = []

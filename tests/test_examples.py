@@ -43,13 +43,12 @@ from dagwidget import protocol as p
 from dagwidget.client.state_machine import Batch
 from dagwidget.server.storage.sqlite import SqliteJournal
 
-from .front_end import PlayedFrontEnd
+from .front_end import DrawingPage
 from .serving import Served, serving
 
 UNFINISHED = {
     "dagwidget.server",
     "dagwidget.state",
-    "dagwidget.widget",
 }
 
 # They are commands, not functions to call.
@@ -85,6 +84,8 @@ class Scene:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
         for value in self.names.values():
+            if isinstance(value, dagwidget.DAGStreamWidget):
+                value.close()
             if isinstance(value, dagwidget.Run):
                 value.complete()
                 assert value.flush(PATIENCE)
@@ -118,11 +119,12 @@ async def a_client(scene: Scene) -> AsyncIterator[dagwidget.StreamClient]:
 
 @asynccontextmanager
 async def a_widget(scene: Scene) -> AsyncIterator[dagwidget.DAGStreamWidget]:
-    """A widget that is displayed and connected, with a run to follow."""
-    await scene.get("run")
+    """A widget that is displayed, with a run to follow that is known to it."""
+    run = await scene.get("run")
     widget = dagwidget.DAGStreamWidget("my-dag")
-    with PlayedFrontEnd(widget):
-        yield widget
+    DrawingPage(widget)
+    await widget._client.wait(lambda: widget.run_id == run.run_id and bool(widget.runs), PATIENCE, "the run")
+    yield widget
     widget.close()
 
 

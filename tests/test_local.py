@@ -19,6 +19,8 @@ from dagwidget.errors import ServerNotFound
 
 from .serving import serving
 
+pytestmark = pytest.mark.slow
+
 # Far longer than anything takes: only a fault gets here.
 PATIENCE = 30
 
@@ -300,6 +302,7 @@ def test_a_server_is_started_where_there_is_none_and_found_by_the_next(runtime):
     assert not discovery.runtime_file().exists()
 
 
+@pytest.mark.clock
 def test_a_server_stops_when_it_is_idle_and_takes_its_file_along():
     process = serve_embedded("--idle-seconds", "0.2")
     try:
@@ -312,6 +315,7 @@ def test_a_server_stops_when_it_is_idle_and_takes_its_file_along():
     assert not discovery.runtime_file().exists()
 
 
+@pytest.mark.clock
 def test_of_two_servers_that_start_at_once_one_wins_and_the_other_goes():
     describe(pid=ended_pid())
     processes = [serve_embedded(), serve_embedded()]

@@ -59,6 +59,7 @@ def test_every_message_round_trips_alone_and_in_a_batch(decode, messages, _union
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("_decode", "messages", "union"), DIRECTIONS)
 def test_the_strategies_leave_no_message_out(_decode, messages, union):
     missing = set(get_args(union))
@@ -258,6 +259,7 @@ _json = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decode", "messages", "_union"), DIRECTIONS)
 def test_messages_with_a_field_overwritten_raise_nothing_but_a_protocol_error(decode, messages, _union):
     @MODERATE
@@ -308,6 +310,7 @@ def test_the_schema_is_a_schema_with_every_message_in_it():
     assert {cls.__name__ for cls in everything} <= SCHEMA["$defs"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("messages", "definition"), [(server_messages, "ServerMessage"), (client_messages, "ClientMessage")]
 )

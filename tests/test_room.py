@@ -997,7 +997,7 @@ def test_a_run_whose_budget_is_not_raised_is_cancelled(room):
 def test_a_budget_that_was_seen_to_is_not_asked_for_again_after_a_restart():
     room = Room("dag", journaled=True)
     engine = budget_gate(room)
-    kept = room.take_unstored()["run-2"]
+    kept = room.take_unstored()
     again = Room("dag", journaled=True)
     again.restore("run-2", kept)
     engine.room = again

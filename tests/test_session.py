@@ -13,7 +13,7 @@ from dagwidget import protocol as p
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.auth.grant import Grant
 from dagwidget.server.room import Room
-from dagwidget.server.sessions.base import Session
+from dagwidget.server.sessions.base import Seek, Session
 from dagwidget.server.sessions.plain import PlainSession
 from dagwidget.server.sessions.publisher import PublisherSession
 from dagwidget.server.sessions.viewer import ViewerSession
@@ -72,18 +72,28 @@ def another_run(epoch: str = "run-2") -> Room:
     return room
 
 
-def viewer(room: Room, **options) -> ViewerSession:
-    return ViewerSession(room, options.pop("authorize", authorize), NOW, **options)
+# The room that each session finds.
+_found: dict[Session, Room] = {}
 
 
-def plain(room: Room, **options) -> PlainSession:
-    session = PlainSession(room, options.pop("authorize", authorize), NOW, **options)
+def connected(kind: type[Session], room: Room, **options) -> Session:
+    lobby = Room("dag", room.limits)
+    session = kind(lobby, options.pop("authorize", authorize), NOW, **options)
+    _found[session] = room
     follow_up(session, NOW)
     return session
 
 
+def viewer(room: Room, **options) -> ViewerSession:
+    return connected(ViewerSession, room, **options)
+
+
+def plain(room: Room, **options) -> PlainSession:
+    return connected(PlainSession, room, **options)
+
+
 def publisher(room: Room, **options) -> PublisherSession:
-    return PublisherSession(room, options.pop("authorize", authorize), NOW, **options)
+    return connected(PublisherSession, room, **options)
 
 
 def send(session: Session, *messages, now: int = NOW) -> None:
@@ -97,10 +107,10 @@ def receive(session: Session, frame: str | bytes, now: int = NOW) -> None:
 
 
 def follow_up(session: Session, now: int) -> None:
-    """What the shell does: here, there is one room, and every run that is asked for is in it."""
+    """What a `Dag` does: here, each session finds the room that the test has chosen."""
     if session.seek is not None and session.ended is None:
         session.seek = None
-        session.enter(session.room, now)
+        session.enter(_found[session], now)
     while session.forwarded:
         _, command = session.forwarded.pop(0)
         session.answer(None, command, now)
@@ -541,10 +551,10 @@ def test_a_new_run_is_a_reset_for_who_watches(room):
     session = greeted(room)
     publish(room, running("old"))
     session.enter(another_run(), NOW)
-    sync, *events, synced = heard(session)
+    sync, *events, synced, ping = heard(session)
     assert sync == p.Sync(epoch="run-2", seq=1, reset=True)
     assert [type(event) for event in events] == [p.ExecutionState]
-    assert synced.seq == 1
+    assert (synced.seq, ping.head) == (1, 1)
 
 
 def test_a_new_run_cuts_a_catching_up_with_the_old_one_short():
@@ -672,18 +682,26 @@ def test_a_plain_client_that_is_moved_to_another_run_keeps_nothing_of_the_old_on
     assert state.cost.spent == 0
 
 
-def test_a_plain_client_that_was_just_moved_must_name_its_gate(room):
+def test_a_plain_client_that_was_just_moved_must_name_a_gate_that_it_saw_open(room):
     session = plain(room, token="may-operate")
     frames(session)
     after = another_run()
-    publish(after, gate())
+    publish(after, gate(), p.HumanGateWaiting(node_id="other", gate_id="g0", presentation=p.Presentation()))
     session.enter(after, NOW)
     frames(session)
-    send(session, p.HumanDecision(id="c1", node_id="review", decision="approve"), now=NOW + 1999)
-    [ack] = heard(session)
-    assert (ack.ok, ack.code) == (False, "moved")
-    send(session, p.HumanDecision(id="c2", node_id="review", decision="approve"), now=NOW + 2001)
-    assert p.CommandAck(id="c2", ok=True) in heard(session)
+    publish(after, p.HumanGateWaiting(node_id="later", gate_id="g2", presentation=p.Presentation()))
+    frames(session)
+    early = NOW + 1999
+    send(session, approve("c1"), approve("c2", gate_id="g1"), p.CancelExecution(id="c3"), now=early)
+    assert [(ack.id, ack.ok, ack.code) for ack in heard(session)] == [(f"c{n}", False, "moved") for n in (1, 2, 3)]
+    send(session, p.HumanDecision(id="c4", node_id="later", gate_id="g2", decision="reject"), now=early)
+    send(session, p.HumanDecision(id="c5", node_id="other", run_id="run-2", decision="reject"), now=early)
+    send(session, approve("c6"), now=NOW + 2000)
+    assert [(ack.id, ack.ok) for ack in heard(session) if isinstance(ack, p.CommandAck)] == [
+        ("c4", True),
+        ("c5", True),
+        ("c6", True),
+    ]
 
 
 def test_a_plain_client_that_the_log_left_behind_is_given_the_state():
@@ -890,6 +908,8 @@ class Viewer:
                     self.state, self.coming = self.coming, None
                 self.state.seq = message.seq
                 self.cursor = p.Cursor(epoch=self.state.epoch, seq=message.seq)
+            case p.Ping():
+                send(self.session, p.Pong(seq=self.state.seq))
             case p.Event() if self.coming is not None:
                 self.coming.apply(message)
             case p.Event():
@@ -937,7 +957,9 @@ def test_through_any_breaks_and_delays_a_viewer_ends_in_the_rooms_state(data):
                 client.hello()
             case "new run":
                 runs += 1
+                room = client.room = _found[client.session] = Room("dag", room.limits)
                 start_run(room, f"run-{runs}")
+                client.session.enter(room, NOW)
     for _ in range(3):
         while client.pull() or client.arrive():
             pass
@@ -1016,19 +1038,54 @@ def test_a_command_for_another_run_is_handed_to_that_runs_room(room):
     assert [*other.state.gates] == []
 
 
+def approve(id: str, **fields) -> p.HumanDecision:
+    return p.HumanDecision(id=id, node_id="review", decision="approve", **fields)
+
+
 def test_a_command_that_names_no_run_means_the_run_that_the_client_saw(room):
-    """It was sent before the client can have seen that it was moved."""
+    """An old client was moved. What it sent before it can have seen that is for the run before."""
     after = another_run()
     for each in (room, after):
         publish(each, gate())
     session = greeted(room)
     session.enter(after, NOW)
-    *_, synced = heard(session)
-    session.receive(p.encode(p.HumanDecision(id="c1", node_id="review", decision="approve")).decode(), NOW)
-    assert [run_id for run_id, _ in session.forwarded] == ["run-1"]
+    assert [type(message) for message in heard(session)[-2:]] == [p.Synced, p.Ping]
+    # An acknowledgement proves nothing: it may be one of the run before.
+    session.receive(p.encode([p.Ack(seq=99), approve("c1")]).decode(), NOW)
+    assert session.forwarded == [("run-1", approve("c1"))]
     session.forwarded.clear()
-    send(session, p.Ack(seq=synced.seq), p.HumanDecision(id="c2", node_id="review", decision="approve"))
+    send(session, p.Pong(seq=2), approve("c2"))
     assert [*after.state.gates] == []
+
+
+def test_pongs_are_counted_so_that_each_proves_what_it_answers(room):
+    second, third = another_run(), another_run("run-3")
+    session = greeted(room)
+    session.tick(NOW + 15_000)
+    assert heard(session) == [p.Ping(head=1)]
+    for each in (second, third):
+        session.enter(each, NOW)
+        heard(session)
+    meant = []
+    for number in range(4):
+        session.receive(p.encode(p.PauseExecution(id=f"c{number}")).decode(), NOW)
+        meant += [run_id for run_id, _ in session.forwarded]
+        session.forwarded.clear()
+        send(session, p.Pong(seq=1))
+    # The last one is for the room that the client is in.
+    assert meant == ["run-1", "run-1", "run-2"]
+    assert third.state.status == "pausing"
+
+
+def test_a_client_that_follows_leaves_its_room_only_once_it_was_sent_all_of_it(room):
+    session = greeted(room)
+    publish(room, p.ExecutionComplete(results=1))
+    session.leaves = True
+    frame = session.pull(NOW)
+    assert isinstance(p.decode_server(frame)[-1], p.ExecutionComplete)
+    assert session.seek is None
+    assert session.pull(NOW) is None
+    assert session.seek == Seek(None, current="run-1")
 
 
 def test_who_asks_for_it_is_told_of_the_engine_and_of_its_changes(room):

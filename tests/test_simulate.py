@@ -35,6 +35,8 @@ def test_too_few_nodes_are_refused():
         simulate("d", 4)
 
 
+@pytest.mark.slow
+@pytest.mark.clock
 def test_it_plays_to_its_gate_and_to_its_end(monkeypatch):
     monkeypatch.setattr("dagwidget.demo.simulate._FLAKY", 0.2)
     with serving() as server, Person(server, "big") as person:
@@ -48,6 +50,7 @@ def test_it_plays_to_its_gate_and_to_its_end(monkeypatch):
         assert run.flush(20)
 
 
+@pytest.mark.clock
 def test_a_rejection_ends_it():
     with serving() as server, Person(server, "big") as person:
         run = simulate("big", 20, 0.1, url=server.url, token=server.token)
@@ -56,6 +59,7 @@ def test_a_rejection_ends_it():
         assert run.flush(20)
 
 
+@pytest.mark.clock
 def test_it_can_be_paused_and_cancelled():
     with serving() as server, Person(server, "big") as person:
         run = simulate("big", 500, 30, url=server.url, token=server.token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
@@ -154,11 +155,24 @@ class StreamClient:
             await asyncio.wait(self._attempts)
 
     def open(self) -> None:
-        """Run in a thread of its own, as in `with`, until `close`."""
+        """Run in a thread of its own, as in `with`, until `close`.
+
+        Example:
+            >>> client = dagwidget.connect("my-dag")
+            >>> client.open()
+            >>> await client.synced(timeout=10)
+            >>> client.close()
+        """
         self.__enter__()
 
     def close(self) -> None:
-        """End what `open` has begun. Returns at once, and may be called in any thread."""
+        """End what `open` has begun. Returns at once, and may be called in any thread, and again.
+
+        Example:
+            >>> client = dagwidget.connect("my-dag")
+            >>> client.open()
+            >>> client.close()
+        """
         self._stop_thread()
 
     def __enter__(self) -> StreamClient:
@@ -179,7 +193,13 @@ class StreamClient:
 
     async def _run_in_thread(self, ready: threading.Event) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._stop_thread = lambda: loop.call_soon_threadsafe(stopped.set)
+
+        def stop() -> None:
+            # The loop is closed once the client is.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(stopped.set)
+
+        self._stop_thread = stop
         async with self:
             ready.set()
             await stopped.wait()
@@ -225,7 +245,14 @@ class StreamClient:
         return self._machine.engine
 
     def outcome(self, run_id: str) -> Outcome | None:
-        """How a run has ended that the client has seen end, also after it went on to another run."""
+        """How a run has ended that the client has seen end, also after it went on to another run.
+
+        Example:
+            >>> run.complete({"loss": 0.1})
+            >>> await client.wait(lambda: client.outcome(run.run_id) is not None, 10, "the end of the run")
+            >>> client.outcome(run.run_id).results
+            {'loss': 0.1}
+        """
         with self.lock:
             state = self._machine.state
             if (state.epoch or "") == run_id and not self.is_behind and state.status in FINAL:
@@ -246,7 +273,13 @@ class StreamClient:
         self._call(lambda: self._input(lambda now: self._machine.watch(run_id, now)))
 
     def begin(self, run_id: str) -> None:
-        """Follow a run that this process is about to publish; from now on `is_behind` until it has arrived."""
+        """Follow a run that this process is about to publish; from now on `is_behind` until it has arrived.
+
+        Example:
+            >>> client.begin("run-7")
+            >>> client.run_id, client.is_behind
+            ('run-7', True)
+        """
         with self.lock:
             self._machine.begin(run_id)
         for callback in tuple(self._beginners):
@@ -259,6 +292,12 @@ class StreamClient:
 
         Returns:
             A function that ends it.
+
+        Example:
+            >>> stop = client.on_begin(print)
+            >>> client.begin("run-7")
+            run-7
+            >>> stop()
         """
         self._beginners.append(callback)
         return lambda: self._beginners.remove(callback)
@@ -268,6 +307,10 @@ class StreamClient:
 
         Returns:
             A function that ends it.
+
+        Example:
+            >>> stop = client.on_change(lambda: None)
+            >>> stop()
         """
         self._changes.append(callback)
         return lambda: self._changes.remove(callback)
@@ -431,11 +474,21 @@ class StreamClient:
         return self.send(p.CancelExecution(id=str(uuid.uuid4())))
 
     def handle(self, command: p.AnyCommand) -> SentCommand:
-        """The handle of a command, which `send` settles later: for one that goes out on another connection first."""
+        """The handle of a command, which `send` settles later: for one that goes out on another connection first.
+
+        Example:
+            >>> from dagwidget import protocol
+            >>> client.handle(protocol.PauseExecution(id="pause-1")).state
+            'waiting'
+        """
         return self._commands.setdefault(command.id, SentCommand(command, self._withdraw))
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call a function in the client's loop, `seconds` from now. May be called in any thread."""
+        """Call a function in the client's loop, `seconds` from now. May be called in any thread.
+
+        Example:
+            >>> client.call_later(0.01, lambda: None)
+        """
 
         def schedule() -> None:
             assert self._loop is not None
@@ -457,6 +510,9 @@ class StreamClient:
             ServerRefused: The server has ended the connection for good.
             ClientClosed: The client was closed.
             TimeoutError: `timeout` seconds have passed.
+
+        Example:
+            >>> await client.wait(lambda: "train" in client.state.nodes, 10, "the node")
         """
 
         def check() -> bool:
@@ -491,6 +547,11 @@ class StreamClient:
 
         Raises:
             ClientClosed: The client is not open yet.
+
+        Example:
+            >>> from dagwidget import protocol
+            >>> (await client.send(protocol.PauseExecution(id="pause-1"))).state
+            'accepted'
         """
         if self._loop is None:
             raise ClientClosed(
@@ -545,7 +606,7 @@ class StreamClient:
             return
         for event in batch.events:
             if isinstance(event, p.ExecutionComplete):
-                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, self.state.errors)
+                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, batch.state.errors)
             elif isinstance(event, p.ExecutionState):
                 self._outcomes.pop(batch.epoch, None)
         if len(self._outcomes) > _OUTCOMES:

@@ -89,7 +89,16 @@ class SentCommand:
                 return
 
     def on_withdraw(self, withdraw: Callable[[str], bool]) -> None:
-        """Ask `withdraw` too when the command is to be taken back; it says whether the command was not sent yet."""
+        """Ask `withdraw` too when the command is to be taken back; it says whether the command was not sent yet.
+
+        Example:
+            >>> from dagwidget import protocol
+            >>> sent = client.handle(protocol.PauseExecution(id="pause-1"))
+            >>> sent.on_withdraw(lambda command_id: True)
+            >>> sent.withdraw()
+            >>> sent.code
+            'withdrawn'
+        """
         self._withdrawers.append(withdraw)
 
 

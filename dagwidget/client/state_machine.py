@@ -110,6 +110,7 @@ class Batch(Struct, frozen=True, kw_only=True):
         seq: The cursor after them.
         reset: Whether the state was replaced.
         events: The events.
+        state: The state that they were applied to.
     """
 
     epoch: str | None
@@ -117,6 +118,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     seq: int
     reset: bool
     events: list[p.AnyEvent | p.Unknown]
+    state: DagState
 
 
 class Sent(Struct, frozen=True):
@@ -159,6 +161,8 @@ class StateMachine:
         self.runs: dict[str, p.RunSummary] = {}
         self.expected: str | None = None
         self._run = run
+        # What the last `hello` has named: the run, and whether to follow from there.
+        self._greeted: tuple[str | None, bool | None] = (None, None)
         # Whether the address of the socket may name a run that is no longer meant.
         self._unpinned = False
         # The incarnation of the log that the state comes from, where it is known, and that of the last welcome.
@@ -282,13 +286,16 @@ class StateMachine:
 
         A decision whose gate has not arrived here yet waits for it for a few seconds.
         """
-        if command.id in self._outbox:
+        if command.id in self._outbox or (hold and command.id in self._held):
             return
+        self._held.pop(command.id, None)
         if self.phase == "stopped":
             why = self.connection.reason or "the client is closed"
             self._outputs.append(refusal(command, "not_connected", f"not connected: {why}"))
             return
         command = pin_gate(command, self.state)
+        if self._refuse_too_large(command):
+            return
         if hold and self._must_hold(command):
             assert isinstance(command, p.HumanDecision)
             self._held[command.id] = (command, now + _HOLD)
@@ -297,16 +304,21 @@ class StateMachine:
         self._queue(command)
 
     def _queue(self, command: p.AnyCommand) -> None:
-        size = len(p.encode(command))
-        if size > self._frame_limit:
-            text = f"the command has {size:,} bytes, and the server accepts {self._frame_limit:,}"
-            self._outputs.append(refusal(command, "too_large", text))
+        if self._refuse_too_large(command):
             return
         self._outbox.add(command)
         if self.phase == "live":
             self._transmit_command(command)
         else:
             self.start()
+
+    def _refuse_too_large(self, command: p.AnyCommand) -> bool:
+        size = len(p.encode(command))
+        if size <= self._frame_limit:
+            return False
+        text = f"the command has {size:,} bytes, and the server accepts {self._frame_limit:,}"
+        self._outputs.append(refusal(command, "too_large", text))
+        return True
 
     def withdraw(self, command_id: str) -> bool:
         """Take back a command that was not sent yet. False if it was sent, or answered."""
@@ -420,7 +432,8 @@ class StateMachine:
     def _release(self, now: float) -> None:
         """Send the decisions whose gate has arrived, and refuse those that have waited long enough."""
         for command, until in list(self._held.values()):
-            if knows_gate(command, self.state):
+            # Of another run, only the server knows the gates.
+            if command.run_id not in (None, self.state.epoch) or knows_gate(command, self.state):
                 del self._held[command.id]
                 self._queue(pin_gate(command, self.state))
             elif now >= until:
@@ -441,16 +454,23 @@ class StateMachine:
         self._enter("greeting")
         epoch, seq = self.state.epoch, self.state.seq
         last = None if epoch is None or from_scratch else p.Cursor(epoch=epoch, seq=seq, log=self._log)
+        self._greeted = run, follow = self._which_run()
         self._transmit(
             p.Hello(
                 protocol=p.PROTOCOL,
                 token=self._token,
                 last=last,
-                run=self._run or self.expected,
-                follow=True if self._run is None and (self.expected is not None or self._unpinned) else None,
+                run=run,
+                follow=follow,
                 features=_FEATURES,
             )
         )
+
+    def _which_run(self) -> tuple[str | None, bool | None]:
+        """The run to name in `hello`, and whether to follow the DAG from there."""
+        if self._run is not None:
+            return self._run, None
+        return self.expected, True if self.expected is not None or self._unpinned else None
 
     def _become_plain(self, now: float) -> None:
         self._v1 = False
@@ -561,6 +581,9 @@ class StateMachine:
         self._welcomed = (welcome.epoch, welcome.log)
         self._knows_runs = False
         self._enter("syncing", resumable=True, role=welcome.role)
+        if self._which_run() != self._greeted:
+            # The run was changed while the server had not answered yet.
+            self._hello(now)
 
     def _renew_before(self, expires_at: float, now: float) -> None:
         self._expires_at, left = expires_at, expires_at - now
@@ -590,8 +613,7 @@ class StateMachine:
             if catch_up.epoch == self.expected:
                 self.expected = None
             self.state.seq = synced.seq
-            batch = Batch(epoch=catch_up.epoch, after=0, seq=synced.seq, reset=True, events=catch_up.events)
-            self._outputs.append(batch)
+            self._put_out(0, catch_up.events, reset=True)
         else:
             self._fresh = []
             for event in catch_up.events:
@@ -628,8 +650,13 @@ class StateMachine:
         events, self._fresh = self._fresh, []
         after = self.state.seq
         reduce(events, self.state)
-        batch = Batch(epoch=self.state.epoch, after=after, seq=self.state.seq, reset=False, events=events)
-        self._outputs.append(batch)
+        self._put_out(after, events, reset=False)
+
+    def _put_out(self, after: int, events: list[p.AnyEvent | p.Unknown], *, reset: bool) -> None:
+        state = self.state
+        self._outputs.append(
+            Batch(epoch=state.epoch, after=after, seq=state.seq, reset=reset, events=events, state=state)
+        )
 
     def _count(self, size: int, now: float) -> None:
         """Acknowledge every so many frames: flow control that works through proxies."""

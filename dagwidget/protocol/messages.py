@@ -442,11 +442,11 @@ class RunStart(Struct, omit_defaults=True, kw_only=True):
     capabilities: Capabilities | None = None
     on_budget: OnBudget | None = None
     """What happens once the budget is spent: a warning, a pause, or a pause with a gate that asks whether to go on."""
+    started_at: Millis | None = None
+    """When the run started, by the publisher's clock; when absent, the time at which the server receives it."""
     name: str | None = None
     """A name for people."""
     tags: list[str] | None = None
-    started_at: Millis | None = None
-    """When the run started, by the publisher's clock; when absent, the time at which the server receives it."""
 
 
 class Attach(Control, tag="attach"):

@@ -14,14 +14,24 @@ import signal
 import sys
 import threading
 import weakref
+from contextvars import ContextVar
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .verdict import Verdict, verdict_of
+
+if TYPE_CHECKING:
+    import asyncio
 
 _EXITED = Verdict("cancelled", "its process ended without ending the run")
 _TERMINATED = Verdict("cancelled", "its process was terminated (SIGTERM)")
 _RUN_AGAIN = Verdict("cancelled", "its cell was run again")
+
+
+# Cells are counted here: IPython's own count changes before or after a cell, as its version has it. A task goes on with
+# the number of the cell that made it.
+_executions = 0
+_execution: ContextVar[int] = ContextVar("dagwidget_execution", default=0)
 
 
 class OpenRun(Protocol):
@@ -49,33 +59,41 @@ class Origin:
     """Where a run was begun: the cell and its execution, if it was one, on the main thread.
 
     Attributes:
-        execution: The number of the cell's execution.
+        execution: The execution of the cell; None outside of cells.
         cell: The cell, over its executions.
-        used_elsewhere: Whether a node of the run has been entered in another thread or task.
     """
 
     def __init__(self) -> None:
-        self._here = whereabouts()
-        self.used_elsewhere = False
+        self._here = weakref.ref(whereabouts())
+        self._elsewhere: weakref.WeakSet[asyncio.Task[Any] | threading.Thread] = weakref.WeakSet()
         shell = _shell()
         in_cell = shell is not None and threading.current_thread() is threading.main_thread()
-        self.execution: int | None = shell.execution_count if in_cell and shell is not None else None
+        self.execution: int | None = _execution.get() if in_cell else None
         self.cell: str | None = _cell_of(shell) if in_cell else None
 
-    def note(self, where: tuple[int, int]) -> None:
+    def note(self, where: asyncio.Task[Any] | threading.Thread) -> None:
         """A node is entered there."""
-        if where != self._here:
-            self.used_elsewhere = True
+        if where is not self._here():
+            self._elsewhere.add(where)
+
+    @property
+    def is_used_elsewhere(self) -> bool:
+        """Whether another thread or task has entered a node of the run, and still goes on."""
+        return any(
+            each.is_alive() if isinstance(each, threading.Thread) else not each.done() for each in set(self._elsewhere)
+        )
 
 
-def whereabouts() -> tuple[int, int]:
-    """The thread, and the task in it."""
-    asyncio = sys.modules.get("asyncio")
-    task: object = None
-    if asyncio is not None:
+def whereabouts() -> asyncio.Task[Any] | threading.Thread:
+    """The task that runs this, or else the thread."""
+    # Not loaded by `import dagwidget.publisher`; without it there is no task.
+    module = sys.modules.get("asyncio")
+    if module is not None:
         with contextlib.suppress(RuntimeError):
-            task = asyncio.current_task()
-    return threading.get_ident(), 0 if task is None else id(task)
+            task: asyncio.Task[Any] | None = module.current_task()
+            if task is not None:
+                return task
+    return threading.current_thread()
 
 
 _runs: weakref.WeakSet[OpenRun] = weakref.WeakSet()
@@ -185,6 +203,9 @@ def deliver_when_worker_exits() -> None:
 
 
 def _before_cell(_info: Any = None) -> None:
+    global _executions  # noqa: PLW0603
+    _executions += 1
+    _execution.set(_executions)
     cell = _cell_of(_shell())
     if cell is None:
         return
@@ -194,12 +215,14 @@ def _before_cell(_info: Any = None) -> None:
 
 
 def _after_cell(result: Any = None) -> None:
+    global _uncaught  # noqa: PLW0603
+    # `sys.exit` in a cell ends the cell, and not its process.
+    _uncaught = None
     error = getattr(result, "error_in_exec", None)
     if error is None:
         return
-    execution = getattr(result, "execution_count", None)
     for run in _left_open():
-        if execution is not None and run.origin.execution == execution and not run.origin.used_elsewhere:
+        if run.origin.execution == _executions and not run.origin.is_used_elsewhere:
             run.end_left_open(verdict_of(error), error)
 
 

@@ -473,6 +473,9 @@ class Run(Reporter):
         if self.cancelling:
             raise self._cancellation()
 
+    def _cancellation(self) -> RunCancelled:
+        return RunCancelled(f"the run of {self.dag_id!r} was cancelled", dag_id=self.dag_id, run_id=self.run_id)
+
     def _cancel_gates(self) -> None:
         self._gates.fail_all(lambda _gate_id: self._cancellation())
 

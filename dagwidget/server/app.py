@@ -26,12 +26,11 @@ from .auth.access import Access, bearer
 from .auth.grant import EXPIRED, WRONG, Authorize, Grant
 from .auth.login_backoff import Strangers
 from .auth.token_store import Tokens
-from .broadcaster import now_ms
 from .http_api import HttpApi
 from .room import Refused
-from .room_registry import Dag, NotKept, Rooms
+from .room_registry import NotKept, Rooms, now_ms
 from .routing import Route, route
-from .sessions.base import Seek, Session
+from .sessions.base import Session
 from .sessions.plain import PlainSession
 from .sessions.publisher import PublisherSession
 from .sessions.viewer import ViewerSession
@@ -91,6 +90,7 @@ class StreamServer:
         """Set once nobody has been connected for `limits.idle_seconds`."""
 
     async def __aenter__(self) -> StreamServer:
+        await self._rooms.start()
         self._server = await serve(
             self._serve,
             self._host,
@@ -106,7 +106,6 @@ class StreamServer:
             close_timeout=self.limits.close_seconds,
             server_header=None,
         )
-        await self._rooms.start()
         self._ticking = asyncio.create_task(self._tick())
         return self
 
@@ -114,11 +113,10 @@ class StreamServer:
         if self._ticking is not None:
             self._ticking.cancel()
         self._bye = p.Bye(code=4000, reason="the server restarts", retry=True, after_ms=1000)
-        for audience in self._rooms:
-            audience.stop(self._bye)
+        self._rooms.stop(self._bye)
         if self._server is not None:
             self._server.close(close_connections=False)
-            await asyncio.wait_for(self._gone(), None)
+            await self._rooms.closed()
             await self._server.wait_closed()
 
     @property
@@ -128,10 +126,6 @@ class StreamServer:
         port = next(iter(self._server.sockets)).getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'wss' if self._tls else 'ws'}://{host}:{port}"
-
-    async def _gone(self) -> None:
-        while connections := [each for audience in self._rooms for each in audience.members]:
-            await asyncio.wait([asyncio.create_task(each.wait_closed()) for each in connections])
 
     # --- HTTP
 
@@ -167,6 +161,8 @@ class StreamServer:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
         except NotKept as error:
             return connection.respond(HTTPStatus.GONE, f"{error}\n")
+        except Refused as error:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
         return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if body is None else _body(body)
 
     def _refuse_socket(self, connection: ServerConnection, headers: Headers, to: Route) -> Response | None:
@@ -176,9 +172,9 @@ class StreamServer:
             p.check_dag_id(to.dag_id)
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
-        members = [session for audience in self._rooms for session in audience.members.values()]
-        strangers = sum(not session.ready for session in members)
-        if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
+        sessions = list(self._rooms.sessions)
+        strangers = sum(not session.ready for session in sessions)
+        if len(sessions) >= self.limits.connections or strangers >= self.limits.unauthenticated:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later\n")
         return None
 
@@ -212,55 +208,19 @@ class StreamServer:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
         token = bearer(connection.request.headers.get("Authorization"))
         dag = self._rooms.dag(to.dag_id)
-        session = kind(dag.lobby.room, authorize, now_ms(), token, run_id=to.run_id, runs=dag.runs)
-        dag.where[connection] = dag.lobby
-        dag.lobby.join(connection, session)
+        session = kind(dag.lobby, authorize, now_ms(), token, run_id=to.run_id, runs=dag.runs)
+        self._rooms.connect(connection, session, dag)
         if self._bye is not None:
-            dag.lobby.stop(self._bye)
+            self._rooms.stop(self._bye)
         try:
-            await self._follow_up(connection, session, dag)
             async for frame in connection:
-                session.receive(frame, now_ms())
-                await self._follow_up(connection, session, dag)
-                dag.where[connection].heard(connection)
+                await self._rooms.receive(connection, session, dag, frame)
         except ConnectionClosed:
             pass
         finally:
             if session.ended is not None and session.ended.code == 4401:
                 self._strangers.failed(_address(connection))
-            audience = dag.where.pop(connection)
-            audience.leave(connection)
-            audience.publish()
-            self._rooms.left(to.dag_id)
-
-    async def _follow_up(self, connection: ServerConnection, session: Session, dag: Dag) -> None:
-        """Do what a session can't do by itself: find its room, and hand on commands for other runs."""
-        while session.seek is not None and session.ended is None:
-            await self._find_room(connection, session, dag, session.seek)
-        while session.forwarded:
-            run_id, command = session.forwarded.pop(0)
-            try:
-                audience = await self._rooms.open(dag.dag_id, run_id) if run_id else None
-            except Refused:
-                audience = None
-            session.answer(None if audience is None else audience.room, command, now_ms())
-            if audience is not None:
-                audience.publish()
-                audience.await_storing(functools.partial(_send, dag, connection))
-
-    async def _find_room(self, connection: ServerConnection, session: Session, dag: Dag, seek: Seek) -> None:
-        try:
-            if isinstance(session, PublisherSession):
-                audience = await self._rooms.join(dag.dag_id, seek)
-            else:
-                audience, session.awaits = await self._rooms.seek(dag.dag_id, seek)
-        except Refused as refused:
-            # Whether it is worth another try is the code's.
-            session.stop(p.Bye(code=refused.code, reason=refused.reason, retry=True, after_ms=refused.after_ms))
-            return
-        if session.seek is seek:
-            session.seek = None
-        self._rooms.place(connection, dag.where[connection], audience)
+            self._rooms.leave(connection, session, dag)
 
     async def _tick(self) -> None:
         limits = self.limits
@@ -268,16 +228,10 @@ class StreamServer:
         while True:
             await asyncio.sleep(min(1.0, *seconds) / 2)
             self._rooms.tick(now_ms())
-            if any(not audience.empty for audience in self._rooms):
+            if any(self._rooms.sessions):
                 self._busy = time.monotonic()
             elif time.monotonic() - self._busy > limits.idle_seconds:
                 self.idle.set()
-
-
-def _send(dag: Dag, connection: ServerConnection) -> None:
-    audience = dag.where.get(connection)
-    if audience is not None:
-        audience.send(connection)
 
 
 def _subprotocol(_connection: ServerConnection, offered: Any) -> Any:

@@ -26,7 +26,7 @@ class HttpApi:
 
     async def dags(self) -> list[dict[str, Any]]:
         """A summary of every known DAG."""
-        return await self._rooms.summaries()
+        return self._rooms.summaries()
 
     async def answer(self, to: Route, query: Mapping[str, str]) -> bytes | None:
         """The answer to a GET, as JSON; None where there is none.
@@ -34,6 +34,7 @@ class HttpApi:
         Raises:
             ValueError: the query is malformed.
             NotKept: the events are no longer kept.
+            Refused: too many runs are in use.
         """
         if to.what == "output":
             whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
@@ -59,10 +60,11 @@ class HttpApi:
         return p.encode_value({"dag_id": dag_id, "epoch": run_id, "state": state.to_dict()})
 
     async def _current(self, to: Route) -> bytes | None:
-        audience = await self._rooms.current(to.dag_id, to.run_id)
-        if audience is None:
+        room = await self._rooms.room(to.dag_id, to.run_id)
+        if room is None:
             return None
-        return p.encode_value({**audience.summary(), "state": audience.room.state.to_dict()})
+        summary = self._rooms.summary(self._rooms.dag(to.dag_id), room.epoch)
+        return p.encode_value({**summary, "state": room.state.to_dict()})
 
 
 def _log_page(to: Route, page: Page) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from .. import protocol as p
 from ..errors import DagwidgetError
@@ -42,6 +42,14 @@ class Refused(DagwidgetError):
         self.after_ms = after_ms
 
 
+class Waiter(Protocol):
+    """A client that waits until something in a room's log is durable."""
+
+    @property
+    def has_pending_acks(self) -> bool:
+        """Whether it still waits."""
+
+
 class Room:
     """The log, the state and the gates of one run. The first publisher that starts a run gives it its id."""
 
@@ -58,25 +66,31 @@ class Room:
         Args:
             dag_id: Its DAG.
             limits: Every bound.
-            journaled: Whether a store takes `take_unstored`, and reports `stored`: until then nobody is sent it.
-            presence: Whether the owner of the run is there; it outlives the room in memory.
+            journaled: Whether a store takes what `take_unstored` returns; clients are sent what is stored.
+            presence: Whether the owner of the run is connected.
         """
         self.dag_id = dag_id
         self.limits = limits or Limits()
         self._journaled = journaled
         self._unstored: list[Record] = []
         self._stored = 0
+        self.degraded = False
+        """Whether the store has failed, and events are stored in memory only."""
+        self.waiters: set[Waiter] = set()
+        """Clients to wake up once more of the log is durable."""
         # What the events that are being appended come from: a publisher and its number, or a command.
         self._cause = _NOTHING
         self.state = DagState(epoch="")
         self.presence = presence or Presence(self.limits, 0)
         self.log_id = uuid.uuid4().hex
-        # The publisher that owns the run, and those that it was taken over from.
+        # The publisher that owns the run, and those that it took the run over from.
         self.owner: str | None = None
-        self._replaced: set[str] = set()
+        self._replaced: list[str] = []
         self._name: str | None = None
         self._tags: list[str] | None = None
-        # How many publishers are connected right now; without one nobody could honour a command.
+        # The run's place in the run list.
+        self._started_at: int | None = None
+        # How many publishers are connected; without one, nothing can honour a command.
         self.engines = 0
         self._set_log(MemoryLog(self.limits.log_events))
         # Whole outputs, where they are not kept with the rest.
@@ -102,13 +116,28 @@ class Room:
         return self._stored if self._journaled else self.head
 
     @property
+    def headline(self) -> tuple[object, ...]:
+        """What the run list says of the run, but for its engine and what changes with each event."""
+        return self.state.status, len(self.state.gates), self.state.ended_at
+
+    @property
     def under_way(self) -> bool:
         """Whether the run has begun and not ended."""
         return self.state.status != "pending" and self.state.status not in FINAL
 
+    @property
+    def started_at(self) -> int:
+        """When the run started: its place in the run list."""
+        return self._started_at or self.state.started_at or 0
+
     def engine(self, now: int) -> p.EngineState:
-        """How the engine behind the run stands."""
+        """The state of the run's engine."""
         return self.presence.state(now) if self.under_way else "ended"
+
+    def engine_message(self, now: int) -> p.Engine:
+        """The state of the run's engine, for clients."""
+        since = self.presence.heard_at if self.under_way else self.state.ended_at
+        return p.Engine(state=self.engine(now), since=since)
 
     def summary(self, now: int) -> p.RunSummary:
         """The run's row in the run list."""
@@ -118,7 +147,7 @@ class Room:
             name=self._name,
             tags=self._tags,
             status=state.status,
-            started_at=state.started_at or 0,
+            started_at=self.started_at,
             ended_at=state.ended_at,
             gates=len(state.gates),
             engine=self.engine(now),
@@ -136,31 +165,45 @@ class Room:
     @property
     def is_stored(self) -> bool:
         """Whether a store has everything, so that the room may leave memory."""
-        return self._journaled and self._stored == self.head and not self._unstored
+        return self._journaled and not self.degraded and self._stored == self.head and not self._unstored
+
+    @property
+    def deadline(self) -> int | None:
+        """The earliest deadline of an open gate."""
+        deadlines = (gate.presentation.deadline for gate in self.state.gates.values())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def meta(self, now: int) -> RunMeta:
         """What is stored beside the log."""
-        return RunMeta(summary=self.summary(now), owner=self.owner, log=self.log_id)
+        return RunMeta(
+            summary=self.summary(now),
+            owner=self.owner,
+            replaced=tuple(self._replaced),
+            log=self.log_id,
+            deadline=self.deadline,
+            heard_at=self.presence.heard_at,
+        )
 
     def stored(self, seq: int) -> None:
         """The records up to `seq` are stored."""
         self._stored = max(self._stored, seq)
 
     def restore(self, run_id: str, records: Sequence[Record], meta: RunMeta | None = None) -> None:
-        """Become what the room was when these records were stored.
+        """Become the room that stored these records.
 
         Raises:
             ProtocolError: a record is not an event.
         """
         self.state = DagState(epoch=run_id)
         if meta is not None:
-            self.owner, self._name, self._tags = meta.owner, meta.summary.name, meta.summary.tags
-            # A log that lacks what it once had is another one: no cursor into the old one fits.
+            self.owner, self._replaced = meta.owner, list(meta.replaced)
+            self._name, self._tags, self._started_at = meta.summary.name, meta.summary.tags, meta.summary.started_at
+            # A log without its tail is another log: cursors into the old one don't fit.
             head = records[-1].seq if records else 0
             self.log_id = meta.log if meta.log is not None and head >= meta.summary.events else self.log_id
         self._set_log(MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0))
         for record in records:
-            (event,) = p.decode_events(record.data)
+            event = record.event()
             self._log.append(entry_of(record.data, event))
             self.state.apply(event)
             if record.publisher is not None and record.number is not None:
@@ -181,8 +224,13 @@ class Room:
 
     # --- Publishing
 
-    def attach(self, request: p.Attach, now: int) -> p.Attached:
-        """Let a publisher in: an owner, that begins the run or goes on with it, or a worker.
+    def attach(self, request: p.Attach, now: int, *, ahead: int = 0) -> p.Attached:
+        """Let a publisher in: an owner, which begins the run or continues it, or a worker.
+
+        Args:
+            request: The publisher's first message.
+            now: Unix milliseconds.
+            ahead: How far this server's clock is ahead of the publisher's, by which its times are corrected.
 
         Raises:
             Refused: the run has not begun, or another process has taken it over.
@@ -195,7 +243,7 @@ class Room:
         if self.epoch and request.epoch not in (None, self.epoch):
             raise Refused(4404, f"this is the room of the run {self.epoch!r}, not of {request.epoch!r}")
         if request.start is not None:
-            self._own(request, request.start, now)
+            self._own(request, request.start, now, ahead)
         elif not self.epoch:
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
         return p.Attached(
@@ -209,17 +257,24 @@ class Room:
         """Whether another process has taken the run over from this one."""
         return publisher in self._replaced
 
-    def _own(self, request: p.Attach, start: p.RunStart, now: int) -> None:
+    def _own(self, request: p.Attach, start: p.RunStart, now: int, ahead: int) -> None:
         """A publisher owns the run from now on."""
-        known, before = request.publisher in self._published, self.owner
-        if before not in (None, request.publisher):
-            self._replaced.add(before)
+        before, status = self.owner, self.state.status
+        known = request.publisher == before or request.publisher in self._published
         self.owner = request.publisher
         if not self.epoch:
-            self._begin(request, start, now)
-        elif self.state.status == "lost" or self.state.inferred or (self.state.status in FINAL and not known):
-            # The engine is back, or another one goes on with a run that had ended.
-            self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
+            self._begin(request, start, now, ahead)
+            return
+        at = now if known else _started_at(start, now, ahead)
+        if status == "lost" or self.state.inferred or (status in FINAL and not known):
+            # The engine is back, or another one continues a run that had ended.
+            self._append(p.ExecutionState(status="running", capabilities=start.capabilities), at)
+        if before not in (None, request.publisher):
+            self._replaced.append(before)
+            match status:
+                case "running" | "pausing" | "paused" | "resuming" | "cancelling" as live:
+                    # An event, so that the new owner is stored, and what it is capable of.
+                    self._append(p.ExecutionState(status=live, capabilities=start.capabilities), now)
 
     def publish(self, publisher: str, events: Iterable[p.Event], now: int) -> int:
         """Append what a publisher sent; what it sends again is dropped by its own numbers.
@@ -259,17 +314,19 @@ class Room:
             event.seq = self.head
         return [p.encode(event) for event in news]
 
-    def _begin(self, request: p.Attach, start: p.RunStart, now: int) -> None:
+    def _begin(self, request: p.Attach, start: p.RunStart, now: int, ahead: int) -> None:
         self.state = DagState(epoch=request.epoch)
         self._name, self._tags = start.name, start.tags
+        # In the run list by the offset as it was measured, so that clocks of any two machines compare.
+        self._started_at = _started_at(start, now, ahead if request.now is None else now - request.now)
+        at = _started_at(start, now, ahead)
         # After losing its log, number from the current time, so that no stale cursor matches.
         self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))
         self._stored = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
-        started_at = _started_at(start, now)
-        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), started_at)
+        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), at)
         if start.budget is not None:
-            self._append(self._spending.total(None), started_at)
+            self._append(self._spending.total(None), at)
 
     def _take(self, event: p.Event, now: int) -> None:
         match event:
@@ -439,9 +496,9 @@ class Room:
         return compacted(self.state)
 
 
-def _started_at(start: p.RunStart, now: int) -> int:
-    """When a run started: by its publisher's clock, but never later than now."""
-    return now if start.started_at is None else min(start.started_at, now)
+def _started_at(start: p.RunStart, now: int, ahead: int) -> int:
+    """When a run started: by its publisher's clock, corrected, and never later than now."""
+    return now if start.started_at is None else min(start.started_at + ahead, now)
 
 
 def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:

@@ -1,13 +1,14 @@
-"""`Rooms`: the DAGs of a server, their run lists, and the rooms that are in memory."""
+"""`Rooms`: the DAGs of a server, with what they need of asyncio: connections, the store and the clock."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakValueDictionary
 
 from msgspec.structs import asdict, replace
 from websockets.asyncio.server import ServerConnection
@@ -16,369 +17,314 @@ from .. import protocol as p
 from ..errors import DagwidgetError, ProtocolError
 from ..protocol.limits import Limits
 from ..state import FINAL, DagState
-from .broadcaster import Audience, in_loop, now_ms
-from .presence import Presence
-from .room import Refused, Room
-from .run_list import RunList
-from .sessions.base import Seek
-from .storage.event_store import Journal, StoredRun
+from .broadcaster import Audience, in_loop
+from .dag import Dag
+from .room import Room
+from .sessions.base import Session
+from .storage.event_store import Journal, StoredRun, Unreadable
 from .storage.output_cache import OutputKey
 from .storage.page import Page
 
 _log = logging.getLogger("dagwidget")
 
-# How long a room that nobody uses stays in memory, in milliseconds.
-_UNUSED_MS = 60_000
-
 
 class NotKept(DagwidgetError):
-    """Events were asked for that are no longer stored."""
+    """Events were requested that are no longer stored."""
 
 
-class Dag:
-    """What a server holds of one DAG.
-
-    Attributes:
-        runs: Its run list.
-        rooms: Those of its rooms that are in memory, by run.
-        lobby: An empty room: for clients that wait for a run to begin.
-        presences: Whether the owner of each run is there that has not ended.
-        where: The audience that each client is in.
-    """
-
-    def __init__(self, dag_id: str, limits: Limits) -> None:
-        self.dag_id = dag_id
-        self.runs = RunList(self._announce)
-        self.rooms: dict[str, Audience] = {}
-        self.presences: dict[str, Presence] = {}
-        self.lobby = Audience(Room(dag_id, limits))
-        self.where: dict[ServerConnection, Audience] = {}
-        self.loading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    @property
-    def audiences(self) -> list[Audience]:
-        """Everybody who is connected, room by room."""
-        return [self.lobby, *self.rooms.values()]
-
-    def _announce(self) -> None:
-        for audience in self.audiences:
-            audience.announce()
+def now_ms() -> int:
+    """The time, Unix milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 class Rooms:
-    """The rooms of a server. A run's room is loaded from the store when somebody comes, and leaves memory unused."""
+    """The DAGs of a server, the connections of their clients, and the store. It is the `Shell` of each `Dag`."""
 
     def __init__(self, limits: Limits, journal: Journal | None) -> None:
         self._limits = limits
         self._journal = journal
         self._dags: dict[str, Dag] = {}
         self._started_at = now_ms()
+        # Whether the run lists were read from the store.
         self._listed = journal is None
-        self._watched: frozenset[tuple[str, str]] = frozenset()
-        self._moves: set[asyncio.Task[None]] = set()
-        self._unused_since: dict[Audience, int] = {}
-        self._relisted = asyncio.Lock()
-
-    def __iter__(self) -> Iterator[Audience]:
-        for dag in tuple(self._dags.values()):
-            yield from dag.audiences
+        self._listing: asyncio.Task[None] | None = None
+        self._loads: dict[tuple[str, str], asyncio.Task[None]] = {}
+        # The rooms with clients, and where each client is.
+        self._audiences: dict[Room, Audience] = {}
+        self._where: dict[ServerConnection, Audience] = {}
+        self._connections: dict[Session, ServerConnection] = {}
 
     async def start(self) -> None:
-        """Read the run lists from the store; deadlines of open gates run from now on."""
+        """Read the run lists from the store."""
         if self._journal is None:
             return
         loop = asyncio.get_running_loop()
-        self._journal.protected = lambda dag_id, run_id: (dag_id, run_id) in self._watched
+        self._journal.protected = self._is_watched
         self._journal.removed = functools.partial(in_loop, loop, self._removed)
         await self._list()
 
-    async def _list(self) -> None:
-        async with self._relisted:
-            if self._journal is None or self._listed:
-                return
-            stored = await asyncio.to_thread(self._journal.runs)
-            self._listed = bool(stored)
-            for run in reversed(stored):
-                if run.meta is None:
-                    # Written by an earlier version, which stored no summary.
-                    await self._describe(run)
-                else:
-                    self._add(run.dag_id, replace(run.meta.summary, bytes=run.bytes, events=run.events))
-        for dag in tuple(self._dags.values()):
-            for summary in list(dag.runs):
-                if summary.status not in FINAL and summary.gates:
-                    await self.open(dag.dag_id, summary.run_id)
-
-    async def _describe(self, run: StoredRun) -> None:
-        room = Room(run.dag_id, self._limits, journaled=True)
-        assert self._journal is not None
-        if await asyncio.to_thread(self._restore, room, run.run_id):
-            meta = room.meta(now_ms())
-            summary = replace(meta.summary, started_at=run.started_at, bytes=run.bytes)
-            self._add(run.dag_id, summary)
-            self._journal.append(run.dag_id, run.run_id, [], lambda _fault: None, replace(meta, summary=summary))
-
-    def _add(self, dag_id: str, summary: p.RunSummary) -> None:
-        dag = self.dag(dag_id)
-        if summary.run_id in dag.runs:
-            return
-        if summary.status not in FINAL:
-            presence = dag.presences.setdefault(summary.run_id, Presence(self._limits, self._started_at))
-            summary = replace(summary, engine=presence.state(now_ms()))
-        dag.runs.put(summary)
-
-    # --- Finding
+    @property
+    def sessions(self) -> Iterator[Session]:
+        """Every client that is connected."""
+        return iter(self._connections)
 
     def dag(self, dag_id: str) -> Dag:
-        """A DAG; one that is not known is made, without a run."""
+        """A DAG; one that is not known yet has no runs."""
         dag = self._dags.get(dag_id)
         if dag is None:
-            dag = self._dags[dag_id] = Dag(dag_id, self._limits)
+            journaled = self._journal is not None
+            dag = Dag(dag_id, self._limits, self, journaled=journaled, started_at=self._started_at)
+            self._dags[dag_id] = dag
         return dag
 
-    def known(self, dag_id: str) -> Dag | None:
-        """A DAG that has had a run."""
-        dag = self._dags.get(dag_id)
-        return dag if dag is not None and len(dag.runs) else None
+    # --- Clients
 
-    async def seek(self, dag_id: str, seek: Seek) -> tuple[Audience, str | None]:
-        """The audience that a viewer asks for, and the run that it has to wait for there."""
-        await self._list()
-        dag = self.dag(dag_id)
-        run_id = seek.run_id if seek.run_id is not None else dag.runs.followed(seek.current)
-        audience = None if run_id is None else await self.open(dag_id, run_id)
-        if audience is None:
-            return dag.lobby, seek.run_id
-        return audience, None
+    def connect(self, connection: ServerConnection, session: Session, dag: Dag) -> None:
+        """A client has connected."""
+        self._connections[session] = connection
+        dag.connect(session)
+        self.moved(session, dag.lobby)
+        dag.follow_up(session, now_ms())
 
-    async def join(self, dag_id: str, seek: Seek) -> Audience:
-        """The audience that a publisher asks for.
+    async def receive(self, connection: ServerConnection, session: Session, dag: Dag, frame: str | bytes) -> None:
+        """A client has sent a frame. Returns once the room that it asked for is there."""
+        dag.receive(session, frame, now_ms())
+        self._where[connection].send([connection])
+        while (run_id := dag.awaited(session)) is not None:
+            await asyncio.wait([self._loads[dag.dag_id, run_id]])
 
-        Raises:
-            Refused: there is no such run, or no run that is the only one, or no space.
-        """
-        await self._list()
-        dag = self.dag(dag_id)
-        run_id = seek.run_id
-        if run_id is None:
-            owned = [run.run_id for run in dag.runs if run.status not in FINAL and run.status != "lost"]
-            if len(owned) > 1:
-                names = ", ".join(owned)
-                raise Refused(4412, f"{len(owned)} runs of {dag_id!r} are live; name one with run_id: {names}")
-            if not owned:
-                raise Refused(4404, f"no run of {dag_id!r} has been started yet")
-            (run_id,) = owned
-        audience = await self.open(dag_id, run_id, begins=seek.begins)
-        if audience is None:
-            raise Refused(4404, f"the run {run_id!r} of {dag_id!r} has not been started yet")
-        return audience
+    def leave(self, connection: ServerConnection, session: Session, dag: Dag) -> None:
+        """A client's connection has ended."""
+        self._take_out(connection)
+        del self._connections[session]
+        dag.leave(session, now_ms())
+        self._drop(dag)
 
-    async def open(self, dag_id: str, run_id: str, *, begins: bool = False) -> Audience | None:
-        """The room of a run, loaded where it is not in memory; an empty one where it has no events and `begins`."""
-        dag = self.dag(dag_id)
-        async with dag.loading.setdefault(run_id, asyncio.Lock()):
-            audience = dag.rooms.get(run_id)
-            if audience is not None:
-                return audience
-            if run_id not in dag.runs and not begins:
-                return None
-            if not self._make_space():
-                raise Refused(4429, "too many runs are in use: try again later", after_ms=5000)
-            presence = dag.presences.setdefault(run_id, Presence(self._limits, self._started_at))
-            room = Room(dag_id, self._limits, journaled=self._journal is not None, presence=presence)
-            restored = await asyncio.to_thread(self._restore, room, run_id)
-            if not restored and not begins:
-                return None
-            dag.rooms[run_id] = Audience(room, self._journal, changed=functools.partial(self._changed, dag))
-            return dag.rooms[run_id]
+    def stop(self, bye: p.Bye) -> None:
+        """The server ends every session."""
+        for session in self._connections:
+            session.stop(bye)
+        for audience in tuple(self._audiences.values()):
+            audience.send(list(audience.members))
 
-    def _restore(self, room: Room, run_id: str) -> bool:
-        if self._journal is None:
-            return False
-        saved = self._journal.load(room.dag_id, run_id)
-        if saved is None:
-            return False
-        meta = next((run.meta for run in self._journal.runs(room.dag_id) if run.run_id == run_id), None)
-        try:
-            room.restore(saved[0], saved[1], meta)
-        except ProtocolError as error:
-            _log.error("the run %r of %r can't be read, and is left alone: %s", saved[0], room.dag_id, error)
-            return False
-        return True
-
-    # --- Changes
-
-    def _changed(self, dag: Dag, room: Room) -> None:
-        """A room has new events: its row in the run list may have changed."""
-        dag.runs.put(room.summary(now_ms()))
-        if not room.under_way:
-            dag.presences.pop(room.epoch, None) if not room.presence.is_connected else None
-        self._relocate(dag)
-
-    def _relocate(self, dag: Dag) -> None:
-        """Move the clients whose run is over, lost or gone, or that have waited for one."""
-        for audience in dag.audiences:
-            here = audience.room.epoch
-            followed = dag.runs.followed(here or None)
-            for connection, session in list(audience.members.items()):
-                if session.seek is not None or session.ended is not None:
-                    continue
-                to = session.awaits if session.awaits is not None and session.awaits in dag.runs else None
-                if to is None and session.follows and session.awaits is None and followed not in (None, here):
-                    to = followed
-                if to is not None:
-                    move = asyncio.create_task(self._move(dag, audience, connection, to))
-                    self._moves.add(move)
-                    move.add_done_callback(self._moves.discard)
-
-    async def _move(self, dag: Dag, before: Audience, connection: ServerConnection, run_id: str) -> None:
-        after = await self.open(dag.dag_id, run_id)
-        session = before.members.get(connection)
-        if after is None or after is before or session is None or session.seek is not None:
-            return
-        session.awaits = None
-        self.place(connection, before, after)
-
-    def place(self, connection: ServerConnection, before: Audience, after: Audience) -> None:
-        """Take a client from one room to another."""
-        session = before.members[connection]
-        if after is not before:
-            before.hand_over(connection)
-        session.enter(after.room, now_ms())
-        self.dag(after.room.dag_id).where[connection] = after
-        after.join(connection, session)
-
-    def left(self, dag_id: str) -> None:
-        """Somebody has left a DAG: one that never had a run is forgotten."""
-        dag = self._dags.get(dag_id)
-        if dag is not None and not dag.where and not len(dag.runs) and not dag.rooms:
-            dag.lobby.close()
-            del self._dags[dag_id]
+    async def closed(self) -> None:
+        """Wait until every connection has ended."""
+        if self._listing is not None:
+            self._listing.cancel()
+        while self._connections:
+            await asyncio.wait([asyncio.create_task(each.wait_closed()) for each in self._connections.values()])
 
     def tick(self, now: int) -> None:
-        """Look after silent engines, lost runs, and rooms that nobody uses."""
-        if not self._listed:
-            self._spawn(self._list())
-        watched: set[tuple[str, str]] = set()
+        """Look after silent clients, deadlines, lost engines, and rooms that nobody uses."""
+        if not self._listed and (self._listing is None or self._listing.done()):
+            self._listing = asyncio.create_task(self._list())
         for dag in tuple(self._dags.values()):
-            for audience in dag.audiences:
-                audience.tick(now)
-                if not audience.empty:
-                    watched.add((dag.dag_id, audience.room.epoch))
-            self._tick_engines(dag, now)
-            self._unload(dag, now)
-        self._watched = frozenset(watched)
+            dag.tick(now)
+            self._drop(dag)
+        for audience in tuple(self._audiences.values()):
+            audience.tick(now)
 
-    def _tick_engines(self, dag: Dag, now: int) -> None:
-        for run_id, presence in tuple(dag.presences.items()):
-            run = dag.runs.get(run_id)
-            if run is None or run.status in FINAL:
-                if not presence.is_connected and run is not None:
-                    del dag.presences[run_id]
-                continue
-            engine = presence.state(now)
-            if engine != run.engine:
-                dag.runs.put(replace(run, engine=engine))
-                self._relocate(dag)
-            if run.status != "lost" and presence.is_lost(now):
-                self._spawn(self._lose(dag, run_id, now))
+    def _drop(self, dag: Dag) -> None:
+        if not dag.is_used:
+            self._dags.pop(dag.dag_id, None)
 
-    async def _lose(self, dag: Dag, run_id: str, now: int) -> None:
-        audience = await self.open(dag.dag_id, run_id)
-        if audience is not None:
-            audience.room.lose(now)
-            audience.publish()
+    def _take_out(self, connection: ServerConnection) -> None:
+        audience = self._where.pop(connection)
+        audience.leave(connection)
+        if not audience.members:
+            audience.close()
+            del self._audiences[audience.room]
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._moves.add(task)
-        task.add_done_callback(self._moves.discard)
+    # --- What a DAG needs done
 
-    # --- Leaving memory
+    def load(self, dag: Dag, run_id: str) -> None:
+        """See `Shell.load`."""
+        key = (dag.dag_id, run_id)
+        self._loads[key] = task = asyncio.create_task(self._load(dag, run_id))
+        task.add_done_callback(lambda _task: self._loads.pop(key, None))
 
-    def _unload(self, dag: Dag, now: int) -> None:
-        for run_id, audience in tuple(dag.rooms.items()):
-            if not audience.can_leave:
-                self._unused_since.pop(audience, None)
-            elif now - self._unused_since.setdefault(audience, now) > _UNUSED_MS:
-                self._forget(dag, run_id)
-
-    def _make_space(self) -> bool:
-        """Whether another room may be loaded; one that nobody uses may have to leave memory."""
-        if sum(len(dag.rooms) for dag in self._dags.values()) < self._limits.rooms:
+    def has_space(self) -> bool:
+        """See `Shell.has_space`. A room that nobody uses leaves memory for another."""
+        dags = tuple(self._dags.values())
+        if sum(len(dag.rooms) + len(dag.loading) for dag in dags) < self._limits.rooms:
             return True
-        for dag in tuple(self._dags.values()):
-            for run_id, audience in tuple(dag.rooms.items()):
-                if audience.can_leave:
-                    self._forget(dag, run_id)
-                    return True
-        return self._journal is None and self._delete_oldest()
+        unused = [(since, dag, run_id) for dag in dags for since, run_id in dag.unused()]
+        if unused:
+            _, dag, run_id = min(unused, key=lambda each: each[0])
+            dag.unload(run_id)
+            return True
+        return self._journal is None and self._delete_one(dags)
 
-    def _delete_oldest(self) -> bool:
-        """Without a store, a room that leaves memory is gone: the oldest that has ended, else the oldest lost one."""
-        unused = [
-            (run.status == "lost", run.started_at, dag, run)
-            for dag in self._dags.values()
+    def _delete_one(self, dags: tuple[Dag, ...]) -> bool:
+        """Without a store, a room that leaves memory is gone: the oldest that has ended, else that is lost, or gone."""
+        deletable = [
+            ((run.status not in FINAL, run.status != "lost", run.gates > 0, run.started_at), dag, run.run_id)
+            for dag in dags
             for run in dag.runs
-            if run.run_id in dag.rooms and dag.rooms[run.run_id].empty
-            if (run.status in FINAL and not run.gates) or run.status == "lost"
+            if run.status in FINAL or run.engine == "gone"
+            if run.run_id in dag.rooms and not dag.members(dag.rooms[run.run_id])
         ]
-        if not unused:
+        if not deletable:
             return False
-        _, _, dag, run = min(unused, key=lambda each: each[:2])
-        self._forget(dag, run.run_id)
-        dag.runs.remove(run.run_id)
+        _, dag, run_id = min(deletable, key=lambda each: each[0])
+        dag.remove(run_id, now_ms())
         return True
 
-    def _forget(self, dag: Dag, run_id: str) -> None:
-        audience = dag.rooms.pop(run_id)
-        self._unused_since.pop(audience, None)
-        audience.close()
+    def moved(self, session: Session, room: Room) -> None:
+        """See `Shell.moved`."""
+        connection = self._connections[session]
+        if connection in self._where:
+            self._take_out(connection)
+        audience = self._audiences.get(room)
+        if audience is None:
+            audience = self._audiences[room] = Audience(self.dag(room.dag_id), room, now_ms)
+        audience.join(connection, session)
+        self._where[connection] = audience
+
+    def appended(self, room: Room) -> None:
+        """See `Shell.appended`."""
+        if self._journal is not None:
+            records = room.take_unstored()
+            if records:
+                loop = asyncio.get_running_loop()
+                done = functools.partial(in_loop, loop, self._stored, room, records[-1].seq)
+                self._journal.append(room.dag_id, room.epoch, records, done, room.meta(now_ms()))
+        audience = self._audiences.get(room)
+        if audience is not None:
+            audience.publish()
+
+    def announce(self, room: Room) -> None:
+        """See `Shell.announce`."""
+        audience = self._audiences.get(room)
+        if audience is not None:
+            audience.announce()
+
+    def wake(self, session: Session) -> None:
+        """See `Shell.wake`."""
+        connection = self._connections.get(session)
+        if connection is not None:
+            self._where[connection].send([connection])
+
+    # --- The store
+
+    async def _list(self) -> None:
+        """Read the run lists, if the store can be read."""
+        assert self._journal is not None
+        try:
+            stored = await asyncio.to_thread(self._journal.runs)
+        except Unreadable:
+            # The next tick tries again.
+            return
+        self._listed = True
+        earlier: list[StoredRun] = []
+        for run in stored:
+            if run.meta is None:
+                earlier.append(run)
+            else:
+                self._add(run, run.meta.summary)
+        if earlier:
+            _log.info("reading %d runs that were stored by an earlier version", len(earlier))
+            self._listing = asyncio.create_task(self._describe(earlier))
+
+    async def _describe(self, runs: list[StoredRun]) -> None:
+        """List runs that an earlier version has stored, without a summary."""
+        assert self._journal is not None
+        for run in runs:
+            dag = self.dag(run.dag_id)
+            room = dag.make_room(run.run_id)
+            if run.run_id not in dag.runs and await asyncio.to_thread(self._restore, room, run.run_id):
+                meta = room.meta(now_ms())
+                meta = replace(meta, summary=replace(meta.summary, started_at=run.started_at))
+                self._add(replace(run, meta=meta), meta.summary)
+                self._journal.append(run.dag_id, run.run_id, [], lambda _fault: None, meta)
+            self._drop(dag)
+
+    def _add(self, run: StoredRun, summary: p.RunSummary) -> None:
+        summary = replace(summary, bytes=run.bytes, events=run.events)
+        self.dag(run.dag_id).add(summary, run.meta, now_ms())
+
+    async def _load(self, dag: Dag, run_id: str) -> None:
+        room = dag.make_room(run_id)
+        restored = False
+        try:
+            restored = await asyncio.to_thread(self._restore, room, run_id)
+        except Exception:
+            _log.exception("the log of the run %r of %r can't be read", run_id, dag.dag_id)
+        dag.loaded(run_id, room if restored else None, now_ms())
+
+    def _restore(self, room: Room, run_id: str) -> bool:
+        assert self._journal is not None
+        stored = self._journal.load(room.dag_id, run_id)
+        if stored is None:
+            return False
+        try:
+            room.restore(stored.run_id, stored.records, stored.meta)
+        except ProtocolError as error:
+            _log.error("the run %r of %r can't be read, and is left alone: %s", run_id, room.dag_id, error)
+            return False
+        return True
+
+    def _stored(self, room: Room, seq: int, fault: str | None) -> None:
+        dag = self._dags.get(room.dag_id)
+        if dag is not None:
+            dag.stored(room, seq, fault, now_ms())
+
+    def _is_watched(self, dag_id: str, run_id: str) -> bool:
+        """Whether a client is in the room of a run. Called in the store's thread."""
+        return any(room.dag_id == dag_id and room.epoch == run_id for room in tuple(self._audiences))
 
     def _removed(self, dag_id: str, run_id: str) -> None:
         """Retention has deleted a run from the store."""
         dag = self._dags.get(dag_id)
         if dag is not None:
-            if run_id in dag.rooms:
-                gone = p.Bye(code=4410, reason=f"the run {run_id!r} was deleted by retention", retry=False)
-                dag.rooms[run_id].stop(gone)
-                self._forget(dag, run_id)
-            dag.presences.pop(run_id, None)
-            dag.runs.remove(run_id)
+            dag.remove(run_id, now_ms())
+            self._drop(dag)
 
     # --- Reading
 
-    async def current(self, dag_id: str, run_id: str | None = None) -> Audience | None:
-        """The room of a run, by default of the one that a client would follow; None where there is none."""
-        audience, waits = await self.seek(dag_id, Seek(run_id))
-        if not audience.room.epoch or waits is not None:
-            self.left(dag_id)
+    async def room(self, dag_id: str, run_id: str | None = None) -> Room | None:
+        """The room of a run, by default of the one that a client would follow; None where there is none.
+
+        Raises:
+            Refused: too many rooms are in use.
+        """
+        dag = self._dags.get(dag_id)
+        if dag is None:
             return None
-        return audience
+        run_id = dag.runs.followed(None) if run_id is None else run_id
+        if run_id is None or (run_id not in dag.runs and run_id not in dag.rooms):
+            return None
+        while run_id not in dag.rooms:
+            dag.want(run_id, now_ms())
+            load = self._loads.get((dag_id, run_id))
+            if load is not None:
+                await asyncio.wait([load])
+                if run_id not in dag.rooms:
+                    return None
+        return dag.rooms[run_id]
 
     async def state_at(self, dag_id: str, run_id: str, seq: int) -> DagState | None:
-        """What a stored run had come to at `seq`; None where it is not stored."""
-        saved = None if self._journal is None else await asyncio.to_thread(self._journal.load, dag_id, run_id)
-        if saved is None:
+        """The state of a stored run as of `seq`; None where it is not stored."""
+        stored = None if self._journal is None else await asyncio.to_thread(self._journal.load, dag_id, run_id)
+        if stored is None:
             return None
         state = DagState(epoch=run_id)
-        for record in saved[1]:
+        for record in stored.records:
             if record.seq > seq:
                 break
-            (event,) = p.decode_events(record.data)
-            state.apply(event)
+            state.apply(record.event())
         return state
 
     async def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
-        """A part of a run's log: its first `most` events after `after`; None where the run is not here.
+        """A part of a run's log: its first `most` events after `after`; None where there is no such run.
 
         Raises:
             NotKept: they were kept in memory only, and are no longer.
         """
         dag = self._dags.get(dag_id)
-        audience = None if dag is None else dag.rooms.get(run_id)
-        if audience is not None:
-            page = audience.room.page(after, most)
+        room = None if dag is None else dag.rooms.get(run_id)
+        if room is not None:
+            page = room.page(after, most)
             if page is not None:
                 return page
             if self._journal is None:
@@ -391,11 +337,10 @@ class Rooms:
         return await asyncio.to_thread(self._journal.page, dag_id, run_id, after, most)
 
     async def output(self, dag_id: str, run_id: str | None, key: OutputKey) -> str | None:
-        """The whole output of a node, as JSON, by default of the current run; None where it is not here."""
-        audience = await self.current(dag_id, run_id)
-        if audience is None:
+        """The whole output of a node, as JSON, by default in the run of `room`; None where it is not stored."""
+        room = await self.room(dag_id, run_id)
+        if room is None:
             return None
-        room = audience.room
         whole = room.outputs.get(key)
         if whole is None and self._journal is not None:
             whole = await asyncio.to_thread(self._journal.output, dag_id, room.epoch, key)
@@ -407,29 +352,32 @@ class Rooms:
         return whole if execution.output_bytes is not None else p.encode_value(execution.output).decode()
 
     async def runs(self, dag_id: str) -> list[p.RunInfo]:
-        """The run list of a DAG, newest first, with the sizes that the store knows."""
-        await self._list()
+        """The run list of a DAG, newest first, with the sizes of the stored logs."""
         dag = self._dags.get(dag_id)
         if dag is None:
             return []
         sizes: dict[str, int] = {}
         if self._journal is not None:
-            sizes = {run.run_id: run.bytes for run in await asyncio.to_thread(self._journal.runs, dag_id)}
+            with contextlib.suppress(Unreadable):
+                sizes = {run.run_id: run.bytes for run in await asyncio.to_thread(self._journal.runs, dag_id)}
         return [
             p.RunInfo(dag_id=dag_id, **{**asdict(run), "bytes": sizes.get(run.run_id, run.bytes)}) for run in dag.runs
         ]
 
-    async def summaries(self) -> list[dict[str, Any]]:
-        """Every DAG that is known, with its newest run."""
-        await self._list()
-        found: list[dict[str, Any]] = []
-        for dag in tuple(self._dags.values()):
-            run = dag.runs.get(dag.runs.followed(None))
-            if run is not None:
-                audience = dag.rooms.get(run.run_id)
-                found.append(audience.summary() if audience is not None else _away(dag.dag_id, run))
-        return found
+    def summaries(self) -> list[dict[str, Any]]:
+        """Every DAG that has a run or a client, each with the run that a client would follow."""
+        return [self.summary(dag, dag.runs.followed(None)) for dag in self._dags.values() if dag.is_used]
 
-
-def _away(dag_id: str, run: p.RunSummary) -> dict[str, Any]:
-    return {"dag_id": dag_id, "epoch": run.run_id, "status": run.status, "seq": run.events, "gates": run.gates}
+    def summary(self, dag: Dag, run_id: str | None) -> dict[str, Any]:
+        """A DAG in the list of DAGs."""
+        run = dag.runs.get(run_id)
+        room = dag.lobby if run is None else dag.rooms.get(run.run_id)
+        found: dict[str, Any] = {"dag_id": dag.dag_id, "viewers": dag.viewers}
+        if room is None:
+            assert run is not None
+            return {**found, "epoch": run.run_id, "status": run.status, "seq": run.events, "gates": run.gates}
+        state = room.state
+        nodes, gates = len(state.nodes), len(state.gates)
+        return {
+            **found, "epoch": room.epoch, "status": state.status, "seq": room.head, "nodes": nodes, "gates": gates
+        }  # fmt: skip

@@ -63,8 +63,11 @@ class DAGStreamWidget(anywidget.AnyWidget):
         TypeError, ValueError: `dag_id` or `run` is not a non-empty string.
 
     Example:
-        >>> w = DAGStreamWidget("my-dag")
+        >>> w = dagwidget.DAGStreamWidget("my-dag")
+        >>> with dagwidget.start_run("my-dag", ["extract", "train"]) as run:
+        ...     run.complete({"model": "v7"})
         >>> await w.complete(timeout=60)
+        {'model': 'v7'}
     """
 
     _esm = _STATIC / "widget.js"
@@ -138,7 +141,11 @@ class DAGStreamWidget(anywidget.AnyWidget):
         return f"DAGStreamWidget({self.dag_id!r}: {self.status}, {settled} of {len(self.nodes)} nodes settled)"
 
     def close(self) -> None:
-        """Close the widget in all pages, and end its connection."""
+        """Close the widget in all pages, and end its connection.
+
+        Example:
+            >>> w.close()
+        """
         super().close()
         if not self._closed:
             self._closed = True
@@ -177,6 +184,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             UnknownGate: the run has ended, or several gates are open at the node.
 
         Example:
+            >>> gate = run.gate("review", title="Ship it?")
             >>> sent = await w.decide("review", "approve", feedback="looks good")
             >>> sent.state
             'accepted'
@@ -267,9 +275,11 @@ class DAGStreamWidget(anywidget.AnyWidget):
             TimeoutError: `timeout` seconds have passed.
 
         Example:
+            >>> asked = run.gate("review", title="Ship it?")
             >>> gate = await w.wait_for("review", timeout=60)
             >>> gate.presentation.title
             'Ship it?'
+            >>> sent = w.decide("review", "approve", gate_id=gate.gate_id)
         """
         where = "a gate" if node_id is None else f"a gate at {node_id!r}"
         await self._wait(self._client, lambda: self._is_over() or bool(self._gates_at(node_id)), timeout, where)
@@ -296,6 +306,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             TimeoutError: `timeout` seconds have passed.
 
         Example:
+            >>> run.complete({"model": "v7"})
             >>> await w.complete(timeout=60)
             {'model': 'v7'}
         """
@@ -333,7 +344,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
             TimeoutError: `timeout` seconds have passed.
 
         Example:
-            >>> await w.next_run(timeout=60)
+            >>> newer = dagwidget.start_run("my-dag")
+            >>> await w.next_run(run.run_id, timeout=60) == newer.run_id
+            True
         """
         client = self._client
         before = after if after is not None else client.run_id
@@ -373,7 +386,12 @@ class DAGStreamWidget(anywidget.AnyWidget):
             NotConnected: the server does not answer, or refuses.
 
         Example:
+            >>> with run.node("extract") as node:
+            ...     node.output(rows=3)
+            >>> run.flush()
+            True
             >>> w.output("extract")
+            {'rows': 3}
         """
         return output_at(self._locate, self.dag_id, node_id, instance=instance, run_id=self._client.run_id)
 
@@ -413,7 +431,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
         """The whole state as JSON, as the server has it. Needs no page.
 
         Example:
-            >>> state = json.loads(w.to_json())
+            >>> import json
+            >>> json.loads(w.to_json())["status"]
+            'running'
         """
         with self._client.lock:
             return p.encode_value(self._client.state.to_dict()).decode()

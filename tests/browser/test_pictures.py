@@ -69,6 +69,8 @@ PICTURES = {
 }
 
 
+# As it looks in a bare page it looks in an output area of JupyterLab, with all style rules of that: the same pictures.
+INSIDE = [(name, theme) for name in PICTURES if name != "10000 nodes" for theme in ("light", "dark")]
 CONTRASTING = {"running", "gates", "failed", "timeline", "runs"}
 LOOKS = [(name, theme) for name in PICTURES for theme in ("light", "dark")]
 LOOKS += [(name, f"{theme} contrast") for name in PICTURES if name in CONTRASTING for theme in ("light", "dark")]
@@ -76,6 +78,16 @@ LOOKS += [(name, f"{theme} contrast") for name in PICTURES if name in CONTRASTIN
 
 @pytest.mark.parametrize(("name", "theme"), LOOKS)
 def test_it_looks_as_it_was_stored(browser, view_page, tmp_path, name, theme):
+    compare(take(browser, view_page, name, theme), name, theme, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "theme"), INSIDE)
+def test_it_looks_the_same_in_an_output_of_jupyterlab(browser, output_page, tmp_path, name, theme):
+    compare(take(browser, output_page(theme), name, theme), name, theme, tmp_path)
+
+
+def take(browser, address, name, theme):
+    """A picture of the view in a page."""
     state, width, act = PICTURES[name]
     context = browser.new_context(
         viewport={"width": width + 32, "height": 900},
@@ -87,14 +99,18 @@ def test_it_looks_as_it_was_stored(browser, view_page, tmp_path, name, theme):
     try:
         page = context.new_page()
         page.clock.set_fixed_time(MOMENT)
-        page.goto(f"{view_page}?state={state}&theme={theme.split()[0]}&width={width}")
+        page.goto(f"{address}?state={state}&theme={theme.split()[0]}&width={width}")
         laid_out(page)
         if act:
             act(page)
             laid_out(page)
-        taken = settled(page)
+        return settled(page)
     finally:
         context.close()
+
+
+def compare(taken, name, theme, tmp_path):
+    """Compare a picture with the one that is stored, or store it."""
     stored = STORED / f"{name}.{theme}.png".replace(",", "").replace(" ", "-")
     if os.environ.get("PICTURES") == "store":
         STORED.mkdir(exist_ok=True)

@@ -443,6 +443,7 @@ class Steps:
         return step
 
 
+@pytest.mark.clock
 async def test_a_pause_takes_effect_between_supersteps(run, person):
     steps = []
     finish = asyncio.Event()
@@ -476,6 +477,7 @@ async def test_a_pause_takes_effect_between_supersteps(run, person):
     assert (await ended(person))["nodes"]["step"]["status"] == "completed"
 
 
+@pytest.mark.clock
 async def test_a_pause_may_be_taken_back_before_it_takes_effect(run, person):
     steps = Steps("one", "two")
     running = asyncio.create_task(run(steps.graph, {}))

@@ -599,8 +599,9 @@ Object.assign(window, { page, unmount });
 
 const chosen = query.get("select");
 if (chosen) {
-  host.querySelector<HTMLElement>(".dw-outline button")!.click();
-  const item = host.querySelector<HTMLElement>(`[data-node="${chosen}"]`)!;
+  const view = host.querySelector("[data-lm-suppress-shortcuts]")!.shadowRoot!;
+  view.querySelector<HTMLElement>(".dw-outline button")!.click();
+  const item = view.querySelector<HTMLElement>(`[data-node="${chosen}"]`)!;
   item.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
-  (document.activeElement as HTMLElement).blur();
+  (view.activeElement as HTMLElement).blur();
 }

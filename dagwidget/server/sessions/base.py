@@ -17,29 +17,34 @@ from ..run_list import RunList
 
 
 class Seek(NamedTuple):
-    """The room that a session asks its shell for.
+    """The room that a session asks for.
 
-    `run_id` names the run. Without one, a viewer follows the DAG from `current`, and a publisher joins the DAG's only
-    live run. `begins`: the room is made where the run has none.
+    Attributes:
+        run_id: The run. Without one, a viewer follows the DAG, and a publisher joins the DAG's only live run.
+        current: The run that a viewer is at which follows the DAG.
+        begins: Whether the run begins where there is none: its publisher starts it.
+        waits: Whether the client waits where there is no such run yet; otherwise it is refused.
     """
 
     run_id: str | None
     current: str | None = None
     begins: bool = False
+    waits: bool = True
 
 
 class Session:
-    """What the three dialects share: who the client is, how it is heard, and how it ends.
+    """What the three dialects share: who the client is, how its messages are handled, and how it ends.
 
     Attributes:
-        room: Where the client is; an empty room until it has said which run it means.
+        room: The room that the client is in. It has no run until the client has said which run it means.
         grant: What the client may do, once that is known.
         ended: Set once the session is over; the shell sends what is left, and closes with its code.
         abort: Whether the shell should drop the connection: an orderly close hangs on a peer that does not read.
-        seek: The room that the client is to `enter`; the shell looks it up, and clears it.
-        forwarded: Commands for other runs than the room's, which the shell hands to `answer`.
-        follows: Whether the shell moves the client to another run, once its own is over.
-        awaits: The run that the client asked for, and that has not begun.
+        seek: The room to find for the client, until it has entered it.
+        forwarded: Commands for other runs than the room's, until somebody has them answered (`answer`).
+        follows: Whether the client is moved to another run once its own is over, lost or gone.
+        awaits: The run that the client waits for, as it has not begun.
+        leaves: Whether to look for another room as soon as the client has been sent all of this one.
     """
 
     # A server holds a thousand of them: without a dict each, they take half the memory.
@@ -51,6 +56,7 @@ class Session:
         "_heard",
         "_opened",
         "_pending_acks",
+        "_pings",
         "_runs",
         "_said",
         "_throttle",
@@ -61,6 +67,7 @@ class Session:
         "follows",
         "forwarded",
         "grant",
+        "leaves",
         "room",
         "seek",
     )
@@ -78,11 +85,11 @@ class Session:
         """A client that has just connected.
 
         Args:
-            room: An empty room of the DAG.
+            room: The DAG's room without a run.
             authorize: Says what a token permits.
             now: Unix milliseconds.
             token: What came with the handshake.
-            run_id: The run that the address names; the client sees no other.
+            run_id: The run that the address names.
             runs: The DAG's run list.
         """
         self.room = room
@@ -93,6 +100,7 @@ class Session:
         self.forwarded: list[tuple[str, p.Command]] = []
         self.follows = False
         self.awaits: str | None = None
+        self.leaves = False
         self._fixed_run = run_id
         self._runs = runs
         self._authorize = authorize
@@ -102,9 +110,11 @@ class Session:
         self._opened = now
         self._heard = now
         self._said = now
+        # How many pings were sent.
+        self._pings = 0
         # Here and below, lists: they are short, and an empty deque of each of 1,000 clients would have 760 bytes.
         self._control: list[bytes] = []
-        # What may be sent once the room's log has stored what it is about: the room, the seq, and the frame.
+        # Frames to send once a room's log is durable up to a seq.
         self._pending_acks: list[tuple[Room, int, bytes]] = []
 
     @property
@@ -135,6 +145,9 @@ class Session:
             frame = self._next(now) if self.ended is None else None
         if frame is not None:
             self._said = now
+        elif self.leaves and self.seek is None and self.ended is None and self._has_all:
+            self.leaves = False
+            self.seek = Seek(self.awaits, current=self.room.epoch or None)
         return frame
 
     def tick(self, now: int) -> None:
@@ -154,15 +167,15 @@ class Session:
         elif now - self._heard > limits.dead_seconds * 1000 and self._answers_pings:
             self._end(4001, f"no sign of life in {limits.dead_seconds:g} s", abort=True)
         elif now - self._said >= limits.heartbeat_seconds * 1000 and self._answers_pings:
-            self._say(p.Ping(head=self._cursor))
+            self._ping()
 
     def enter(self, room: Room, now: int) -> None:
-        """Be in `room` from now on."""
+        """Be in `room` from now on. Entering the same room again changes nothing."""
         raise NotImplementedError
 
     @property
     def has_pending_acks(self) -> bool:
-        """Whether something waits to be sent until it is durable."""
+        """Whether a frame waits until a room's log is durable."""
         return bool(self._pending_acks)
 
     def stop(self, bye: p.Bye) -> None:
@@ -184,6 +197,11 @@ class Session:
 
     def _next(self, now: int) -> bytes | None:
         raise NotImplementedError
+
+    @property
+    def _has_all(self) -> bool:
+        """Whether the client was sent everything up to the head of its room."""
+        return self._cursor >= self.room.head
 
     # What they use
 
@@ -235,21 +253,28 @@ class Session:
         """Answer a command that is meant for the run of `room`; None where there is no such run."""
         assert self.grant is not None
         if room is None:
-            text = f"there is no run {command.run_id!r} of {self.room.dag_id!r}"
+            run_id, dag_id = command.run_id or self._meant_run(), self.room.dag_id
+            text = f"{dag_id!r} has no run {run_id!r}" if run_id else f"no run of {dag_id!r} has been started yet"
             self._control.append(p.encode(p.CommandAck(id=command.id, ok=False, code="unknown_run", message=text)))
         else:
             self._send_when_durable(room, p.encode(room.command(command, self.grant.user, now)))
 
     def _meant_run(self) -> str:
-        """The run that a command means that names none."""
+        """The run of a command that names none."""
         return self.room.epoch
+
+    def _ping(self) -> None:
+        self._pings += 1
+        self._say(p.Ping(head=self._cursor))
 
     def _say(self, message: p.Control) -> None:
         self._control.append(p.encode(message))
 
     def _send_when_durable(self, room: Room, frame: bytes) -> None:
-        """Send it once everything in the room up to now is stored."""
+        """Send a frame once everything in the room up to now is durable."""
         self._pending_acks.append((room, room.head, frame))
+        if not _is_durable(room, room.head):
+            room.waiters.add(self)
 
     def _end(self, code: int, reason: str, *, abort: bool = False, after_ms: int | None = None) -> None:
         retry = next((row.retry for row in p.CLOSE_CODES if row.code == code), True)

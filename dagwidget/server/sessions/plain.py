@@ -13,7 +13,7 @@ from ..run_list import RunList
 from ..storage.memory_log import Entry
 from .base import Seek, Session
 
-# How long after it was moved to another run a client's commands must name their gate, in milliseconds.
+# How long after a move to another run a command that may mean the run before is refused, in milliseconds.
 _MOVED_MS: Final = 2000
 
 
@@ -25,6 +25,7 @@ class PlainSession(Session):
     __slots__ = (
         "_first",
         "_moved_at",
+        "_open_when_moved",
     )
 
     def __init__(
@@ -39,10 +40,13 @@ class PlainSession(Session):
     ) -> None:
         super().__init__(room, authorize, now, token, run_id=run_id, runs=runs)
         self._first: deque[Entry] = deque()
+        # When the client was moved to another run, and the gates that were open there.
         self._moved_at: int | None = None
+        self._open_when_moved: frozenset[str] = frozenset()
         self.follows = run_id is None
-        self.seek = Seek(run_id)
         self.grant = authorize(token)
+        if self.grant is not None:
+            self.seek = Seek(run_id, waits=False)
 
     @property
     def ready(self) -> bool:
@@ -50,10 +54,12 @@ class PlainSession(Session):
 
     def enter(self, room: Room, now: int) -> None:
         before, self.room = self.room, room
+        if room is before:
+            return
         self._cursor = room.head
         self._first = deque(room.compacted())
-        if before.epoch and before is not room:
-            self._moved_at = now
+        if before.epoch:
+            self._moved_at, self._open_when_moved = now, frozenset(room.state.gates)
             self._first.extendleft(reversed(_leaving(before, room)))
 
     def _handle(self, frame: str | bytes, now: int) -> None:
@@ -61,12 +67,15 @@ class PlainSession(Session):
             match message:
                 case p.Hello():
                     # A browser can't set a header: its token comes here, and the rest of hello does not concern it.
+                    admitted = self.grant is not None
                     self._admit(message.token, now)
+                    if not admitted:
+                        self.seek = Seek(self._fixed_run, waits=False)
                 case _ if self.grant is None:
                     raise Refused(4401, MISSING)
-                case p.HumanDecision(gate_id=None) if self._was_just_moved(now):
-                    text = "another run is shown since a moment ago: look again, or name the gate"
-                    self._control.append(p.encode(p.CommandAck(id=message.id, ok=False, code="moved", message=text)))
+                case p.Command() if self._may_mean_the_run_before(message, now):
+                    text = "another run has just taken the place of the one before: look again, or name the run"
+                    self._say(p.CommandAck(id=message.id, ok=False, code="moved", message=text))
                 case p.Command() | p.Unknown():
                     self._command(message, now)
                 case p.Ack() | p.Pong():
@@ -75,8 +84,15 @@ class PlainSession(Session):
                 case _:
                     assert_never(message)
 
-    def _was_just_moved(self, now: int) -> bool:
-        return self._moved_at is not None and now - self._moved_at < _MOVED_MS
+    def _may_mean_the_run_before(self, command: p.Command, now: int) -> bool:
+        if command.run_id is not None or self._moved_at is None or now - self._moved_at >= _MOVED_MS:
+            return False
+        gate_id = command.gate_id if isinstance(command, p.HumanDecision) else None
+        return gate_id is None or gate_id in self._open_when_moved
+
+    @property
+    def _has_all(self) -> bool:
+        return not self._first and super()._has_all
 
     def _next(self, now: int) -> bytes | None:  # noqa: ARG002
         if self.grant is None or self.seek is not None:

@@ -61,7 +61,7 @@ class PublisherSession(Session):
 
     def _handle(self, frame: str | bytes, now: int) -> None:
         messages = p.decode_publisher(frame)
-        if self._publisher is None and self._request is None:
+        if self._publisher is None and self.seek is None:
             self._ask_to_attach(messages[0] if messages else None, now)
             messages = messages[1:]
         if self._owns:
@@ -86,31 +86,28 @@ class PublisherSession(Session):
             raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
         if request.now is not None:
             self._ahead = _ahead(request.now, now)
-        if request.start is not None and request.start.started_at is not None:
-            request.start.started_at += self._ahead
         self._request = request
         self.seek = Seek(request.epoch, begins=request.start is not None)
 
     def enter(self, room: Room, now: int) -> None:
-        request = self._request
-        if request is None or self.ended is not None:
-            return
         self.room = room
+        request, self._request = self._request, None
+        if request is None:
+            return
         try:
-            attached = room.attach(request, now)
+            attached = room.attach(request, now, ahead=self._ahead)
+            self._publisher, self._owns = request.publisher, request.start is not None
+            self._cursor = room.head
+            room.engines += 1
+            if self._owns:
+                room.presence.connect(now)
+            self._send_when_durable(room, p.encode(attached))
+            self._send_news()
+            held, self._held = self._held, []
+            if held:
+                self._publish(held, now)
         except Refused as refused:
             self._end(refused.code, refused.reason, after_ms=refused.after_ms)
-            return
-        self._publisher, self._owns = request.publisher, request.start is not None
-        self._cursor = room.head
-        room.engines += 1
-        if self._owns:
-            room.presence.connect(now)
-        self._send_when_durable(room, p.encode(attached))
-        self._send_news()
-        if self._held:
-            held, self._held = self._held, []
-            self._publish(held, now)
 
     def _publish(self, events: list[p.Event], now: int) -> None:
         assert self._publisher is not None

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 from typing import Final, assert_never, get_args
 
-from ... import __version__
 from ... import protocol as p
+from ...version import __version__
 from ..auth.grant import Authorize
 from ..room import Refused, Room
 from ..run_list import RunList
 from .base import Seek, Session
 
 _FEATURES: Final = frozenset(get_args(p.Feature))
-# How often a client is sent what changed in the run list, in milliseconds.
-_RUNS_MS: Final = 1000
+RUNS_MS: Final = 1000
+"""How often a client is sent what changed in the run list, in milliseconds."""
 
 
 class ViewerSession(Session):
     """The whole protocol: `hello` first, then catching up, then batches as far as the client acknowledges them."""
 
     __slots__ = (
-        "_acknowledged_run",
         "_catching_up",
+        "_confirms",
         "_engine",
         "_epoch",
         "_features",
         "_greeted",
         "_hello",
         "_in_flight",
+        "_meant",
+        "_pongs",
         "_runs_sent",
         "_runs_version",
         "_stalled",
         "_unacknowledged",
+        "_unconfirmed",
     )
 
     def __init__(
@@ -57,10 +60,15 @@ class ViewerSession(Session):
         self._in_flight = 0
         # Since when the window has been full without an acknowledgement.
         self._stalled: int | None = None
-        # The run that commands mean until the client has acknowledged another.
-        self._acknowledged_run: str | None = None
+        # The run of commands that name none: that of the last `synced` which the client is known to have. A ping after
+        # the `synced` of another run shows when it has that: its pong comes after every command that was sent before.
+        self._meant: str | None = None
+        # Whether such a ping is to follow `_catching_up`; the numbers of those that were sent, and their runs.
+        self._confirms = False
+        self._unconfirmed: list[tuple[int, str]] = []
+        self._pongs = 0
         self._engine: p.EngineState | None = None
-        self._runs_version = 0
+        self._runs_version: int | None = None
         self._runs_sent = 0
 
     @property
@@ -85,8 +93,7 @@ class ViewerSession(Session):
                 case p.Command() | p.Unknown():
                     self._command(message, now)
                 case p.Pong():
-                    # Any frame is a sign of life.
-                    pass
+                    self._confirm()
                 case _:
                     assert_never(message)
 
@@ -101,22 +108,20 @@ class ViewerSession(Session):
         self._admit(hello.token, now)
         self._greeted, self._hello = True, hello
         self._features = _FEATURES.intersection(hello.features or ())
-        self._runs_version, self._engine = 0, None
+        self._runs_version, self._engine = None, None
         run_id = hello.run or (None if hello.follow else self._fixed_run)
         self.follows = run_id is None or hello.follow is True
         last = hello.last.epoch if hello.last is not None else None
-        self.seek = Seek(run_id, current=last or self.room.epoch or None)
+        waits = self._fixed_run is None or run_id != self._fixed_run
+        self.seek = Seek(run_id, current=last or self.room.epoch or None, waits=waits)
 
     def enter(self, room: Room, now: int) -> None:
-        if self.ended is not None:
-            return
-        moved = self._hello is None
-        self.room = room
+        before, self.room = self.room, room
         if self._hello is not None:
             hello, self._hello = self._hello, None
             self._welcome(now)
             self._sync(hello.last)
-        elif moved:
+        elif room is not before:
             self._sync(None)
 
     def _welcome(self, now: int) -> None:
@@ -151,6 +156,24 @@ class ViewerSession(Session):
         self._unacknowledged = [(way.seq, sum(map(len, way.frames)))]
         self._in_flight = self._unacknowledged[0][1]
         self._engine = None
+        if not self._meant and not self._unconfirmed:
+            self._meant = self._epoch
+        self._confirms = self._epoch != (self._unconfirmed[-1][1] if self._unconfirmed else self._meant)
+
+    def _catch_up(self) -> bytes:
+        """The next frame of catching up."""
+        frame = self._catching_up.pop(0)
+        if self._confirms and not self._catching_up:
+            self._confirms = False
+            self._ping()
+            self._unconfirmed.append((self._pings, self._epoch))
+        return frame
+
+    def _confirm(self) -> None:
+        """The client answers pings in their order."""
+        self._pongs += 1
+        if self._unconfirmed and self._unconfirmed[0][0] <= self._pongs:
+            self._meant = self._unconfirmed.pop(0)[1]
 
     def _acknowledge(self, seq: int) -> None:
         self._stalled = None
@@ -161,11 +184,9 @@ class ViewerSession(Session):
             self._in_flight -= size
             settled += 1
         del self._unacknowledged[:settled]
-        if not self._catching_up and settled:
-            self._acknowledged_run = self._epoch
 
     def _meant_run(self) -> str:
-        return self._epoch if self._acknowledged_run is None else self._acknowledged_run
+        return self._meant or ""
 
     # --- Sending
 
@@ -176,8 +197,12 @@ class ViewerSession(Session):
             self._sync(None)
         if self._catching_up:
             # It leads up to the cursor, and that may be ahead of what is durable.
-            return self._catching_up.pop(0) if self._cursor <= self.room.durable else None
+            return self._catch_up() if self._cursor <= self.room.durable else None
         return self._news(now) or self._events(now)
+
+    @property
+    def _has_all(self) -> bool:
+        return not self._catching_up and super()._has_all
 
     def _news(self, now: int) -> bytes | None:
         """What changed beside the log: the engine, and the run list."""
@@ -185,14 +210,14 @@ class ViewerSession(Session):
             engine = self.room.engine(now)
             if engine != self._engine:
                 self._engine = engine
-                return p.encode(p.Engine(state=engine, since=self.room.presence.heard_at or None))
+                return p.encode(self.room.engine_message(now))
         runs = self._runs
         if runs is None or "runs" not in self._features or runs.version == self._runs_version:
             return None
-        if self._runs_version and now - self._runs_sent < _RUNS_MS:
+        if self._runs_version is not None and now - self._runs_sent < RUNS_MS:
             return None
         since, self._runs_version, self._runs_sent = self._runs_version, runs.version, now
-        return p.encode(runs.message(since))
+        return runs.encoded(since or 0)
 
     def _events(self, now: int) -> bytes | None:
         head = self.room.durable

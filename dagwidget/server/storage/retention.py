@@ -47,8 +47,9 @@ def may_go(row: Row, retention: Retention, now: int) -> bool:
 
 
 def too_many(rows: Sequence[Row], retention: Retention, may_go: Callable[[Row], bool]) -> list[Row]:
-    """The runs of one DAG, newest first, that are more than are stored."""
-    return [row for row in rows[max(1, retention.runs) :] if may_go(row)]
+    """Of the runs of one DAG, newest first, those that may go and are more than are stored."""
+    ended = [row for row in rows if may_go(row)]
+    return [row for row in ended[retention.runs :] if row is not rows[0]]
 
 
 def too_old(rows: Sequence[Row], retention: Retention, may_go: Callable[[Row], bool], now: int) -> list[Row]:

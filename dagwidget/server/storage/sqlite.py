@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import msgpack
 
 from ...protocol import NodeOutput
-from .event_store import Record, RunMeta, StoredRun
+from .event_store import Record, RunMeta, StoredLog, StoredRun, Unreadable
 from .output_cache import OutputKey, joined
 from .page import Page
 from .retention import Retention, Row, may_go, too_large, too_many, too_old
@@ -110,15 +110,16 @@ class SqliteJournal:
         """See `Journal.append`."""
         self._jobs.put(_Job(dag_id, run_id, records, done, meta))
 
-    def load(self, dag_id: str, run_id: str | None = None) -> tuple[str, list[Record]] | None:
+    def load(self, dag_id: str, run_id: str | None = None) -> StoredLog | None:
         """See `Journal.load`. Events after a gap are left out, and that is said in the log."""
         found = self._read(
-            "SELECT id, run_id FROM runs WHERE dag_id = ? AND (?2 IS NULL OR run_id = ?2) ORDER BY id DESC LIMIT 1",
+            "SELECT id, run_id, meta FROM runs WHERE dag_id = ? AND (?2 IS NULL OR run_id = ?2)"
+            " ORDER BY started_at DESC, id DESC LIMIT 1",
             (dag_id, run_id),
         )
         if not found:
             return None
-        number, run_id = found[0]
+        number, run_id, meta = found[0]
         rows = self._read("SELECT records FROM batches WHERE run = ? ORDER BY first", (number,))
         records = [record for (batch,) in rows for record in msgpack.decode(batch, type=list[Record])]
         whole = list(_dense(records))
@@ -127,7 +128,7 @@ class SqliteJournal:
                 "%s: of the run %r of %r, the %d events after %d are cut off: one before them is missing",
                 *(self.path, run_id, dag_id, len(records) - len(whole), whole[-1].seq),
             )
-        return run_id, whole
+        return StoredLog(run_id, whole, _decode_meta(meta))
 
     def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
         """See `Journal.page`. What follows a gap is left out."""
@@ -154,7 +155,7 @@ class SqliteJournal:
 
     def runs(self, dag_id: str | None = None) -> list[StoredRun]:
         """See `Journal.runs`."""
-        rows = self._read(
+        rows = self._rows_of(
             "SELECT dag_id, run_id, started_at, COALESCE(MAX(last) - MIN(first) + 1, 0),"
             " COALESCE(SUM(LENGTH(records)), 0)"
             " + (SELECT COALESCE(SUM(LENGTH(data)), 0) FROM outputs WHERE outputs.run = id), meta"
@@ -185,14 +186,26 @@ class SqliteJournal:
                 self._database.close()
 
     def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
-        """Rows of the file; none where it can't be read, and that is said in the log."""
+        """Rows of the file; none where it can't be read."""
+        with contextlib.suppress(Unreadable):
+            return self._rows_of(statement, parameters)
+        return []
+
+    def _rows_of(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        """Rows of the file.
+
+        Raises:
+            Unreadable: the file can't be opened or read; that is logged, too.
+        """
         with self._lock:
             database = self._opened()
+            if database is None:
+                raise Unreadable(self._fault or f"{self.path} is not open")
             try:
-                return [] if database is None else database.execute(statement, parameters).fetchall()
+                return database.execute(statement, parameters).fetchall()
             except sqlite3.Error as error:
                 _log.error("%s can't be read: %s", self.path, error)
-                return []
+                raise Unreadable(f"{self.path} can't be read: {error}") from error
 
     # --- Opening
 

@@ -96,7 +96,7 @@ export function isControl(message: Received): message is ControlMessage {
  * @throws Error where the frame is not JSON, or holds something other than messages.
  */
 export function decode(data: unknown): Received[] {
-  if (typeof data !== "string") throw new Error("the server sent a binary frame; a message is text");
+  if (typeof data !== "string") throw new Error("the server sent a binary frame, expected text");
   const frame = parse(data);
   return (Array.isArray(frame) ? frame : [frame]).map((message) => checked(message, data));
 }
@@ -123,14 +123,14 @@ export function decodePage(text: string): LogPage {
     typeof page.head !== "number" ||
     !Array.isArray(page.events)
   ) {
-    throw new Error(`the server sent what is no page of a log: ${text.slice(0, 200)}`);
+    throw new Error(`the server sent an invalid log page: ${text.slice(0, 200)}`);
   }
   const events = page.events.map((event: unknown) => checked(event, text));
   return { after: page.after, head: page.head, events, size: text.length };
 }
 
 function checked(value: unknown, data: string): Received {
-  if (!isTyped(value)) throw new Error(`the server sent something without a type: ${data.slice(0, 200)}`);
+  if (!isTyped(value)) throw new Error(`the server sent a message without a type: ${data.slice(0, 200)}`);
   const message = value as Received;
   if (!isWellFormed(message, value)) message.type = `malformed ${message.type}`;
   return message;
@@ -147,7 +147,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Error(`the server sent what is not JSON: ${text.slice(0, 200)}`);
+    throw new Error(`the server sent invalid JSON: ${text.slice(0, 200)}`);
   }
 }
 

@@ -221,13 +221,13 @@ export class Stream {
   send(command: Command): Promise<Ack> {
     if (this.#connection.phase === "stopped") {
       const why = this.#connection.reason ?? "it was closed";
-      return Promise.resolve(refusal(command, "not_connected", `there is no connection: ${why}`));
+      return Promise.resolve(refusal(command, "not_connected", `not connected: ${why}`));
     }
     const exact = this.#exact(command);
     const bytes = new TextEncoder().encode(JSON.stringify(exact)).length;
     if (bytes > this.#frameLimit) {
-      const limit = `${bytes.toLocaleString("en")} bytes, and the server takes ${this.#frameLimit.toLocaleString("en")}`;
-      return Promise.resolve(refusal(command, "too_large", `this is too large to send: ${limit}`));
+      const limit = `${bytes.toLocaleString("en")} bytes, the server accepts at most ${this.#frameLimit.toLocaleString("en")}`;
+      return Promise.resolve(refusal(command, "too_large", `too large to send: ${limit}`));
     }
     const answer = this.#outbox.add(exact);
     if (this.#connection.phase === "live") this.#transmit(exact);
@@ -243,8 +243,8 @@ export class Stream {
   };
 
   /** Close on purpose: nothing reconnects. */
-  close(): void {
-    this.#stop({ code: 1000, reason: undefined });
+  close(reason?: string): void {
+    this.#stop({ code: 1000, reason });
   }
 
   // --- Connecting
@@ -272,7 +272,7 @@ export class Stream {
       // No later attempt could do better: the address is malformed, or this page may not open it.
       this.#stop({
         code: 4400,
-        reason: `${endpoint.url} can't be opened: ${error instanceof Error ? error.message : error}`,
+        reason: `cannot open ${endpoint.url}: ${error instanceof Error ? error.message : error}`,
       });
       return;
     }
@@ -378,7 +378,7 @@ export class Stream {
       // A server that turns us away says so before any welcome, and must not be handed the outbox as a plain one is.
       if (first !== "welcome" && first !== "bye") {
         if (this.#spokeV1) {
-          this.#lose({ reason: "no welcome" });
+          this.#lose({ reason: "the server sent no welcome" });
           return;
         }
         this.#becomePlain();
@@ -587,7 +587,7 @@ export class Stream {
       other.node_id === command.node_id && (command.gate_id == null || other.gate_id === command.gate_id);
     if ([...this.#store.state.gates.values()].some(about)) return undefined;
     const made = this.#store.state.decisions.findLast(about);
-    return made ? overtaken(command, made) : refusal(command, "no_such_gate", "this gate is no longer open");
+    return made ? overtaken(command, made) : refusal(command, "no_such_gate", "this gate is closed");
   }
 
   // --- Silence and ends
@@ -677,7 +677,7 @@ export class Stream {
 }
 
 function overtaken(command: HumanDecision, made: { by: string; decision: string }): Ack {
-  return refusal(command, "already_decided", `${made.by} was first: ${made.decision}`);
+  return refusal(command, "already_decided", `${made.by} has already decided: ${made.decision}`);
 }
 
 /** How far the server's clock is ahead of ours, where that is more than the way here can explain. */

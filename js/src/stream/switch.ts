@@ -100,17 +100,19 @@ export class Switch {
 }
 
 /** A source that never has anything: there is no server yet or, where there is a `fault`, there will be none. */
-export function nothing(fault: string | undefined): Source {
+export function nothing({ fault, ended }: { fault?: string; ended?: string } = {}): Source {
+  const stopped = (code: number, reason: string) => ({ phase: "stopped", attempt: 0, code, reason }) as const;
   return {
     store: new Store(),
     stream: {
-      connection: fault ? { phase: "stopped", attempt: 0, code: 4400, reason: fault } : { phase: "idle", attempt: 0 },
+      // 1000: it is no server's refusal that the kernel is gone.
+      connection: ended ? stopped(1000, ended) : fault ? stopped(4400, fault) : { phase: "idle", attempt: 0 },
       engine: undefined,
       following: true,
       pending: [],
       runs: undefined,
       send: async (command) =>
-        refusal(command, "not_connected", fault ?? "the kernel has not said where the server is"),
+        refusal(command, "not_connected", ended ?? fault ?? "the kernel has not said where the server is"),
       subscribe: () => () => {},
     },
   };

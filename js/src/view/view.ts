@@ -1,7 +1,8 @@
 // The view: a shell with a graph and panels around it, all of one store and stream. Nothing here opens a socket.
 
 import type { Change } from "../state/types";
-import { h } from "./dom/dom";
+import { focusedNear, h, isTyping } from "./dom/dom";
+import { attachShadow, type ShadowTree } from "./dom/shadow";
 import { Graph } from "./graph/graph";
 import type { Stop } from "./graph/spotlight";
 import { applyTheme, makeTheme, readHost, type Theme, watchHost } from "./graph/theme";
@@ -13,6 +14,7 @@ import { CostPanel } from "./panels/costbar";
 import { EnginePanel } from "./panels/engine";
 import { HeaderPanel } from "./panels/header";
 import { OutlinePanel } from "./panels/outline";
+import { PlaceholderPanel } from "./panels/placeholder";
 import { SearchBar } from "./panels/searchbar";
 import type { Details, MountDetails, Shell, ViewOptions } from "./shell";
 import styles from "./styles.css";
@@ -28,8 +30,7 @@ class View {
   readonly #options: ViewOptions;
   readonly #model: Model;
   readonly #updates: Updates;
-  // JupyterLab binds single keys: what is pressed in here is not meant for the notebook.
-  readonly #root = h("div", { class: "dagwidget", "data-lm-suppress-shortcuts": "true" });
+  readonly #tree: ShadowTree;
   readonly #announcer: Announcer;
   readonly #graph: Graph;
   readonly #search: SearchBar;
@@ -46,7 +47,7 @@ class View {
     this.#options = options;
     this.#model = new Model(options);
     this.#updates = new Updates(this.#model);
-    el.append(this.#root);
+    this.#tree = attachShadow(el, styles);
     this.#theme = makeTheme(readHost(this.#root));
     applyTheme(this.#root, this.#theme);
 
@@ -62,10 +63,13 @@ class View {
   close(): void {
     this.#closed = true;
     this.#withdrawOffer?.();
-    this.#details?.close();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#updates.close();
-    this.#root.remove();
+    this.#tree.remove();
+  }
+
+  get #root(): HTMLElement {
+    return this.#tree.root;
   }
 
   readonly #say = (text: string): void => this.#announcer.say(text);
@@ -108,17 +112,16 @@ class View {
     const cost = new CostPanel(this.#model, this.#find);
     const outline = new OutlinePanel(this.#model, this.#find);
     const [search, graph, announcer] = [this.#search, this.#graph, this.#announcer];
+    const placeholder = new PlaceholderPanel(this.#model);
     const tabs = h("div", { class: "dw-tabs" });
-    const main = h("div", { class: "dw-main" }, graph.el);
+    const main = h("div", { class: "dw-main" }, graph.el, placeholder.el);
 
-    // Written as text, so that no host needs to know of it.
-    const style = h("style");
-    style.textContent = styles;
     const bar = h("div", { class: "dw-bar" }, connection.el, engine.el, controls.el);
     const top = h("div", { class: "dw-top" }, header.el, bar);
-    const shell = h("div", { class: "dw-shell" }, top, cost.el, outline.el, tabs, search.el, main, announcer.el);
-    this.#root.append(style, shell);
-    this.#updates.add([header, connection, engine, controls, cost, outline, search, graph, announcer]);
+    const parts = [top, connection.notice, cost.el, outline.el, tabs, search.el, main, announcer.el];
+    const shell = h("div", { class: "dw-shell" }, ...parts);
+    this.#root.append(shell);
+    this.#updates.add([header, connection, engine, controls, cost, outline, search, graph, placeholder, announcer]);
     return { cost: cost.el, tabs, main };
   }
 
@@ -151,20 +154,28 @@ class View {
   }
 
   #onKey(event: KeyboardEvent): void {
-    const typing = (event.target as Element).matches("input:not([type=range]), textarea, select, [contenteditable]");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (!this.#key(event.key)) return;
+    if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.#key(event)) return;
     event.preventDefault();
     event.stopPropagation();
   }
 
   /** Act on a key; returns whether it had a meaning. */
-  #key(key: string): boolean {
-    if (key !== "/" && key !== "?") return this.#details?.key(key) ?? false;
-    this.#details?.showGraph();
-    if (key === "/") this.#search.focus();
-    else this.#details?.toggleKeys();
-    return true;
+  #key(event: KeyboardEvent): boolean {
+    const { key, target } = event;
+    const details = this.#details;
+    if (key === "/" || key === "?") {
+      details?.showGraph();
+      if (key === "/") this.#search.focus();
+      else details?.toggleKeys();
+      return true;
+    }
+    // A button or a list has its own use for Enter, Space and the arrows. After a click beside them the graph has.
+    if (target !== this.#root && (key.length > 1 || key === " ")) return false;
+    const picture = details ?? this.#graph;
+    const acted = picture.key(event);
+    if (acted && focusedNear(this.#root) === this.#root) picture.focus();
+    return acted;
   }
 
   #loadDetails(): void {
@@ -174,7 +185,7 @@ class View {
       details
         .then((mount) => this.#mountDetails(mount))
         .catch((error) => {
-          const text = `Only the graph can be shown: ${error}. Reload the page.`;
+          const text = `Could not load the panels around the graph: ${error}. Reload the page.`;
           this.#places.tabs.replaceChildren(h("p", { role: "alert", class: "dw-refusal" }, text));
         });
   }

@@ -15,7 +15,8 @@ const RENEWAL_MS = 1_500;
 
 /** How long what the kernel asks the server for may take: a kernel answers between two cells. */
 const ANSWER_MS = 60_000;
-const BUSY = "the kernel is busy: it has not answered in a minute";
+const BUSY = "the kernel is busy: no answer within a minute";
+const RESTARTED = "the kernel was restarted";
 
 /** A larger message would end the page's connection to the kernel: 10 MiB is what Jupyter takes. */
 const PICTURE_BYTES = 9_000_000;
@@ -53,6 +54,8 @@ type ToKernel =
 export class KernelLink {
   /** Why there will be no stream. */
   fault: string | undefined;
+  /** Why the kernel that made the model is gone. */
+  ended: string | undefined;
   /** A share in the stream of the run that the kernel watches, once it has said where the server is. */
   lease: Lease | undefined;
   #endpoint: Endpoint | undefined;
@@ -76,7 +79,7 @@ export class KernelLink {
     private readonly acquire: Acquire,
   ) {
     model.on("msg:custom", this.#receive);
-    model.on("comm_live_update", this.close);
+    model.on("comm_live_update", this.#orphan);
     this.#send({ type: "endpoint?" });
   }
 
@@ -84,12 +87,12 @@ export class KernelLink {
   open(wanted = this.#pinned): Lease | undefined {
     if (!this.#endpoint || this.#closed) return undefined;
     const { release, ...share } = this.acquire(this.#endpoint, this.#renew, wanted, this.model.widget_manager);
-    const lease = { ...share, release: () => void (this.#leases.delete(lease) && release()) };
+    const lease = { ...share, release: (reason?: string) => void (this.#leases.delete(lease) && release(reason)) };
     this.#leases.add(lease);
     return lease;
   }
 
-  /** Be told when `lease` or `fault` is another one; `all`: what people have picked in views gives way. */
+  /** Be told when `lease`, `fault` or `ended` is another one; `all`: what people have picked in views gives way. */
   subscribe(listener: (all: boolean) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -117,16 +120,26 @@ export class KernelLink {
     return () => this.#offers.delete(draw);
   }
 
-  /** The model is gone, or its kernel: nobody is left to speak to. */
-  readonly close = (): void => {
+  /** The model is gone. */
+  readonly close = (): void => this.#close();
+
+  /** A kernel that starts has none of the models of the one before. */
+  readonly #orphan = (): void => {
+    this.ended = RESTARTED;
+    this.#close(this.ended);
+    // A view that has a stream hears of it there.
+    if (!this.lease) this.#notify();
+  };
+
+  #close(reason?: string): void {
     if (this.#closed) return;
     this.#closed = true;
     this.model.off("msg:custom", this.#receive);
-    this.model.off("comm_live_update", this.close);
+    this.model.off("comm_live_update", this.#orphan);
     clearTimeout(this.#reporting);
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
-    for (const lease of this.#leases) lease.release();
-  };
+    for (const lease of this.#leases) lease.release(reason);
+  }
 
   /** Ask, and take from the answer what `value` finds in it. */
   #ask<K extends Kind, T>(
@@ -134,6 +147,7 @@ export class KernelLink {
     question: Questions[K][0],
     value: (answer: Questions[K][1], bytes?: DataView) => T | undefined,
   ): Promise<T> {
+    if (this.ended) return Promise.reject(new Error(`${this.ended}: run this cell again`));
     return new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer);
@@ -145,7 +159,7 @@ export class KernelLink {
         if (answer.type !== kind || Object.entries(question).some(([name, asked]) => said[name] !== asked)) return;
         done();
         const found = value(answer as Questions[K][1], bytes);
-        if (found === undefined) reject(new Error(answer.fault ?? "the kernel could not get it"));
+        if (found === undefined) reject(new Error(answer.fault ?? "the kernel could not load it"));
         else resolve(found);
       };
       const timer = setTimeout(() => {
@@ -269,7 +283,8 @@ export class KernelLink {
   async #answer(id: string, picture: Promise<Blob>): Promise<void> {
     try {
       const bytes = await (await picture).arrayBuffer();
-      if (bytes.byteLength > PICTURE_BYTES) throw new Error("it is too large to be sent; the widget's menu has it");
+      if (bytes.byteLength > PICTURE_BYTES)
+        throw new Error("the picture is too large to send; use Export in the widget");
       this.#send({ type: "picture", id }, [bytes]);
     } catch (error) {
       this.#send({ type: "picture", id, fault: error instanceof Error ? error.message : String(error) });

@@ -11,8 +11,8 @@ export type Renew = () => Promise<Endpoint>;
 export interface Lease {
   readonly stream: Stream;
   readonly store: Store;
-  /** Give it back; the connection is closed with the last one. */
-  release(): void;
+  /** Give it back; the connection is closed with the last one, for a reason that its views show. */
+  release(reason?: string): void;
 }
 
 interface Shared {
@@ -51,18 +51,18 @@ export function acquire(endpoint: Endpoint, renew: Renew, wanted?: Wanted, kerne
   return {
     stream: found.stream,
     store: found.store,
-    release() {
+    release(reason) {
       if (!found.holders.delete(holder)) return;
       // What a person has decided outlives the view that they decided it in.
       const unsubscribe = found.stream.subscribe(close);
       close();
       function close() {
-        if (found.holders.size === 0 && found.stream.pending.length > 0) return;
+        if (found.holders.size === 0 && found.stream.pending.length > 0 && reason === undefined) return;
         unsubscribe();
         if (found.holders.size > 0) return;
         if (streams.get(key) === found) streams.delete(key);
         found.sleep();
-        found.stream.close();
+        found.stream.close(reason);
       }
     },
   };

@@ -46,14 +46,14 @@ function renderView(
   details: Promise<MountDetails>,
 ): () => void {
   const saved = model.get("snapshot") as Record<string, unknown> | undefined;
-  const shown = new Switch(nothing(link?.fault));
+  const shown = new Switch(nothing(link));
   /** The run that a person has picked for this view alone. */
   let picked: Wanted | undefined;
   const turn = () => {
     const share = link?.open(picked);
     if (share) shown.show(share);
     // A link that is closed leaves what was shown last.
-    else if (!link?.lease) shown.show(nothing(link?.fault));
+    else if (!link?.lease) shown.show(nothing(link));
   };
   const pick = (wanted: Wanted) => {
     const { store, stream } = link!.lease!;

@@ -47,7 +47,7 @@ async function live(run: string): Promise<Opened> {
 }
 
 class Looking {
-  readonly switch = new Switch(nothing(undefined));
+  readonly switch = new Switch(nothing());
   readonly changes: Change[] = [];
   notified = 0;
 
@@ -148,7 +148,7 @@ describe("a switch", () => {
   });
 
   test("without a server says so, and takes nothing", async () => {
-    const { stream } = new Switch(nothing("no server could be started"));
+    const { stream } = new Switch(nothing({ fault: "no server could be started" }));
     expect(stream.connection).toMatchObject({ phase: "stopped", reason: "no server could be started" });
     expect(await stream.send({ type: "pause_execution", id: "c" })).toMatchObject({ ok: false, code: "not_connected" });
   });

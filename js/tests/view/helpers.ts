@@ -32,6 +32,11 @@ export function runningState(nodes: readonly Node[] = [], gates: readonly Gate[]
   });
 }
 
+/** The tree of the view in `el`: a shadow tree, into which no query from outside leads. */
+export function viewIn(el: HTMLElement): ShadowRoot {
+  return el.querySelector("[data-lm-suppress-shortcuts]")!.shadowRoot!;
+}
+
 export class Fake {
   state: DagState;
   connection: Connection = { phase: "live", attempt: 1, resumable: true, role: "operate", seenAt: NOW };

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { mountView } from "../../src/view/view";
-import { emptyState, Fake, NOW, runningState } from "./helpers";
+import { emptyState, Fake, NOW, runningState, viewIn } from "./helpers";
 
 // jsdom lays nothing out and has no canvas: the graph itself is looked at in a browser.
 class Observer {
@@ -13,11 +13,11 @@ const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 let unmount: (() => void) | undefined;
 
-function mount(fake: Fake): HTMLElement {
+function mount(fake: Fake): ShadowRoot {
   const el = document.createElement("div");
   document.body.append(el);
   unmount = mountView(el, fake.options);
-  return el;
+  return viewIn(el);
 }
 
 beforeEach(() => {
@@ -97,10 +97,10 @@ test("taking a view down leaves nothing behind: no element, no timer, no listene
   const timers = vi.spyOn(globalThis, "setInterval");
   const cleared = vi.spyOn(globalThis, "clearInterval");
   const fake = new Fake(runningState());
-  const el = mount(fake);
+  mount(fake);
   unmount!();
   unmount = undefined;
-  expect(el.childElementCount).toBe(0);
+  expect(document.body.querySelector("div > *")).toBeNull();
   expect(cleared.mock.calls.map(([id]) => id)).toEqual(
     expect.arrayContaining(timers.mock.results.map((it) => it.value)),
   );
@@ -116,7 +116,7 @@ test("two views of one model are drawn independently", async () => {
   fake.state.nodes.set("a", { id: "a", status: "failed" });
   fake.change({ nodes: new Set(["a"]) });
   await frame();
-  expect(two.querySelector(".dw-counts li:not([hidden])")!.textContent).toBe("1 failed");
+  expect(viewIn(two).querySelector(".dw-counts li:not([hidden])")!.textContent).toBe("1 failed");
   stops[1]!();
 });
 

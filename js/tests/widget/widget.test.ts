@@ -5,6 +5,7 @@ import { mountDetails } from "../../src/view/details";
 import type { Cleanup, Widget } from "../../src/widget/anywidget";
 import { createWidget } from "../../src/widget/widget";
 import { FakeModel, FakeServer } from "../fake-server";
+import { viewIn } from "../view/helpers";
 
 // jsdom lays nothing out and has no canvas: the graph itself is looked at in a browser.
 class Observer {
@@ -77,7 +78,9 @@ function once(cleanup: Cleanup | undefined): Cleanup {
   return close;
 }
 
-const text = (el: HTMLElement, selector: string) => el.querySelector(selector)?.textContent;
+const text = (el: HTMLElement, selector: string) => viewIn(el).querySelector(selector)?.textContent;
+/** How many views there are in `el`. */
+const views = (el: ParentNode) => [...el.querySelectorAll("*")].filter(({ shadowRoot }) => shadowRoot).length;
 
 describe("the widget", () => {
   test("asks the kernel where the server is, before anything is drawn", () => {
@@ -88,7 +91,7 @@ describe("the widget", () => {
 
   test("is drawn before there is an answer", () => {
     const { el } = new Cell().render();
-    expect(el.querySelectorAll(".dagwidget")).toHaveLength(1);
+    expect(views(el)).toBe(1);
     expect(text(el, ".dw-name")).toBe("etl");
     expect(text(el, ".dw-connection")).toBe("not connected");
   });
@@ -103,7 +106,7 @@ describe("the widget", () => {
     server.last.greet({ events: [running("a", 1)] });
     expect(server.last.said("hello")[0]?.token).toBe("secret");
     await frame();
-    expect(el.querySelectorAll(".dagwidget")).toHaveLength(1);
+    expect(views(el)).toBe(1);
     expect(text(el, ".dw-connection")).toBe("live");
     expect(text(el, ".dw-word")).toBe("Running");
     server.last.say({ type: "execution_complete", results: null, seq: 2 });
@@ -138,7 +141,7 @@ describe("the widget", () => {
     const { el } = cell.render();
     cell.model.tell({ type: "fault", reason: "no server could be started: port in use" });
     await frame();
-    expect(el.querySelectorAll(".dagwidget")).toHaveLength(1);
+    expect(views(el)).toBe(1);
     expect(text(el, ".dw-connection")).toBe("saved picture · refused: no server could be started: port in use");
     expect(text(el, ".dw-word")).toBe("Completed");
   });
@@ -159,10 +162,10 @@ describe("the widget", () => {
     server.last.greet({ events: [running("a", 1)] });
     await frame();
     expect(text(el, ".dw-counts li:not([hidden])")).toBe("1 running");
-    expect(el.querySelector(".dw-timeline")).toBeNull();
+    expect(viewIn(el).querySelector(".dw-timeline")).toBeNull();
     loaded(mountDetails);
     await frame();
-    expect(el.querySelector(".dw-timeline")).not.toBeNull();
+    expect(viewIn(el).querySelector(".dw-timeline")).not.toBeNull();
     expect(make.mock.calls).toEqual([["export default …"]]);
   });
 
@@ -268,7 +271,7 @@ describe("the widget", () => {
     server.last.greet({ events: [gate] });
     await frame();
     expect(text(el, ".dw-gates")).toContain("Ship?");
-    const approve = [...el.querySelectorAll<HTMLButtonElement>(".dw-gates button")].find((button) =>
+    const approve = [...viewIn(el).querySelectorAll<HTMLButtonElement>(".dw-gates button")].find((button) =>
       button.textContent?.includes("Approve"),
     );
     approve?.click();
@@ -291,7 +294,7 @@ describe("the widget", () => {
     view.close();
     cell.close();
     expect(server.last.closed).toBe(true);
-    expect(document.querySelector(".dagwidget")).toBeNull();
+    expect(views(document)).toBe(0);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(vi.getTimerCount()).toBe(0);
     await vi.advanceTimersByTimeAsync(600_000);

@@ -4,7 +4,7 @@
 import type { HumanDecision } from "../../protocol/messages";
 import { uuid } from "../../protocol/uuid";
 import type { Gate } from "../../state/types";
-import { button, enable, focusedNear, h, setHidden, setText } from "../dom/dom";
+import { button, enable, focusedNear, h, isTyping, setHidden, setText } from "../dom/dom";
 import { iconElement } from "../graph/icons";
 import type { Model } from "../model/model";
 import { label } from "../model/status";
@@ -109,7 +109,6 @@ export class GateCard {
     for (const field of [this.#edit, this.#feedback] as HTMLElement[]) {
       field.addEventListener("input", () => this.#typed());
       field.addEventListener("keydown", (event) => {
-        event.stopPropagation();
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && this.#editing) this.#submit.click();
       });
     }
@@ -156,7 +155,7 @@ export class GateCard {
 
   /** A letter leads to its button: nothing is decided by a single key. */
   #key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const to = [this.#approve, this.#modify, this.#reject].find(
       (one) => one.getAttribute("aria-keyshortcuts") === event.key,
     );
@@ -267,7 +266,7 @@ export class GateCard {
     if (own && own.command.type === "human_decision") {
       const what = VERB[own.command.decision];
       return own.state === "queued"
-        ? { state: "queued", text: `Not yet sent: your ${what} goes out once the connection is back.` }
+        ? { state: "queued", text: `Not sent yet: your ${what} is sent when the connection is back.` }
         : { state: "sent", text: `Your ${what} is sent, waiting for confirmation…` };
     }
     if (this.refusal) return { state: "refused", text: this.refusal };
@@ -277,11 +276,11 @@ export class GateCard {
   /** Why nothing can be decided here at all. Being offline is no reason: a decision waits to be sent. */
   #blocked(): string | undefined {
     const { connection, saved, state, replay } = this.#model;
-    if (replay) return "This is a replay: go live to decide.";
-    if (saved) return "This is a saved picture: nothing can be decided in it.";
-    if (connection.role === "view") return "You may watch, not decide.";
-    if (state.capabilities?.gate === "none") return "This engine takes no decisions.";
-    if (connection.phase === "stopped") return "Disconnected: a decision would not arrive.";
+    if (replay) return "Replay: go back to live to decide.";
+    if (saved) return "This is a saved snapshot: you cannot decide here.";
+    if (connection.role === "view") return "View only: your token cannot decide.";
+    if (state.capabilities?.gate === "none") return "This engine accepts no decisions.";
+    if (connection.phase === "stopped") return "Disconnected: decisions cannot be sent.";
     return undefined;
   }
 
@@ -308,7 +307,7 @@ export class GateCard {
       const value = this.#edited();
       const { schema } = this.gate.presentation;
       if (!fits(value, schema, schema as Schema)) {
-        this.#complain("This does not have the shape that the form is for.");
+        this.#complain("This value does not match the form.");
         return;
       }
       this.#makeForm([value]);
@@ -406,7 +405,8 @@ export class GateCard {
     this.refusal = this.#accepted = "";
     this.#model.send(command).then((ack) => {
       if (!ack.ok) this.refusal = refused(ack.message, ack.code, ack.winner);
-      else if (ack.code === "unconfirmed") this.#accepted = "Sent. This server confirms nothing: watch the node.";
+      else if (ack.code === "unconfirmed")
+        this.#accepted = "Sent. This server does not confirm decisions: watch the node.";
       else this.#accepted = `Your ${VERB[decision]} is accepted${ack.message ? `: ${ack.message}` : ""}.`;
       this.#refresh();
       this.#answered();

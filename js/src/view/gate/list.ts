@@ -70,7 +70,7 @@ export class GatesPanel implements Panel {
     this.#index.update();
     const hidden = gates.size - this.#cards.size;
     setHidden(this.#more, hidden === 0);
-    setText(this.#more, `${hidden} more wait after these.`);
+    setText(this.#more, `${hidden} more open gates.`);
     this.#show();
     if (left) this.#goOn();
   }

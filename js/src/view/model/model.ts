@@ -90,8 +90,12 @@ export class Model {
 
   /** Whether `state` is the saved one. */
   get saved(): boolean {
-    const { epoch, seq, nodes, status } = this.#store.state;
-    return this.#saved !== undefined && epoch === undefined && seq === 0 && nodes.size === 0 && status === "pending";
+    return this.#saved !== undefined && isBlank(this.#store.state);
+  }
+
+  /** Whether there is a connection, but no run yet. */
+  get awaitsRun(): boolean {
+    return !this.#replay && this.connection.phase === "live" && isBlank(this.live);
   }
 
   /** Gets the whole output of a node; of an earlier one than the newest no more than the preview is kept. */
@@ -102,7 +106,7 @@ export class Model {
       whole &&
       (async (id) => {
         if (outputOf(this.state, id) === outputOf(this.live, id)) return whole(id);
-        throw new Error("this was not the last output, and only the last is kept whole");
+        throw new Error("only the node's last output is stored in full");
       })
     );
   }
@@ -205,4 +209,9 @@ export class Model {
   #checkSelected(): void {
     if (this.selected !== undefined && !this.node) this.select(undefined);
   }
+}
+
+/** Whether nothing is known of any run; the server calls that of a DAG that has had none "". */
+function isBlank({ epoch, seq, nodes, status }: DagState): boolean {
+  return !epoch && seq === 0 && nodes.size === 0 && status === "pending";
 }

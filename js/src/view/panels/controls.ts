@@ -18,7 +18,6 @@ const VERB: Readonly<Record<Kind, string>> = {
   resume_execution: "resume",
   cancel_execution: "cancel",
 };
-
 /** What a run is until the engine has done what it was asked. */
 const ASKED: Readonly<Record<Kind, RunStatus>> = {
   pause_execution: "pausing",
@@ -125,11 +124,12 @@ export class ControlsPanel implements Panel {
   /** Why nothing at all can be done. */
   #blocked(): string | undefined {
     const { state, connection, saved, replay } = this.#model;
-    if (replay) return "This is a replay: go live to steer.";
-    if (saved) return "This is a saved picture.";
-    if (over(state.status)) return "The run is over.";
+    if (replay) return "Replay: go back to live to control the run.";
+    if (saved) return "This is a saved snapshot.";
+    if (over(state.status)) return "The run has ended.";
     if (connection.phase !== "live") return "Not connected.";
-    if (connection.role === "view") return "You may watch, not steer.";
+    if (connection.role === "view") return "View only: your token cannot control the run.";
+    if (this.#model.awaitsRun) return "No run yet.";
     if (state.status === "pending") return "The run has not started.";
     return undefined;
   }

@@ -21,7 +21,7 @@ export class HeaderPanel implements Panel {
   readonly #word = h("span", { class: "dw-word" });
   readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
   readonly #gates: HTMLButtonElement;
-  readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by state" });
+  readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by status" });
   readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
   readonly el: HTMLElement;
 
@@ -64,7 +64,8 @@ export class HeaderPanel implements Panel {
     const { state, tally, replay } = this.#model;
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : RUN_LOOKS[state.status];
-    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : RUN_WORDS[state.status]);
+    const word = this.#model.awaitsRun ? "No run yet" : RUN_WORDS[state.status];
+    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : word);
     const open = state.gates.size;
     setHidden(this.#gates, open === 0);
     setText(this.#gates, count(open));

@@ -4,7 +4,7 @@ import type { LogPage } from "../../../src/protocol/decode";
 import type { Event } from "../../../src/protocol/messages";
 import { Store } from "../../../src/state/store";
 import { mountView } from "../../../src/view/view";
-import { Fake, NOW } from "../helpers";
+import { Fake, NOW, viewIn } from "../helpers";
 
 // jsdom lays nothing out and has no canvas.
 class Observer {
@@ -63,13 +63,14 @@ function mount(log?: (run: string, after: number) => Promise<LogPage>) {
   const el = document.createElement("div");
   document.body.append(el);
   unmount = mountView(el, { ...options, store, dagId: "dag", log: get, whole: async () => '["whole"]' });
-  const find = <E extends HTMLElement>(selector: string) => el.querySelector<E>(selector)!;
+  const tree = viewIn(el);
+  const find = <E extends HTMLElement>(selector: string) => tree.querySelector<E>(selector)!;
   const named = (name: string) =>
-    [...el.querySelectorAll<HTMLButtonElement>("button")].find(
+    [...tree.querySelectorAll<HTMLButtonElement>("button")].find(
       (one) => (one.getAttribute("aria-label") ?? one.textContent)!.startsWith(name) && !one.closest("[hidden]"),
     )!;
   return {
-    el,
+    tree,
     tell,
     get,
     find,
@@ -78,7 +79,7 @@ function mount(log?: (run: string, after: number) => Promise<LogPage>) {
     slider: find<HTMLInputElement>(".dw-replay-slider"),
     words: () => find(".dw-replay-words").textContent,
     said: () => find("[aria-live=polite].dw-offscreen").textContent,
-    counts: () => [...el.querySelectorAll(".dw-counts li:not([hidden])")].map((one) => one.textContent),
+    counts: () => [...tree.querySelectorAll(".dw-counts li:not([hidden])")].map((one) => one.textContent),
     press: async (target: HTMLElement, key: string, more: KeyboardEventInit = {}) => {
       target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, ...more }));
       await frame();
@@ -242,7 +243,7 @@ test("the keys step, seek failures and gates, and go live", async () => {
     await view.press(view.slider, key, { shiftKey: true });
     expect(view.words()).toContain(`event ${position} of`);
   }
-  const marks = [...view.el.querySelectorAll<HTMLElement>(".dw-mark")];
+  const marks = [...view.tree.querySelectorAll<HTMLElement>(".dw-mark")];
   expect(marks.map((mark) => mark.dataset.kind)).toEqual(["failure", "gate"]);
   view.slider.value = "0.5";
   view.slider.dispatchEvent(new InputEvent("input"));
@@ -275,14 +276,18 @@ describe("where there can be no replay", () => {
     fake.connection = { ...fake.connection, resumable: false };
     const el = document.createElement("div");
     unmount = mountView(el, fake.options);
-    const button = [...el.querySelectorAll<HTMLButtonElement>(".dw-tab")].find((one) => one.textContent === "Replay")!;
+    const button = [...viewIn(el).querySelectorAll<HTMLButtonElement>(".dw-tab")].find(
+      (one) => one.textContent === "Replay",
+    )!;
     expect([button.getAttribute("aria-disabled"), button.title]).toEqual(["true", "This server keeps no log."]);
   });
 
   test("there is no button", () => {
     const el = document.createElement("div");
     unmount = mountView(el, new Fake(new Store().state).options);
-    const button = [...el.querySelectorAll<HTMLButtonElement>(".dw-tab")].find((one) => one.textContent === "Replay")!;
+    const button = [...viewIn(el).querySelectorAll<HTMLButtonElement>(".dw-tab")].find(
+      (one) => one.textContent === "Replay",
+    )!;
     expect(button.hidden).toBe(true);
   });
 });
