@@ -48,9 +48,9 @@ BROKEN = """
 """
 LOOK = """
 (one) => {
-  const { backgroundColor, borderTopColor, borderTopWidth, borderTopLeftRadius, color, fontFamily, fontSize, minHeight } =
-    getComputedStyle(one);
-  return [backgroundColor, borderTopColor, borderTopWidth, borderTopLeftRadius, color, fontFamily, fontSize, minHeight];
+  const style = getComputedStyle(one);
+  const border = [style.borderTopColor, style.borderTopWidth, style.borderTopLeftRadius];
+  return [style.backgroundColor, ...border, style.color, style.fontFamily, style.fontSize, style.minHeight];
 }
 """
 
