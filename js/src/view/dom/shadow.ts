@@ -16,18 +16,28 @@ export function attachShadow(el: HTMLElement, css: string): ShadowTree {
   // Seen from the page, what is pressed in here is pressed on the host: Lumino (JupyterLab, Notebook 7) looks at it.
   // The host itself can't have the focus: a `tabindex` of -1 would keep Tab from entering its tree.
   const host = h("div", { "data-lm-suppress-shortcuts": "true" });
-  const tree = host as unknown as ShadowRoot;
+  const tree = host.attachShadow({ mode: "open" });
   const root = h("div", { class: "dagwidget", tabindex: -1 });
   tree.append(root);
+  addStyles(root, css);
+  host.addEventListener("keydown", passOn);
   tree.addEventListener("focusout", (event) => keepFocus(root, event as FocusEvent));
-  el.append(host); addStyles(root, css);
+  el.append(host);
   return { root, remove: () => host.remove() };
 }
 
 /** Style the shadow tree around `el` by `css` too. */
 export function addStyles(el: Element, css: string): void {
-  const style = document.createElement("style"); style.textContent = css; el.append(style);
+  let sheet = sheets.get(css);
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(css);
+    sheets.set(css, sheet);
+  }
+  const tree = el.getRootNode() as ShadowRoot;
+  tree.adoptedStyleSheets = [...(tree.adoptedStyleSheets ?? []), sheet];
 }
+
 /** The element around `el`, also where that is the host of its shadow tree. */
 export function parentOf(el: Element): Element | null {
   return el.parentElement ?? (el.getRootNode() as Partial<ShadowRoot>).host ?? null;
