@@ -56,7 +56,8 @@ const EVENTS: Readonly<Record<Event["type"], Check>> = {
 const CONTROL: Readonly<Record<ControlMessage["type"], Check>> = {
   welcome: (message) => typeof message.protocol === "number" && isObject(message.limits),
   // Before a DAG's first run, its epoch is "".
-  sync: (message) => typeof message.epoch === "string" && typeof message.seq === "number" && typeof message.reset === "boolean",
+  sync: (message) =>
+    typeof message.epoch === "string" && typeof message.seq === "number" && typeof message.reset === "boolean",
   synced: (message) => typeof message.seq === "number",
   ping: (message) => typeof message.head === "number",
   command_ack: (message) => isId(message.id) && typeof message.ok === "boolean",

@@ -278,7 +278,8 @@ export class KernelLink {
   async #answer(id: string, picture: Promise<Blob>): Promise<void> {
     try {
       const bytes = await (await picture).arrayBuffer();
-      if (bytes.byteLength > PICTURE_BYTES) throw new Error("the picture is too large to send; use Export in the widget");
+      if (bytes.byteLength > PICTURE_BYTES)
+        throw new Error("the picture is too large to send; use Export in the widget");
       this.#send({ type: "picture", id }, [bytes]);
     } catch (error) {
       this.#send({ type: "picture", id, fault: error instanceof Error ? error.message : String(error) });

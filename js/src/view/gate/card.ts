@@ -196,8 +196,9 @@ export class GateCard {
     const { required } = this.gate.presentation;
     const given = this.gate.approvals ?? [];
     const names = given.map(({ by }) => by).join(", ");
-    setHidden(this.#approvals, (required ?? 1) <= 1);
-    setText(this.#approvals, `${given.length} of ${required} approvals${names && `: ${names}`}.`);
+    const several = (required ?? 1) > 1;
+    setHidden(this.#approvals, !several);
+    setText(this.#approvals, several ? `${given.length} of ${required} approvals${names && `: ${names}`}.` : "");
   }
 
   #choices(options: readonly unknown[]): void {
@@ -396,7 +397,8 @@ export class GateCard {
     this.refusal = this.#accepted = "";
     this.#model.send(command).then((ack) => {
       if (!ack.ok) this.refusal = refused(ack.message, ack.code, ack.winner);
-      else if (ack.code === "unconfirmed") this.#accepted = "Sent. This server does not confirm decisions: watch the node.";
+      else if (ack.code === "unconfirmed")
+        this.#accepted = "Sent. This server does not confirm decisions: watch the node.";
       else this.#accepted = `Your ${VERB[decision]} is accepted${ack.message ? `: ${ack.message}` : ""}.`;
       this.#refresh();
     });

@@ -105,7 +105,13 @@ export class SearchBar implements Panel {
     const some = found.of > 0;
     setText(
       this.#count,
-      !searching ? "" : !some ? "no matches" : found.at > 0 ? `${count(found.at)} of ${count(found.of)}` : count(found.of),
+      !searching
+        ? ""
+        : !some
+          ? "no matches"
+          : found.at > 0
+            ? `${count(found.at)} of ${count(found.of)}`
+            : count(found.of),
     );
     for (const step of this.#steps) setHidden(step, !some);
     for (const [name, one] of this.#modes) one.setAttribute("aria-pressed", String(name === mode));

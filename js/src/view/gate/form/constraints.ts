@@ -51,7 +51,8 @@ function ofNumber(value: number, schema: Schema): string | undefined {
 function ofList(value: readonly unknown[], { minItems, maxItems, uniqueItems }: Schema): string | undefined {
   if (typeof minItems === "number" && value.length < minItems)
     return `At least ${items(minItems)}, not ${value.length}.`;
-  if (typeof maxItems === "number" && value.length > maxItems) return `At most ${items(maxItems)}, not ${value.length}.`;
+  if (typeof maxItems === "number" && value.length > maxItems)
+    return `At most ${items(maxItems)}, not ${value.length}.`;
   if (uniqueItems === true && value.some((item, i) => value.slice(0, i).some((other) => same(item, other)))) {
     return "Items must be unique.";
   }
