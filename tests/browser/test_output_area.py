@@ -72,6 +72,8 @@ def widget(lab, browser, tmp_path_factory, request):
 
 def inspect(widget, node):
     widget.get_by_role("combobox").fill(node)
+    # It can be gone to as soon as it is laid out.
+    expect(widget.locator(".dw-search .dw-found")).to_have_text("1")
     # To the match, from there to the graph, and into the inspector.
     for key in ("Enter", "Escape", "Enter"):
         widget.page.keyboard.press(key)
