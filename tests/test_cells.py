@@ -122,9 +122,7 @@ def summaries(server, dag_id) -> Callable[[], list[p.RunSummary]]:
 @pytest.fixture
 def states(server, dag_id, summaries):
     """What each of the DAG's runs came to, the oldest first."""
-    return lambda: [
-        dagwidget.run_state(dag_id, run.run_id, url=server.url, token=server.token) for run in summaries()
-    ]
+    return lambda: [dagwidget.run_state(dag_id, run.run_id, url=server.url, token=server.token) for run in summaries()]
 
 
 def until(ready: Callable[[], object]) -> None:

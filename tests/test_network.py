@@ -27,7 +27,9 @@ PATIENCE = 30.0
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Nobody waits for long before the next attempt, neither those who watch nor those who publish."""
-    monkeypatch.setattr("dagwidget.client.client.StateMachine", lambda run: StateMachine(lambda _failures: 0.05, run=run))
+    monkeypatch.setattr(
+        "dagwidget.client.client.StateMachine", lambda run: StateMachine(lambda _failures: 0.05, run=run)
+    )
     monkeypatch.setattr("dagwidget.publisher.transport.backoff", lambda _failures: 0.05)
 
 

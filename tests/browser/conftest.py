@@ -88,7 +88,9 @@ def output_page(lab, browser, view_page, tmp_path_factory):
         opened = "".join(f"<{name} {spelt(attributes)} style='{UNPLACED}'>" for name, attributes in around)
         closed = "".join(f"</{name}>" for name, _ in reversed(around))
         text = Path(plain).read_text()
-        text = text.replace("<style>", f"<style>{rules}</style><style>", 1).replace("<body>", f"<body {spelt(body)}>", 1)
+        text = text.replace("<style>", f"<style>{rules}</style><style>", 1).replace(
+            "<body>", f"<body {spelt(body)}>", 1
+        )
         text = text.replace('<div id="view"></div>', f'{opened}<div id="view"></div>{closed}', 1)
         path = folder / f"{theme}.html"
         path.write_text(text)

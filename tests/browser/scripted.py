@@ -24,11 +24,20 @@ def scripted(events: list[dict[str, Any]], *, epoch: str = "run-1") -> Iterator[
         for frame in connection:
             message = json.loads(frame)
             if "id" in message:
-                connection.send(p.encode(p.CommandAck(id=message["id"], ok=False, message="this run is a script")), text=True)
+                connection.send(
+                    p.encode(p.CommandAck(id=message["id"], ok=False, message="this run is a script")), text=True
+                )
             if message["type"] != "hello":
                 continue
             welcome = p.Welcome(
-                protocol=p.PROTOCOL, dag_id="dag", epoch=epoch, head=head, role="operate", heartbeat_ms=15_000, window=1 << 20, limits={}
+                protocol=p.PROTOCOL,
+                dag_id="dag",
+                epoch=epoch,
+                head=head,
+                role="operate",
+                heartbeat_ms=15_000,
+                window=1 << 20,
+                limits={},
             )
             for opening in (welcome, p.Sync(epoch=epoch, seq=head, reset=True)):
                 connection.send(p.encode(opening), text=True)
@@ -59,24 +68,69 @@ def busy_run() -> list[dict[str, Any]]:
         *({"node_id": "map", "instance": str(i), "status": "completed" if i % 4 else "running"} for i in range(12)),
         *({"node_id": part, "status": "running"} for part in parts[:6]),
     ]
-    edges = [("load", "train"), ("load", "check"), ("train", "map"), ("train", "review"), ("review", "ship"), ("tools", "ship")]
+    edges = [
+        ("load", "train"),
+        ("load", "check"),
+        ("train", "map"),
+        ("train", "review"),
+        ("review", "ship"),
+        ("tools", "ship"),
+    ]
     edges += [("train", part) for part in parts] + [(part, "ship") for part in parts]
-    nodes: list[dict[str, Any]] = [{"id": "load", "group": "data"}, {"id": "check", "group": "data", "description": "Counts rows."}]
+    nodes: list[dict[str, Any]] = [
+        {"id": "load", "group": "data"},
+        {"id": "check", "group": "data", "description": "Counts rows."},
+    ]
     nodes += [{"id": name} for name in ("train", "map", "tools", "review", "ship", *parts)]
     schema = {
         "type": "object",
         "required": ["replicas"],
-        "properties": {"replicas": {"type": "integer"}, "canary": {"type": "boolean"}, "tags": {"type": "array", "items": {"type": "string"}}},
+        "properties": {
+            "replicas": {"type": "integer"},
+            "canary": {"type": "boolean"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+        },
     }
-    ship = {"title": "Ship it?", "body": "The **model** is trained.\n\n- 80 rows\n- `gbm-7`", "data": {"replicas": 2}, "schema": schema}
-    where = {"title": "Where?", "options": ["staging", "production"], "deadline": now + 3_600_000, "allowed": ["approve", "reject"]}
-    decided = {"node_id": "train", "gate_id": "train:1", "decision": "approve", "by": "ann", "at": now - 30_000, "source": "widget"}
+    ship = {
+        "title": "Ship it?",
+        "body": "The **model** is trained.\n\n- 80 rows\n- `gbm-7`",
+        "data": {"replicas": 2},
+        "schema": schema,
+    }
+    where = {
+        "title": "Where?",
+        "options": ["staging", "production"],
+        "deadline": now + 3_600_000,
+        "allowed": ["approve", "reject"],
+    }
+    decided = {
+        "node_id": "train",
+        "gate_id": "train:1",
+        "decision": "approve",
+        "by": "ann",
+        "at": now - 30_000,
+        "source": "widget",
+    }
     events = [
-        {"type": "execution_state", "status": "running", "capabilities": {"pause": "cooperative", "cancel": "native", "gate": "native"}},
-        {"type": "dag_mutated", "mutation": {"add_nodes": nodes, "add_edges": [{"from": a, "to": b} for a, b in edges]}},
+        {
+            "type": "execution_state",
+            "status": "running",
+            "capabilities": {"pause": "cooperative", "cancel": "native", "gate": "native"},
+        },
+        {
+            "type": "dag_mutated",
+            "mutation": {"add_nodes": nodes, "add_edges": [{"from": a, "to": b} for a, b in edges]},
+        },
         *({"type": "node_state", **state} for state in states),
         {"type": "node_log", "node_id": "train", "lines": log},
-        {"type": "cost_update", "spent": 0.41, "budget": 0.5, "remaining": 0.09, "tokens": 91_402, "by_node": {"load": 0.0123}},
+        {
+            "type": "cost_update",
+            "spent": 0.41,
+            "budget": 0.5,
+            "remaining": 0.09,
+            "tokens": 91_402,
+            "by_node": {"load": 0.0123},
+        },
         {"type": "human_gate_resolved", **decided},
         {"type": "human_gate_waiting", "node_id": "review", "gate_id": "review:1", "presentation": ship},
         {"type": "human_gate_waiting", "node_id": "ship", "gate_id": "ship:1", "presentation": where},

@@ -12,7 +12,20 @@ CELLS = ("import dagwidget\ndagwidget.DAGStreamWidget('keys', url={url!r}, token
 
 # What JupyterLab does to cells and kernels, or to the notebook as a whole, while a cell has the keyboard.
 NOTEBOOK_KEYS = [
-    *("b", "x", "v", "y", "i", "i", "Shift+M", "Shift+K", "Shift+ArrowDown", "Control+Enter", "Alt+Enter", "Shift+Enter"),
+    *(
+        "b",
+        "x",
+        "v",
+        "y",
+        "i",
+        "i",
+        "Shift+M",
+        "Shift+K",
+        "Shift+ArrowDown",
+        "Control+Enter",
+        "Alt+Enter",
+        "Shift+Enter",
+    ),
     *("Control+a", "Control+z", "Control+Shift+M", "Control+Shift+ArrowDown", "Control+Backspace", "d", "d", "0", "0"),
 ]
 # How keys are called in the list of the widget, and how Playwright calls them.
