@@ -419,7 +419,7 @@ class Model(RuleBasedStateMachine):
         """Another process goes on with a run."""
         run_id = f"run-{which % len(self.starts)}"
         started_at = self.server.now
-        if run_id not in self.removed:
+        if run_id in self.server.dag.runs:
             self._add(Process(f"owner {len(self.processes)} of {run_id}", run_id, p.RunStart(started_at=started_at)))
 
     @precondition(lambda self: len(self.processes) < 12)
@@ -593,7 +593,7 @@ class Model(RuleBasedStateMachine):
                 if viewer.session is None and not viewer.is_final:
                     viewer.connect(self.server)
                 done += [viewer.pull(self.server), viewer.arrive(self.server)]
-            quiet = not any(done)
+            quiet = not (any(done) or self.server.reading or self.server.writing)
 
     def _logs(self) -> dict[str, list]:
         """The kept log of each run: its records, or its entries where there is no disk."""
@@ -606,6 +606,8 @@ class Model(RuleBasedStateMachine):
         for process in self.processes:
             if process.alive and process.attached and process.run_id not in self.removed:
                 assert process.acknowledged == len(process.said), f"{process.name} could not deliver"
+        if self.disk is None:
+            return
         for run_id, records in logs.items():
             taken: defaultdict[str, list[list[p.Event]]] = defaultdict(list)
             spent = 0.0
