@@ -183,7 +183,7 @@ test("a gate that opens live meanwhile is announced, and stands at the way back"
   expect(view.counts()).toEqual([]);
   expect(view.named("Live").textContent).toBe("Live · 1 open gate");
   await view.press(view.slider, "End");
-  expect(view.find(".dw-replay-top").textContent).toContain("more has happened: play goes on");
+  expect(view.find(".dw-replay-top").textContent).toContain("newer events: press play");
 });
 
 test("it plays from the beginning to the end, and goes on with what has happened since", async () => {
