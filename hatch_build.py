@@ -43,8 +43,7 @@ def _build() -> None:
     environment = dict(os.environ)
     command = [npm] if npm else _bundled_npm(environment)
     installed = (ROOT / "js" / "node_modules" / ".package-lock.json").exists()
-    # Not `npm ci`: it insists on every platform's binaries in the lock file, and not every registry carries them.
-    install = [] if installed else [["install", "--no-save", "--no-audit", "--no-fund"]]
+    install = [] if installed else [["ci"]]
     for arguments in (*install, ["run", "build"]):
         subprocess.run([*command, *arguments], cwd=ROOT / "js", env=environment, check=True)  # noqa: S603
 

@@ -23,7 +23,7 @@ def versions(*packages: str) -> dict[str, str]:
     """The peers' versions, by package; they are installed where they are not there yet."""
     modules = HERE / "node_modules"
     if not (modules / ".package-lock.json").exists():
-        subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+        subprocess.run(["npm", "ci"], cwd=HERE, check=True)
     return {name: json.loads((modules / name / "package.json").read_text())["version"] for name in packages}
 
 

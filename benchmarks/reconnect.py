@@ -31,7 +31,7 @@ async def _come_back(url: str, viewer: Viewer) -> float:
         await asyncio.sleep(max(least, backoff(failures)))
         least = 0.0
         again = Viewer("reconnect", viewer.cursor)
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
+        with contextlib.suppress(OSError):
             await asyncio.wait_for(connected(url, again), _ANSWER_SECONDS)
             await asyncio.wait_for(again.synced, _ANSWER_SECONDS)
             return time.monotonic()

@@ -26,8 +26,7 @@ class Row:
 
 def merge(rows: list[Row], measured: str) -> None:
     """Put `rows` into results.json, in place of what `measured` (a part's name) said before."""
-    kept = (
-        [row for row in json.loads(PATH.read_text()) if row["name"].split("/")[0] != measured] if PATH.exists() else []
-    )
+    new, before = {row.name for row in rows}, json.loads(PATH.read_text()) if PATH.exists() else []
+    kept = [row for row in before if row["name"].split("/")[0] != measured and row["name"] not in new]
     merged = sorted([*kept, *(row.as_json() for row in rows)], key=lambda row: str(row["name"]))
     PATH.write_text(json.dumps(merged, indent=1) + "\n")

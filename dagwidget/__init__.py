@@ -6,30 +6,36 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 from .errors import (
+    ClientClosed,
     DagwidgetError,
     GateTimeout,
     InvalidDecision,
+    NoFrontEnd,
     NotConnected,
     ProtocolError,
     RunCancelled,
+    RunEnded,
     RunFailed,
     ServerNotFound,
+    ServerRefused,
+    ServerUnreachable,
+    TokenUnavailable,
     UnknownGate,
     UnknownOutput,
     UnknownRun,
 )
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import engines as engines
-    from .client import StreamClient, connect
-    from .client.http import output, run_state, runs
-    from .publisher import Run, attach, start_run
+    from .client import SentCommand, StreamClient, connect, output, run_state, runs
+    from .publisher import Checkpoint, NodeExecution, OpenGate, Run, attach, start_run
     from .state import Cost, DagState, Decision, Edge, Execution, Gate, Node
     from .widget import DAGStreamWidget
 
-__version__ = "0.1.0"
-
 __all__ = [
+    "Checkpoint",
+    "ClientClosed",
     "Cost",
     "DAGStreamWidget",
     "DagState",
@@ -40,14 +46,22 @@ __all__ = [
     "Gate",
     "GateTimeout",
     "InvalidDecision",
+    "NoFrontEnd",
     "Node",
+    "NodeExecution",
     "NotConnected",
+    "OpenGate",
     "ProtocolError",
     "Run",
     "RunCancelled",
+    "RunEnded",
     "RunFailed",
+    "SentCommand",
     "ServerNotFound",
+    "ServerRefused",
+    "ServerUnreachable",
     "StreamClient",
+    "TokenUnavailable",
     "UnknownGate",
     "UnknownOutput",
     "UnknownRun",
@@ -60,24 +74,12 @@ __all__ = [
     "start_run",
 ]
 
-# What each name is imported from when it is first used, so that a worker that only publishes loads no widget.
+# The packages that are imported when one of these names is first used: a worker must not load the widget.
 _LAZY: Final = {
-    "Cost": ".state",
-    "DAGStreamWidget": ".widget",
-    "DagState": ".state",
-    "Decision": ".state",
-    "Edge": ".state",
-    "Execution": ".state",
-    "Gate": ".state",
-    "Node": ".state",
-    "Run": ".publisher",
-    "StreamClient": ".client",
-    "attach": ".publisher",
-    "connect": ".client",
-    "output": ".client.http",
-    "run_state": ".client.http",
-    "runs": ".client.http",
-    "start_run": ".publisher",
+    ".client": ("SentCommand", "StreamClient", "connect", "output", "run_state", "runs"),
+    ".publisher": ("Checkpoint", "NodeExecution", "OpenGate", "Run", "attach", "start_run"),
+    ".state": ("Cost", "DagState", "Decision", "Edge", "Execution", "Gate", "Node"),
+    ".widget": ("DAGStreamWidget",),
 }
 
 # Hidden from type checkers, which would otherwise accept any `dagwidget.typo`.
@@ -86,11 +88,20 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name == "engines":
             return importlib.import_module(".engines", __name__)
-        if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(_LAZY[name], __name__), name)
-        globals()[name] = value
-        return value
+        for package, names in _LAZY.items():
+            if name in names:
+                value = globals()[name] = getattr(_import(package, name), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def _import(package: str, name: str) -> object:
+        try:
+            return importlib.import_module(package, __name__)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"{name} needs the package {error.name!r}, which is not installed: pip install dagwidget",
+                name=error.name,
+            ) from error
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""When to try again: 1, 2, 4, 8, 16, 30, 30 … seconds, less up to half of it. The same as `js/src/backoff.ts`."""
+"""Exponential backoff with jitter, between connection attempts. The same as `js/src/stream/backoff.ts`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Final
 
 _FIRST: Final = 1.0
 _LAST: Final = 30.0
-# Our own: the numbers of whoever seeded `random` in a notebook must not change because we wait.
-_chance: Final = random.Random()  # noqa: S311
+# A generator of its own, so that reconnecting does not disturb a notebook that called `random.seed`.
+_random: Final = random.Random()  # noqa: S311
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after `failures` in a row (1, 2, …): at random, so that not all come back at once."""
-    most = min(_LAST, _FIRST * 2.0 ** min(failures - 1, 10))
-    return _chance.uniform(most / 2, most)
+    """How long to wait before the next attempt: 1, 2, 4, 8, 16, 30, 30 … seconds, less up to half of it at random.
+
+    The jitter keeps clients that lost the same server from reconnecting all at once.
+
+    Args:
+        failures: The number of failures in a row, from 1.
+
+    Returns:
+        The delay in seconds.
+    """
+    longest = min(_LAST, _FIRST * 2.0 ** min(failures - 1, 10))
+    return _random.uniform(longest / 2, longest)

@@ -1,4 +1,4 @@
-"""Waiting, in any event loop, for what any thread may bring about."""
+"""Waiting in any event loop for a condition that any thread may fulfil."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Waiters:
-    """Coroutines of any event loop that wait for a condition which any thread may bring about."""
+    """The coroutines, of any number of event loops, that wait for a condition. Any thread may fulfil it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -16,11 +16,11 @@ class Waiters:
 
     @property
     def waiting(self) -> bool:
-        """Whether anybody waits."""
+        """Whether any coroutine waits."""
         return bool(self._waiting)
 
     def wake(self) -> None:
-        """Let everybody who waits look again. Callable from any thread."""
+        """Let every waiting coroutine check its condition. May be called in any thread."""
         with self._lock:
             waiting = tuple(self._waiting)
         for loop, event in waiting:
@@ -28,18 +28,26 @@ class Waiters:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
-        """Wait until `ready()`.
+        """Wait until `ready()` is true.
+
+        Args:
+            ready: The condition; checked first, and again after each `wake`.
+            timeout: The longest wait in seconds; None for no limit.
+            what: What is waited for, for the text of the error.
 
         Raises:
-            TimeoutError: `timeout` seconds are over; the text names `what` did not come.
+            TimeoutError: `timeout` seconds have passed.
         """
+        if ready():
+            # Without time left, `wait_for` would not look.
+            return
         entry = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting.append(entry)
         try:
             await asyncio.wait_for(self._until(ready, entry[1]), timeout)
-        except asyncio.TimeoutError:
-            raise TimeoutError(f"{what} did not come in {timeout} s") from None
+        except TimeoutError:
+            raise TimeoutError(f"timed out after {timeout:g} s waiting for {what}") from None
         finally:
             with self._lock:
                 self._waiting.remove(entry)

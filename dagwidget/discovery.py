@@ -1,49 +1,49 @@
-"""This machine's stream server: how it is found, and started where there is none.
+"""Finds this machine's stream server, and starts one if there is none.
 
-The server writes down where it listens in a file in Jupyter's runtime folder, that only its user may read; everybody
-else on the machine looks there. `DAGWIDGET_URL` and `DAGWIDGET_TOKEN` take precedence.
+The server writes its address to a file in Jupyter's runtime folder that only its user may read; every other process of
+that user looks there. `DAGWIDGET_URL` and `DAGWIDGET_TOKEN` take precedence.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from .errors import ServerNotFound
+from .errors import ServerNotFound, TokenUnavailable
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-"""The names of this machine to itself."""
+"""The loopback host names: no proxy is used for them."""
 
 _START_SECONDS: Final = 15.0
 _ANSWER_SECONDS: Final = 2.0
 _LOG_TAIL: Final = 2000
 
 Token: TypeAlias = str | Callable[[], str]
-"""What a server asks for, or what gives it: called before each connection, and when it is about to expire."""
+"""A token, or a function that returns one: called before each connection, and when the token is about to expire."""
 
 
 class Endpoint(NamedTuple):
-    """Where a stream server is: its base URL, `ws://…` or `wss://…`, and the token that it asks for."""
+    """A stream server's base URL, `ws://…` or `wss://…`, and the token to present to it."""
 
     url: str
     token: str | None = None
 
     def stream_url(self, dag_id: str, run_id: str | None = None) -> str:
-        """Where viewers of a DAG connect, or of one of its runs."""
+        """The URL that viewers of a DAG, or of one of its runs, connect to."""
         return self._room(dag_id, "stream" if run_id is None else f"runs/{quote(run_id, safe='')}/stream")
 
     def publish_url(self, dag_id: str) -> str:
-        """Where engines of a DAG connect."""
+        """The URL that publishers of a DAG connect to."""
         return self._room(dag_id, "publish")
 
     def _room(self, dag_id: str, endpoint: str) -> str:
@@ -51,43 +51,63 @@ class Endpoint(NamedTuple):
 
 
 def check_url(url: str) -> str:
-    """A base URL as `ws` or `wss`; `http` and `https` are taken to mean these.
+    """Check the base URL of a server.
+
+    Args:
+        url: The URL; `http` and `https` mean `ws` and `wss`.
+
+    Returns:
+        The URL with the scheme `ws` or `wss`.
 
     Raises:
-        ValueError: it is not the URL of a server.
+        ValueError: It is not the URL of a server.
     """
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.hostname:
-        raise ValueError(f"the URL of a stream server looks like ws://127.0.0.1:8899 or wss://host/path; not {url!r}")
+        raise ValueError(f"the URL of a stream server looks like ws://127.0.0.1:8899 or wss://host/path, got {url!r}")
     if parts.query or parts.fragment:
-        raise ValueError(f"a stream server's URL has no query and no fragment (a token goes into token=…): {url!r}")
+        raise ValueError(
+            f"the URL of a stream server has no query and no fragment (pass the token as token=…), got {url!r}"
+        )
     return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
 
 
 def runtime_file() -> Path:
-    """Where this machine's server says where it is."""
-    from jupyter_core.paths import jupyter_runtime_dir
-
-    return Path(jupyter_runtime_dir()) / "dagwidget-server.json"
+    """The file in which this machine's server writes its address."""
+    folder = os.environ.get("JUPYTER_RUNTIME_DIR")
+    return (Path(folder) if folder else data_folder() / "runtime") / "dagwidget-server.json"
 
 
 def log_file(name: str) -> Path:
-    """Where the server of that name keeps its runs."""
-    from jupyter_core.paths import jupyter_data_dir
-
-    return Path(jupyter_data_dir()) / "dagwidget" / f"{name}.sqlite3"
+    """The file in which the server of that name stores its runs."""
+    return data_folder() / "dagwidget" / f"{name}.sqlite3"
 
 
 def tokens_folder() -> Path:
-    """Where the tokens are kept that were given out."""
-    from jupyter_core.paths import jupyter_data_dir
+    """The folder in which issued tokens are stored."""
+    return data_folder() / "dagwidget" / "tokens"
 
-    return Path(jupyter_data_dir()) / "dagwidget" / "tokens"
+
+def data_folder() -> Path:
+    """Jupyter's data folder, by the rules of `jupyter_core`, which a container need not have.
+
+    `JUPYTER_PLATFORM_DIRS` is ignored: a process with `platformdirs` and one without must find the same server.
+    """
+    folder = os.environ.get("JUPYTER_DATA_DIR")
+    if folder:
+        return Path(folder)
+    home = Path.home().resolve()
+    if sys.platform == "darwin":
+        return home / "Library" / "Jupyter"
+    if sys.platform == "win32":
+        roaming = os.environ.get("APPDATA")
+        return Path(roaming).resolve() / "jupyter" if roaming else home / ".jupyter" / "data"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "jupyter"
 
 
 def find() -> Endpoint | None:
-    """The server that the environment names, or that runs on this machine."""
+    """The server that the environment names, or else the one that runs on this machine."""
     url = os.environ.get("DAGWIDGET_URL")
     if url:
         return Endpoint(check_url(url), os.environ.get("DAGWIDGET_TOKEN") or None)
@@ -95,10 +115,14 @@ def find() -> Endpoint | None:
 
 
 def locator(url: str | None, token: Token | None = None) -> Callable[[], Endpoint]:
-    """How to find the server, anew at each attempt; what it gives may block, and raise `ServerNotFound`.
+    """A function that finds the server again before each connection.
 
-    Without a `url` it is the one that the environment names, or this machine's, started if need be. Without a `token`
-    it is `DAGWIDGET_TOKEN`, or the one of this machine's server.
+    Args:
+        url: The server's base URL. None for `DAGWIDGET_URL`, or else this machine's server, started if need be.
+        token: The token to present. None for `DAGWIDGET_TOKEN`, or else the token of this machine's server.
+
+    Returns:
+        The function. It may block, and raises `ServerNotFound` and `TokenUnavailable`.
 
     Raises:
         ValueError: `url` is not the URL of a server.
@@ -112,38 +136,44 @@ def locator(url: str | None, token: Token | None = None) -> Callable[[], Endpoin
             own = find() if token is None else None
             same = own is not None and own.url.rstrip("/") == base.rstrip("/")
             found = own if own is not None and same else Endpoint(base, os.environ.get("DAGWIDGET_TOKEN") or None)
-        return found if token is None else Endpoint(found.url, _shown(token))
+        return found if token is None else Endpoint(found.url, _current(token))
 
     return locate
 
 
-def _shown(token: Token) -> str:
+def _current(token: Token) -> str:
     if isinstance(token, str):
         return token
     try:
-        shown = token()
+        current = token()
     except Exception as error:
-        raise ServerNotFound(f"token() raised {type(error).__name__}: {error}") from error
-    if not isinstance(shown, str):
-        raise ServerNotFound(f"token() must return a string, not {type(shown).__name__}")
-    return shown
+        raise TokenUnavailable(f"token() raised {type(error).__name__}: {error}") from error
+    if not isinstance(current, str):
+        raise TokenUnavailable(f"token() must return a string, got {type(current).__name__}")
+    return current
 
 
 def ensure_server() -> Endpoint:
-    """The server, started first where there is none.
+    """Find the server, and start one if there is none.
+
+    Returns:
+        The server that the environment names, or else this machine's.
 
     Raises:
-        ServerNotFound: it could not be started; the text says why, from its log.
+        ServerNotFound: It did not start. The text holds the end of its log.
     """
+    import subprocess
+
     endpoint = find()
     if endpoint is not None:
         return endpoint
     path = runtime_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.with_suffix(".log")
+    command = (sys.executable, "-m", "dagwidget.cli", "serve", "--embedded")
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dagwidget.cli", "serve", "--embedded"],
+        process = subprocess.Popen(  # noqa: S603
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -156,18 +186,28 @@ def ensure_server() -> Endpoint:
         if endpoint is not None:
             _reap(process)
             return endpoint
-        # One that lost the race against another ends well, and the winner is about to answer.
+        # A server that lost the race against another exits with 0, and the winner is about to answer.
         if process.poll():
             break
         time.sleep(0.02)
     raise ServerNotFound(
-        f"the stream server did not start (`{sys.executable} -m dagwidget.cli serve --embedded`); {log} ends with:\n"
-        + log.read_text(errors="replace")[-_LOG_TAIL:]
+        f"the stream server did not start (`{' '.join(command)}`). The end of {log}:\n"
+        + log.read_text(errors="replace")[-_LOG_TAIL:],
+        command=command,
+        log_file=log,
     )
 
 
 def claim(url: str, token: str) -> bool:
-    """Write down that this process is the machine's server; False where another one is, and answers."""
+    """Register this process as the machine's server.
+
+    Args:
+        url: The base URL at which it listens.
+        token: The token that it accepts.
+
+    Returns:
+        False if another server is registered and answers.
+    """
     path = runtime_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = path.with_name(f"{path.name}.{os.getpid()}")
@@ -177,21 +217,21 @@ def claim(url: str, token: str) -> bool:
     try:
         for _ in range(2):
             try:
-                # A link fails where the file exists, so of two servers that start at once one wins.
+                # A link fails if the file exists, so if two servers start at once, only one wins.
                 os.link(mine, path)
                 return True
             except FileExistsError:
                 stale = _read(path)
                 if _running(path) is not None:
                     return False
-                _clear_away(path, stale)
+                _remove(path, stale)
         return False
     finally:
         mine.unlink()
 
 
-def _clear_away(path: Path, stale: dict[str, object]) -> None:
-    """Remove the file of a server that is gone; but not one that another server has put there in the meantime."""
+def _remove(path: Path, stale: dict[str, object]) -> None:
+    """Remove the file of a server that has ended, unless another server has replaced it in the meantime."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.stale")
     with contextlib.suppress(FileNotFoundError):
         path.replace(aside)
@@ -202,7 +242,7 @@ def _clear_away(path: Path, stale: dict[str, object]) -> None:
 
 
 def release() -> None:
-    """Take back what `claim` wrote down."""
+    """Undo `claim`."""
     path = runtime_file()
     if _read(path).get("pid") == os.getpid():
         with contextlib.suppress(FileNotFoundError):
@@ -210,14 +250,17 @@ def release() -> None:
 
 
 def _running(path: Path) -> Endpoint | None:
-    """The server that a runtime file names, if it is the one that answers there."""
+    """The server that a runtime file names, if that same process answers there."""
+    import http.client
+    import urllib.request
+
     described = _read(path)
     url, pid = described.get("url"), described.get("pid")
     if not isinstance(url, str) or not isinstance(pid, int) or not _alive(pid):
         return None
     health = f"{url.replace('ws', 'http', 1)}/healthz"
     try:
-        # This machine is on no other side of any proxy.
+        # No proxy for a loopback address.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(health, timeout=_ANSWER_SECONDS) as response:
             answer = json.load(response)
@@ -239,7 +282,7 @@ def _read(path: Path) -> dict[str, object]:
 
 def _alive(pid: int) -> bool:
     if os.name == "nt":
-        # There, a signal 0 would end the process; whether it answers tells as well.
+        # On Windows a signal 0 would end the process. Whether the server answers is checked anyway.
         return True
     try:
         os.kill(pid, 0)
@@ -251,5 +294,5 @@ def _alive(pid: int) -> bool:
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
-    """Leave the server to itself: it is meant to outlive us, so that `Popen` would only complain of it."""
+    """Keep `Popen` from warning about a server that is still running: it is meant to outlive this process."""
     process.returncode = 0

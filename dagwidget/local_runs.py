@@ -1,26 +1,37 @@
-"""The runs that this process has begun: a widget hears of them only by way of the server and the browser."""
+"""The runs that this process has begun: widgets and clients of the same process follow them at once."""
 
 from __future__ import annotations
 
-import time
-from typing import NamedTuple
+import threading
+import weakref
+from typing import Protocol
 
 
-class Begun(NamedTuple):
-    """A run (its epoch), and when it was begun, in milliseconds since 1970."""
+class Follower(Protocol):
+    """A client that follows a DAG."""
 
-    run_id: str
-    at: int
+    def begin(self, run_id: str) -> None:
+        """Follow a run that this process is about to publish."""
 
 
-_latest: dict[tuple[str | None, str], Begun] = {}
+_lock = threading.Lock()
+_latest: dict[tuple[str | None, str], str] = {}
+_followers: dict[tuple[str | None, str], weakref.WeakSet[Follower]] = {}
 
 
 def begin(url: str | None, dag_id: str, run_id: str) -> None:
-    """Note that this process has just begun a run of a DAG, at the server `url` (None for the default one)."""
-    _latest[url, dag_id] = Begun(run_id, time.time_ns() // 1_000_000)
+    """This process begins a run, at the server `url` (None for the default one): let its followers follow it."""
+    with _lock:
+        _latest[url, dag_id] = run_id
+        followers = list(_followers.get((url, dag_id), ()))
+    for follower in followers:
+        follower.begin(run_id)
 
 
-def latest(url: str | None, dag_id: str) -> Begun | None:
-    """The run of the DAG that this process has begun last."""
-    return _latest.get((url, dag_id))
+def follow(url: str | None, dag_id: str, follower: Follower) -> None:
+    """Let a client follow what this process begins from now on, and the last run that it has begun."""
+    with _lock:
+        _followers.setdefault((url, dag_id), weakref.WeakSet()).add(follower)
+        latest = _latest.get((url, dag_id))
+    if latest is not None:
+        follower.begin(latest)

@@ -2,6 +2,7 @@
 // `node build.mjs page.ts page.js` does the same with a page of the tests.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build, transform } from "esbuild";
 import { minify } from "terser";
 
@@ -14,6 +15,8 @@ const options = {
   logLevel: "warning",
 };
 
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
 /** A plugin that gives modules their source, by what they are imported as. */
 const given = (sources) => ({
   name: "given",
@@ -25,7 +28,7 @@ const given = (sources) => ({
 
 /** A module of the layout and all that it imports, as a script that puts its exports into a variable. */
 async function script(file, globalName, plugins = []) {
-  const entryPoints = [new URL(`src/layout/${file}`, import.meta.url).pathname];
+  const entryPoints = [here(`src/layout/${file}`)];
   const { outputFiles } = await build({ ...options, format: "iife", globalName, entryPoints, plugins, write: false });
   return outputFiles[0].text;
 }
@@ -51,7 +54,6 @@ const css = {
   },
 };
 
-const here = (path) => new URL(path, import.meta.url).pathname;
 const [page, outfile] = process.argv.slice(2);
 
 if (page) await build({ ...options, entryPoints: [page], outfile, plugins: [css, once] });

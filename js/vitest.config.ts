@@ -1,3 +1,13 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { include: ["tests/**/*.test.{ts,tsx}"] } });
+export default defineConfig({
+  test: {
+    tags: [{ name: "slow", description: "`make test-fast` leaves it out" }],
+    include: ["tests/**/*.test.{ts,tsx}"],
+    // Only a fault takes so long, on any machine.
+    setupFiles: ["tests/patience.ts"],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    coverage: { include: ["src/**"], exclude: ["src/protocol/messages.ts", "**/*.d.ts"], reporter: ["text-summary"] },
+  },
+});

@@ -55,7 +55,15 @@ class Person:
 
     def state(self) -> dict[str, Any]:
         """What the server holds of the DAG now."""
-        http = self._url.replace("ws", "http", 1)
-        with urllib.request.urlopen(urllib.request.Request(http, headers=self._headers), timeout=_SECONDS) as answer:
-            state: dict[str, Any] = json.load(answer)["state"]
+        state: dict[str, Any] = self._get("")["state"]
         return state
+
+    def log(self, run_id: str) -> list[dict[str, Any]]:
+        """The first events of a run."""
+        events: list[dict[str, Any]] = self._get(f"/runs/{quote(run_id, safe='')}/events")["events"]
+        return events
+
+    def _get(self, path: str) -> Any:
+        http = self._url.replace("ws", "http", 1) + path
+        with urllib.request.urlopen(urllib.request.Request(http, headers=self._headers), timeout=_SECONDS) as answer:
+            return json.load(answer)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 from typing import Any
 
@@ -14,20 +16,22 @@ class CutProxy:
         chunk: How many bytes are forwarded at once.
         swallows: Whether what is sent disappears, on connections that stay open: a half-open TCP connection.
         left: How many bytes a connection may still carry towards the client before it breaks; None for any number.
+        taken: How many connections there were.
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
+        # One that can watch a listening socket, which the default of Windows can't.
+        self._loop = asyncio.SelectorEventLoop()
+        self._connections: dict[asyncio.Task[None], socket.socket] = {}
+        self._listener: socket.socket | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.port = 0
         self.chunk = 65536
         self.swallows = False
         self.left: int | None = None
+        self.taken = 0
         self.open()
 
     def open(self) -> None:
@@ -47,38 +51,48 @@ class CutProxy:
     def _run(self, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
+    # Not asyncio's server: closed while a connection is being accepted, it loses that socket (Python 3.11).
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            self.taken += 1
+            task = self._loop.create_task(self._connected(connection))
+            self._connections[task] = connection
+            task.add_done_callback(self._connections.pop)
 
     async def _cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for writer in self._writers:
-            writer.transport.abort()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        connections = dict(self._connections)
+        for task in connections:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*connections, return_exceptions=True)
+        # A task that was cancelled before its first step has closed nothing.
+        for connection in connections.values():
+            connection.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        writers = {writer}
+    async def _connected(self, connection: socket.socket) -> None:
+        writers: list[asyncio.StreamWriter] = []
         try:
+            reader, writer = await asyncio.open_connection(sock=connection)
+            writers.append(writer)
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            writers.add(back)
-            self._writers |= writers
+            writers.append(back)
             await asyncio.gather(self._pump(reader, back), self._pump(there, writer, towards_client=True))
         except (OSError, asyncio.CancelledError):
             pass
         finally:
             for each in writers:
                 each.transport.abort()
-            self._writers -= writers
-            self._tasks.discard(task)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, towards_client: bool = False

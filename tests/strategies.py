@@ -15,6 +15,7 @@ values = st.recursive(
     max_leaves=4,
 )
 maybe_values = st.one_of(st.none(), values)
+flags = st.sampled_from([None, None, False, True])
 statuses = st.sampled_from(["pending", "running", "waiting", "completed", "failed", "skipped", "cancelled"])
 
 node_specs = st.builds(p.NodeSpec, id=names, label=texts, kind=texts, group=texts, description=texts)
@@ -47,6 +48,8 @@ events = st.one_of(
         reason=texts,
         message=texts,
         started_at=moments,
+        ended_at=moments,
+        inferred=flags,
         output_bytes=st.none() | st.integers(0, 9),
         ts=moments,
     ),
@@ -68,6 +71,8 @@ events = st.one_of(
         p.ExecutionComplete,
         results=maybe_values,
         status=st.none() | st.sampled_from(["completed", "failed", "cancelled"]),
+        reason=texts,
+        inferred=flags,
         ts=moments,
     ),
     st.builds(
@@ -95,8 +100,9 @@ events = st.one_of(
     st.builds(p.RunError, message=st.text(max_size=3), node_id=st.none() | names, detail=maybe_values, ts=moments),
     st.builds(
         p.ExecutionState,
-        status=st.sampled_from(["running", "pausing", "paused", "resuming", "cancelling"]),
+        status=st.sampled_from(["running", "pausing", "paused", "resuming", "cancelling", "lost"]),
         capabilities=st.none() | st.builds(p.Capabilities, pause=st.sampled_from(["native", "none"])),
+        inferred=flags,
         ts=moments,
     ),
     st.builds(p.NodeLog, node_id=names, lines=st.lists(st.text(max_size=2), max_size=3), ts=moments),
@@ -116,7 +122,9 @@ ids = st.text("abc/é😀", min_size=1, max_size=4)
 counts = st.integers(0, 2**53)
 words = st.text(max_size=4)
 verdicts = st.sampled_from(["approve", "reject", "modify"])
-cursors = st.builds(p.Cursor, epoch=words, seq=counts)
+cursors = st.builds(p.Cursor, epoch=words, seq=counts, log=texts)
+features = st.none() | st.lists(words, max_size=2)
+engine_states = st.sampled_from(["connected", "silent", "gone", "ended", "unobserved"])
 resolved = st.builds(
     p.HumanGateResolved,
     node_id=ids,
@@ -135,6 +143,7 @@ commands = st.one_of(
     st.builds(
         p.HumanDecision,
         id=ids,
+        run_id=st.none() | ids,
         node_id=ids,
         decision=verdicts,
         gate_id=st.none() | ids,
@@ -142,11 +151,19 @@ commands = st.one_of(
         value=maybe_values,
         source=st.sampled_from([None, "widget", "python"]),
     ),
-    st.builds(p.PauseExecution, id=ids),
-    st.builds(p.ResumeExecution, id=ids),
-    st.builds(p.CancelExecution, id=ids),
+    st.builds(p.PauseExecution, id=ids, run_id=st.none() | ids),
+    st.builds(p.ResumeExecution, id=ids, run_id=st.none() | ids),
+    st.builds(p.CancelExecution, id=ids, run_id=st.none() | ids, give_up=flags),
 )
-hellos = st.builds(p.Hello, protocol=counts, token=texts, last=st.none() | cursors)
+hellos = st.builds(
+    p.Hello,
+    protocol=counts,
+    token=texts,
+    last=st.none() | cursors,
+    run=st.none() | ids,
+    follow=flags,
+    features=features,
+)
 pongs = st.builds(p.Pong, seq=counts)
 acks = st.builds(p.Ack, seq=counts)
 pings = st.builds(p.Ping, head=counts)
@@ -157,6 +174,22 @@ starts = st.builds(
     currency=texts,
     on_budget=st.sampled_from([None, "warn", "pause", "gate"]),
     capabilities=st.none() | st.builds(p.Capabilities, cancel=st.sampled_from(["cooperative", "none"])),
+    name=texts,
+    tags=st.none() | st.lists(words, max_size=2),
+)
+summaries = st.builds(
+    p.RunSummary,
+    run_id=ids,
+    status=st.sampled_from(["pending", "running", "paused", "lost", "completed", "failed"]),
+    started_at=counts,
+    name=texts,
+    tags=st.none() | st.lists(words, max_size=2),
+    ended_at=moments,
+    gates=st.integers(0, 3),
+    engine=engine_states,
+    spent=st.none() | st.floats(0, 9, width=16),
+    events=counts,
+    bytes=counts,
 )
 
 server_messages = st.one_of(
@@ -173,11 +206,23 @@ server_messages = st.one_of(
         limits=st.dictionaries(words, counts, max_size=2),
         now=moments,
         expires_at=moments,
+        server=texts,
+        log=texts,
+        features=features,
     ),
     st.builds(p.Sync, epoch=words, seq=counts, reset=st.booleans()),
     st.builds(p.Synced, seq=counts),
     pings,
     st.builds(p.CommandAck, id=words, ok=st.booleans(), code=texts, message=texts, winner=st.none() | resolved),
+    st.builds(p.Engine, state=engine_states, since=moments),
+    st.builds(
+        p.Runs,
+        total=counts,
+        live=counts,
+        waiting=counts,
+        runs=st.lists(summaries, max_size=2),
+        removed=st.none() | st.lists(ids, max_size=2),
+    ),
     byes,
 )
 client_messages = st.one_of(commands, hellos, pongs, acks)

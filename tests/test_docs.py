@@ -1,4 +1,4 @@
-"""What docs/protocol.md says is what the code does."""
+"""What docs/protocol.md says is what the code does, and what the other documents name exists."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_plain_events_come_first():
 
 
 def test_the_close_codes_are_those_of_the_code():
-    assert table("| code | name | come back | meaning |") == [
+    assert table("| code | name | retry | meaning |") == [
         [str(row.code), row.name, "yes" if row.retry else "no", row.meaning] for row in p.CLOSE_CODES
     ]
 
@@ -127,19 +127,21 @@ def test_the_codes_of_the_rooms_errors_are_those_of_the_code():
 
 def test_the_limits_are_those_of_the_code():
     limits = msgspec.structs.asdict(Limits())
-    assert [row[:2] for row in table("| limit | default | what it bounds, and what happens |")] == [
+    assert [row[:2] for row in table("| limit | default | what it limits, and what happens beyond it |")] == [
         [name, f"{value:,}" if isinstance(value, int) else f"{value:,g}"] for name, value in limits.items()
     ]
 
 
-def calls(module: str) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(source(module)):
-        if isinstance(node, ast.Call):
-            yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
+def modules(folder: str) -> Iterator[ast.Module]:
+    for path in sorted((ROOT / "dagwidget" / folder).rglob("*.py")):
+        yield ast.parse(path.read_text(encoding="utf-8"))
 
 
-def source(module: str) -> ast.Module:
-    return ast.parse((ROOT / "dagwidget" / f"{module}.py").read_text(encoding="utf-8"))
+def calls(folder: str) -> Iterator[tuple[str, ast.Call]]:
+    for module in modules(folder):
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call):
+                yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
 
 
 def constants(nodes: list[ast.expr]) -> set[str]:
@@ -153,28 +155,91 @@ def codes_in(call: ast.Call) -> set[str]:
 def answer_codes() -> set[str]:
     """What a server gives as the `code` of a `command_ack`."""
     codes: set[str] = set()
-    for module in ("server/sessions/base", "server/room"):
-        for name, call in calls(module):
-            codes |= constants(call.args[1:2]) if name == "_refusal" else set()
-            codes |= codes_in(call) if name == "CommandAck" else set()
-    for function in source("server/gate_rules").body:
-        if isinstance(function, ast.FunctionDef) and function.name == "refusal":
-            returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
-            codes |= constants([value.elts[0] for value in returned if isinstance(value, ast.Tuple)])
+    for name, call in calls("server"):
+        codes |= constants(call.args[1:2]) if name == "refuse" else set()
+        codes |= codes_in(call) if name == "CommandAck" else set()
+    for module in modules("server"):
+        for function in module.body:
+            if isinstance(function, ast.FunctionDef) and function.name == "refusal":
+                returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
+                codes |= constants([value.elts[0] for value in returned if isinstance(value, ast.Tuple)])
     return codes
 
 
 def error_codes() -> set[str]:
-    """What rooms, and uplinks, give as the `code` of an `error`."""
+    """What the server, or a publisher's transport, gives as the `code` of an `error`."""
     codes: set[str] = set()
-    for module in ("server/room", "protocol/truncate", "server/broadcaster", "publisher/transport"):
-        for name, call in calls(module):
+    for folder in ("protocol", "server", "publisher"):
+        for name, call in calls(folder):
             codes |= codes_in(call) if name == "RunError" else set()
             codes |= constants(call.args[:1]) if name == "warn" and len(call.args) == 3 else set()
     return codes
 
 
-def test_every_link_within_the_page_leads_somewhere():
-    titles = re.findall(r"^#+ (.+)$", REFERENCE, flags=re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-    assert set(re.findall(r"\]\(#([^)]+)\)", REFERENCE)) <= anchors
+# --- Every document
+
+DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
+MAPS = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "glossary.md"]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(path: Path) -> str:
+    """A document without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def paths_in(path: Path) -> list[str]:
+    """The files and folders that a document names: `dagwidget/server/room.py`, `dagwidget/server/room.py:publish`."""
+    quoted = re.findall(r"`([\w./:-]+)`", prose(path))
+    return [found for found in quoted if re.match(r"(dagwidget|js|tests|docs|notebooks|benchmarks|\.\w+)/", found)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)]+)\)", prose(document)):
+        if target.startswith("https:"):
+            continue
+        file, _, anchor = target.partition("#")
+        leads_to = document.parent / file if file else document
+        assert leads_to.exists(), target
+        assert not anchor or anchor in anchors(leads_to), target
+
+
+@pytest.mark.parametrize("document", MAPS, ids=name_of)
+def test_every_path_exists(document):
+    assert paths_in(document)
+    for named in paths_in(document):
+        file, _, name = named.partition(":")
+        assert (ROOT / file).exists(), named
+        assert (ROOT / file).is_dir() == named.endswith("/"), named
+        assert not name or re.search(rf"^ *(def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE), named
+
+
+def test_the_floor_plan_has_every_part():
+    named = {file.partition(":")[0] for file in paths_in(ROOT / "docs" / "architecture.md")}
+    python = [
+        path
+        for path in (ROOT / "dagwidget").iterdir()
+        if (path / "__init__.py").exists() or (path.suffix == ".py" and path.stem != "__init__")
+    ]
+    front_end = [path for path in (ROOT / "js" / "src").iterdir() if path.is_dir() and path.name != "view"]
+    views = [path for path in (ROOT / "js" / "src" / "view").iterdir() if path.is_dir()]
+    assert {name_of(path) + ("/" if path.is_dir() else "") for path in [*python, *front_end, *views]} <= named
+
+
+def test_the_glossary_is_sorted_and_every_term_has_a_place():
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", prose(ROOT / "docs" / "glossary.md"), re.MULTILINE)[2:]
+    terms = [term for term, _, _ in rows]
+    assert len(terms) > 20
+    assert terms == sorted(terms, key=str.lower)
+    assert [term for term, meaning, where in rows if not meaning.endswith(".") or "`" not in where] == []

@@ -15,7 +15,7 @@ ROWS = [
 
 def titles() -> set[str]:
     python = (path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    typescript = (path.read_text() for path in (ROOT / "js" / "tests").glob("*.test.ts*"))
+    typescript = (path.read_text() for path in (ROOT / "js" / "tests").rglob("*.test.ts*"))
     found = {name for text in python for name in re.findall(r"(?:def (test_\w+)|^(test_\w+) =)", text, re.MULTILINE)}
     named = {part for names in found for part in names if part}
     return named | {title for text in typescript for title in re.findall(r'test\("(.+?)", ', text)}

@@ -19,6 +19,8 @@ from dagwidget.errors import ServerNotFound
 
 from .serving import serving
 
+pytestmark = pytest.mark.slow
+
 # Far longer than anything takes: only a fault gets here.
 PATIENCE = 30
 
@@ -196,6 +198,35 @@ def test_a_server_takes_back_its_own_file_and_no_other(server):
     assert described()["pid"] == os.getppid()
 
 
+# --- Where the files are
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"APPDATA": "/users/ada/AppData/Roaming", "XDG_DATA_HOME": "/data"},
+        {"JUPYTER_DATA_DIR": "/jupyter/data"},
+        {"JUPYTER_RUNTIME_DIR": "/jupyter/runtime"},
+        {"JUPYTER_DATA_DIR": "/jupyter/data", "JUPYTER_RUNTIME_DIR": "/jupyter/runtime"},
+    ],
+    ids=" ".join,
+)
+def test_the_files_are_in_jupyters_folders_also_without_jupyter(platform, environment, tmp_path, monkeypatch):
+    from jupyter_core import paths
+
+    for name in [name for name in os.environ if name.startswith(("JUPYTER_", "XDG_"))] + ["APPDATA"]:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    for name, value in {"HOME": str(tmp_path / "link"), **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert str(discovery.data_folder()) == paths.jupyter_data_dir()
+    assert str(discovery.runtime_file().parent) == paths.jupyter_runtime_dir()
+
+
 # --- The environment
 
 
@@ -271,6 +302,7 @@ def test_a_server_is_started_where_there_is_none_and_found_by_the_next(runtime):
     assert not discovery.runtime_file().exists()
 
 
+@pytest.mark.clock
 def test_a_server_stops_when_it_is_idle_and_takes_its_file_along():
     process = serve_embedded("--idle-seconds", "0.2")
     try:
@@ -283,6 +315,7 @@ def test_a_server_stops_when_it_is_idle_and_takes_its_file_along():
     assert not discovery.runtime_file().exists()
 
 
+@pytest.mark.clock
 def test_of_two_servers_that_start_at_once_one_wins_and_the_other_goes():
     describe(pid=ended_pid())
     processes = [serve_embedded(), serve_embedded()]
@@ -290,7 +323,7 @@ def test_of_two_servers_that_start_at_once_one_wins_and_the_other_goes():
         said = [process.stdout.readline() for process in processes]
         [winner] = [process for process, line in zip(processes, said, strict=True) if line.startswith("serving at")]
         [loser] = [process for process in processes if process is not winner]
-        assert any("another server" in line for line in said)
+        assert any("already has a server" in line for line in said)
         assert loser.wait(PATIENCE) == 0
         assert described()["pid"] == winner.pid
         assert discovery.find() is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import pytest
 import rfc8785
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from dagwidget.server.storage.event_store import Record
 from dagwidget.state import DagState
 
 from . import strategies
+
+pytestmark = pytest.mark.slow
 
 NOW = 1_000_000
 # So tight that logs are cut, windows fill up, and who lags is reset.
@@ -226,7 +229,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def keep(self) -> None:
-        for run, records in self.room.take_unkept().items():
+        for run, records in self.room.take_unstored().items():
             self.disk.setdefault(run, []).extend(records)
             self.room.kept(run, records[-1].seq)
         self.engine.take()

@@ -128,6 +128,8 @@ def test_it_is_there_after_a_restart_and_an_earlier_runs_too(tmp_path):
     journal.close()
 
 
+@pytest.mark.slow
+@pytest.mark.clock
 def test_an_output_that_is_cut_in_the_middle_arrives_whole(server):
     proxy = CutProxy(urlsplit(server.url).port)
     try:
@@ -144,16 +146,19 @@ def test_an_output_that_is_cut_in_the_middle_arrives_whole(server):
         proxy.close()
 
 
+@pytest.mark.slow
+@pytest.mark.clock
 def test_while_there_is_no_server_large_outputs_do_not_pile_up(monkeypatch):
     monkeypatch.setattr("dagwidget.publisher.transport._CLOSE_SECONDS", 0.0)
     run = dagwidget.start_run("dag", url="ws://127.0.0.1:9")
     for _ in range(30):
         run.update("a", "running", output=LARGE)
-    waiting = list(run._uplink._published._events)
+    transport = run._channel._transport
+    waiting = list(transport._published._events)
     assert len(waiting) < 3000
     assert waiting[-1].output_bytes is None
-    run._uplink.close()
-    run._uplink.join(20)
+    transport.close()
+    transport.join(20)
 
 
 # --- What is whole

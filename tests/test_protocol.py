@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dagwidget import protocol as p
 from dagwidget.errors import ProtocolError
+from dagwidget.protocol.schema import components
 
 from .strategies import (
     attacheds,
@@ -58,6 +59,7 @@ def test_every_message_round_trips_alone_and_in_a_batch(decode, messages, _union
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("_decode", "messages", "union"), DIRECTIONS)
 def test_the_strategies_leave_no_message_out(_decode, messages, union):
     missing = set(get_args(union))
@@ -257,6 +259,7 @@ _json = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decode", "messages", "_union"), DIRECTIONS)
 def test_messages_with_a_field_overwritten_raise_nothing_but_a_protocol_error(decode, messages, _union):
     @MODERATE
@@ -284,12 +287,30 @@ def test_the_schema_in_js_is_the_one_of_these_classes():
     assert path.read_text(encoding="utf-8") == current, "run `make protocol`"
 
 
+@pytest.mark.parametrize(
+    "docstring",
+    ["What it is.\n\n    More:\n        a list.\n    ", "What it is.\n\nMore:\n    a list.\n"],
+    ids=["as in the source", "dedented"],
+)
+@pytest.mark.parametrize("alternatives", [["null", "object"], ["object", "null"]], ids=", ".join)
+def test_the_schema_is_the_same_with_every_msgspec_and_python(docstring, alternatives, monkeypatch):
+    given = {"description": docstring, "properties": {"last": {"anyOf": [{"type": name} for name in alternatives]}}}
+    monkeypatch.setattr(msgspec.json, "schema_components", lambda *_, **__: ((), {"Hello": given}))
+    assert components([p.Hello], "{name}") == {
+        "Hello": {
+            "description": "What it is.\n\nMore:\n    a list.",
+            "properties": {"last": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
+        }
+    }
+
+
 def test_the_schema_is_a_schema_with_every_message_in_it():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     everything = {*get_args(p.ServerMessage), *get_args(p.ClientMessage), *get_args(p.PublisherMessage)}
     assert {cls.__name__ for cls in everything} <= SCHEMA["$defs"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("messages", "definition"), [(server_messages, "ServerMessage"), (client_messages, "ClientMessage")]
 )

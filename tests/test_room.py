@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dagwidget import protocol as p
 from dagwidget.protocol.limits import Limits
+from dagwidget.server import catch_up
 from dagwidget.server import room as room_module
 from dagwidget.server.catch_up import CatchUp
 from dagwidget.server.room import Refused, Room
@@ -123,15 +124,6 @@ def test_the_state_follows_the_log_and_not_the_other_way_round(room, engine, mon
     assert seen == [False]
 
 
-def test_a_new_run_starts_a_new_epoch_with_nothing_of_the_old_one(room):
-    Engine(room, budget=5).say(running("old"), p.CostDelta(amount=2.0, node_id="old"))
-    room.frame(0, room.head)
-    Engine(room, "engine-2", "run-2", budget=3).say(running("new"))
-    assert (room.epoch, room.head, list(room.state.nodes)) == ("run-2", 3, ["new"])
-    assert (room.state.cost.spent, room.state.cost.remaining) == (0, 3)
-    assert p.decode_server(room.frame(0, 3)) == told(room)
-
-
 def test_a_publisher_that_starts_its_run_again_has_only_reconnected(room, engine):
     engine.say(running("a"), running("b"))
     again = room.attach(attach(start=p.RunStart()), NOW)
@@ -150,13 +142,13 @@ def test_a_worker_joins_the_current_run_and_has_its_own_numbers(room, engine):
     ("request_", "code"),
     [
         (attach(epoch=None, start=p.RunStart()), 4400),
-        (attach(epoch="run-0"), 4006),
         (attach(epoch="run-7"), 4404),
+        (attach(epoch="run-7", start=p.RunStart()), 4404),
         (attach(epoch="run-1"), None),
+        (attach(epoch=None), None),
     ],
 )
 def test_a_publisher_is_let_into_no_other_run(room, request_, code):
-    Engine(room, "engine-0", "run-0")
     Engine(room)
     if code is None:
         assert room.attach(request_, NOW).epoch == "run-1"
@@ -172,20 +164,72 @@ def test_there_is_nothing_to_join_before_the_first_run(room):
     assert refused.value.code == 4404
 
 
-def test_a_publisher_that_comes_back_does_not_replace_the_run_that_replaced_its_own(room, engine):
-    engine.say(running("old"))
-    Engine(room, "engine-2", "run-2").say(running("new"))
-    with pytest.raises(Refused, match="a newer run") as refused:
+def test_another_process_takes_a_run_over_and_the_first_one_does_not_get_it_back(room, engine):
+    engine.say(running("a"))
+    second = Engine(room, "engine-2", "run-1")
+    second.say(running("b"))
+    with pytest.raises(Refused, match="another process has taken over") as refused:
         room.attach(attach("engine", "run-1", p.RunStart()), NOW)
     assert refused.value.code == 4006
-    assert (room.epoch, list(room.state.nodes)) == ("run-2", ["new"])
+    assert (room.owner, list(room.state.nodes)) == ("engine-2", ["a", "b"])
 
 
-def test_a_run_is_not_begun_a_second_time_after_another(room, engine):
-    # Its cursors would fit a log that is not theirs.
-    Engine(room, "engine-2", "run-2")
-    with pytest.raises(Refused, match="a newer run"):
-        room.attach(attach("engine-3", "run-1", p.RunStart()), NOW)
+def test_an_engine_that_is_back_finds_its_lost_run_running(room, engine):
+    engine.ask()
+    engine.say(running("a"))
+    room.lose(NOW)
+    room.lose(NOW)
+    assert [(event.status, event.inferred) for event in told(room)[-1:]] == [("lost", True)]
+    assert room.state.status == "lost"
+    assert [*room.state.gates] == ["review:1"]
+    assert room.state.nodes["a"].status == "running"
+    assert decide(room).ok
+    room.attach(attach("engine", "run-1", p.RunStart()), NOW)
+    assert room.state.status == "running"
+
+
+def test_only_the_room_infers(room, engine):
+    engine.say(
+        running("a"),
+        p.NodeState(node_id="a", status="failed", inferred=True),
+        p.ExecutionState(status="lost", inferred=True),
+        p.ExecutionComplete(results=1, inferred=True),
+    )
+    assert [getattr(event, "inferred", None) for event in told(room)] == [None] * 5
+    assert [event.type for event in told(room) if isinstance(event, p.Unknown)] == ["run_lost"]
+    assert (room.state.status, room.state.inferred) == ("completed", None)
+
+
+def give_up(room: Room, id: str = "g1", now: int = NOW) -> p.CommandAck:
+    return room.command(p.CancelExecution(id=id, give_up=True), "ana", now)
+
+
+def test_only_a_run_whose_engine_is_gone_can_be_given_up(room, engine):
+    room.presence.connect(NOW)
+    engine.say(running("a"))
+    assert give_up(room).code == "engine_connected"
+    room.presence.disconnect()
+    gone = NOW + 10_000
+    assert give_up(room, "g2", gone).ok
+    assert (room.state.status, room.state.nodes["a"].status) == ("cancelled", "cancelled")
+    end = told(room)[-1]
+    assert (end.reason, end.inferred) == ("given up by ana", True)
+    assert give_up(room, "g3", gone).code == "not_running"
+
+
+def test_the_engines_own_end_replaces_that_of_a_run_that_was_given_up(room, engine):
+    engine.say(running("a"))
+    give_up(room, now=NOW + 10**9)
+    engine.say(p.NodeState(node_id="a", status="completed"), p.ExecutionComplete(results=42))
+    assert (room.state.status, room.state.results) == ("completed", 42)
+    assert room.state.nodes["a"].status == "completed"
+
+
+def test_a_decision_says_that_it_waits_where_the_engine_is_gone(room, engine):
+    engine.ask()
+    ack = decide(room, now=NOW + 10**9)
+    assert ack.ok
+    assert "the engine is gone" in ack.message
 
 
 def test_no_cursor_fits_the_log_of_a_run_that_was_lost(room):
@@ -195,12 +239,6 @@ def test_no_cursor_fits_the_log_of_a_run_that_was_lost(room):
     room.publish("engine", [running(f"n{i}", seq=i) for i in range(1, 10)], NOW)
     assert room.catch_up(p.Cursor(epoch="run-1", seq=5)).reset
     assert not room.catch_up(p.Cursor(epoch="run-1", seq=room.head - 1)).reset
-
-
-def test_one_publisher_may_open_one_run_after_the_other(room):
-    for epoch in ("run-1", "run-2", "run-3"):
-        Engine(room, "engine", epoch).say(running())
-    assert room.epoch == "run-3"
 
 
 # --- What publishers send again, or not at all
@@ -256,7 +294,7 @@ def test_a_publisher_finds_its_place_again_after_what_changed_nothing(room):
     late = {"node_id": "review", "gate_id": "review:1", "decision": "reject", "by": "me", "at": NOW, "source": "engine"}
     engine.say(p.HumanGateResolved(**late), p.Unknown(type="future"))
     again = Room("dag", journaled=True)
-    again.restore("run-1", room.take_unkept()["run-1"])
+    again.restore("run-1", room.take_unstored())
     assert again.attach(attach(start=p.RunStart()), NOW).seq == engine.seq
 
 
@@ -561,9 +599,18 @@ def test_a_run_that_ends_leaves_no_node_running_or_waiting(room, engine):
         ("map", "3"): "skipped",
         ("review", None): "cancelled",
     }
-    assert {event.reason for event in settled} == {"the run ended"}
+    assert {(event.reason, event.inferred) for event in settled} == {("the run ended", True)}
     assert all(node.settled for node in room.state.nodes.values())
     assert (room.state.status, room.state.gates, room.under_way) == ("cancelled", {}, False)
+
+
+def test_a_later_word_of_the_engine_replaces_the_end_that_the_room_inferred(room, engine):
+    engine.say(running("a", attempt=2), running("map", instance="1"), p.ExecutionComplete(results=1))
+    ended = [event for event in told(room) if isinstance(event, p.NodeState) and event.inferred]
+    assert [(event.node_id, event.instance, event.attempt) for event in ended] == [("a", None, 2), ("map", "1", None)]
+    engine.say(p.NodeState(node_id="a", status="failed", attempt=2, error="late"), running("map", instance="1"))
+    assert (room.state.nodes["a"].status, room.state.nodes["a"].error) == ("failed", "late")
+    assert (room.state.nodes["map"].status, room.state.status) == ("running", "completed")
 
 
 @settings(max_examples=80)
@@ -612,7 +659,7 @@ def test_from_any_cursor_a_client_catches_up_to_the_rooms_state(data):
     assert len(said) == room.head
     at = data.draw(st.integers(0, room.head), "cursor")
     client = reduce((p.decode_server(event)[0] for event in said[:at]), DagState(epoch="run-1"))
-    with mock.patch.object(room_module, "_SMALL_TAIL", data.draw(st.sampled_from([0, 64 * 1024]), "small")):
+    with mock.patch.object(catch_up, "_SMALL_TAIL", data.draw(st.sampled_from([0, 64 * 1024]), "small")):
         way = room.catch_up(p.Cursor(epoch="run-1", seq=at))
     client = caught_up(client, way, room.epoch)
     assert way.seq == room.head
@@ -690,19 +737,11 @@ def test_the_state_is_compacted_anew_once_it_has_changed(room, engine):
     assert caught_up(DagState(), room.catch_up(None), "run-1").to_dict() == room.state.to_dict()
 
 
-def test_the_state_of_a_new_run_is_not_the_old_ones_that_stood_as_far(room, engine):
-    room.catch_up(None)
-    Engine(room, "engine-2", "run-2", capabilities=p.Capabilities(pause="none"))
-    assert room.head == 1
-    client = caught_up(DagState(), room.catch_up(None), "run-2")
-    assert client.to_dict() == room.state.to_dict()
-
-
 def test_few_frames_are_kept(room, engine):
     engine.say(*(running(f"n{number}") for number in range(100)))
     for seq in range(100):
         room.frame(seq, seq + 1)
-    assert len(room._frames) == room_module._FRAMES
+    assert len(room._frames._ranges) == catch_up._FRAMES
 
 
 # --- What is too large
@@ -777,7 +816,7 @@ def test_what_can_not_be_cut_is_left_out_with_an_error_in_its_place(event):
     error, after = told(room, 1)
     assert (error.code, error.seq, after.seq) == ("too_large", 2, 3)
     assert error.node_id == getattr(event, "node_id", None)
-    assert "an event may have 1,000" in error.message
+    assert "the limit is 1,000 bytes" in error.message
 
 
 # --- The log
@@ -903,7 +942,7 @@ def test_what_was_too_late_is_too_late_after_a_restart_as_well():
     Engine(room).ask(deadline=NOW + 100)
     late = decide(room, "c1", "approve", now=NOW + 101)
     again = Room("dag", journaled=True)
-    again.restore("run-1", room.take_unkept()["run-1"])
+    again.restore("run-1", room.take_unstored())
     assert decide(again, "c1", "approve", now=NOW + 200).code == late.code == "already_decided"
 
 
@@ -970,7 +1009,7 @@ def test_a_run_whose_budget_is_not_raised_is_cancelled(room):
 def test_a_budget_that_was_seen_to_is_not_asked_for_again_after_a_restart():
     room = Room("dag", journaled=True)
     engine = budget_gate(room)
-    kept = room.take_unkept()["run-2"]
+    kept = room.take_unstored()
     again = Room("dag", journaled=True)
     again.restore("run-2", kept)
     engine.room = again
@@ -993,3 +1032,9 @@ def test_an_engine_may_answer_for_its_budget_itself(room, decision, value, budge
         )
     )  # fmt: skip
     assert (waiting(room), room.state.cost.budget, room.state.status) == ([], budget, status)
+
+
+def test_a_run_that_goes_on_after_its_end_does_so_when_its_publisher_says(room, engine):
+    engine.say(p.ExecutionComplete(results=None))
+    Engine(room, "restarted", started_at=NOW - 5)
+    assert (told(room)[-1].status, told(room)[-1].ts) == ("running", NOW - 5)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -19,7 +20,8 @@ from dagwidget import protocol as p
 from dagwidget.discovery import Endpoint
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.app import StreamServer
-from dagwidget.server.broadcaster import Audience
+from dagwidget.server.room_registry import Rooms
+from dagwidget.server.storage.sqlite import SqliteJournal
 from dagwidget.state import DagState
 
 TOKEN = "a-token-of-the-test"
@@ -204,6 +206,13 @@ async def dags(server: StreamServer) -> dict[str, dict]:
     return {dag["dag_id"]: dag for dag in json.loads(body)}
 
 
+async def runs(server: StreamServer, dag_id: str = "dag") -> list[dict]:
+    """The run list, newest first."""
+    status, body = await get(server, f"/api/dags/{dag_id}/runs")
+    assert status == 200
+    return json.loads(body)
+
+
 async def until_viewers(server: StreamServer, count: int) -> None:
     """Asks until that many watch, counting those that have been let go."""
 
@@ -227,7 +236,7 @@ async def test_a_viewer_follows_a_run_from_its_first_event_to_its_last(server):
         await engine.publish(p.NodeState(node_id="a", status="completed", output={"rows": 3}), running("b"))
         await engine.publish(p.ExecutionComplete(results="done"))
         await viewer.hear_a(p.ExecutionComplete)
-        room = server._rooms._live["dag"].room
+        room = server._rooms.dag("dag").rooms["run-1"]
         assert viewer.state.to_dict() == room.state.to_dict()
         assert (viewer.state.status, viewer.state.nodes["a"].output) == ("completed", {"rows": 3})
         assert viewer.state.nodes["b"].status == "cancelled"
@@ -299,16 +308,17 @@ async def test_an_engine_that_left_can_not_be_steered(server):
         assert (await viewer.hear_a(p.CommandAck)).code == "engine_gone"
 
 
-async def test_a_new_run_takes_the_place_of_the_old_one(server):
-    async with publishing(server, name="one") as old, viewing(server) as viewer:
-        await old.publish(running("old"))
-        async with publishing(server, name="two", epoch="run-2") as new:
-            bye, code = await old.end()
-            assert (bye.code, bye.retry, code) == (4006, False, 4006)
-            await new.publish(running("new"))
-            while "new" not in viewer.state.nodes:
-                await viewer.hear()
-            assert (viewer.state.epoch, list(viewer.state.nodes)) == ("run-2", ["new"])
+async def test_runs_of_one_dag_coexist_and_a_follower_goes_on_to_the_next_once_its_own_is_over(server):
+    async with publishing(server, name="one") as one, viewing(server) as viewer:
+        await one.publish(running("a"))
+        async with publishing(server, name="two", epoch="run-2") as two:
+            await two.publish(running("b"))
+            await one.publish(running("c"), p.ExecutionComplete(results=1))
+            end = await viewer.hear_a(p.ExecutionComplete)
+            assert (viewer.state.epoch, end.results, list(viewer.state.nodes)) == ("run-1", 1, ["a", "c"])
+            assert (await viewer.hear_a(p.Sync)).epoch == "run-2"
+            await viewer.hear_a(p.Synced)
+            assert list(viewer.state.nodes) == ["b"]
 
 
 @pytest.mark.parametrize("dag_id", ["my dag/nightly?#%", "é😀", "..", "stream"])
@@ -354,7 +364,7 @@ async def test_a_dag_is_there_with_its_whole_state(server):
         await engine.publish(running("a"))
         status, body = await get(server, "/api/dags/my%20dag%2Fx")
         assert status == 200
-        assert json.loads(body)["state"] == server._rooms._live["my dag/x"].room.state.to_dict()
+        assert json.loads(body)["state"] == server._rooms.dag("my dag/x").rooms["run-1"].state.to_dict()
 
 
 async def test_a_run_outlives_everybody_who_was_connected(server):
@@ -522,6 +532,7 @@ async def test_too_many_who_have_not_said_who_they_are_are_kept_out():
                 pass
 
 
+@pytest.mark.clock
 async def test_a_stranger_who_says_nothing_is_sent_away():
     async with StreamServer(token=TOKEN, limits=Limits(hello_seconds=0.05)) as server:
         socket = await socket_to(f"{server.url}/api/dags/dag/stream", subprotocols=[p.SUBPROTOCOL])
@@ -534,20 +545,46 @@ async def test_too_many_connections_are_kept_out():
         assert (await knock(server))[0] == 503
 
 
-async def test_too_many_dags_are_kept_out_until_one_is_over():
-    async with StreamServer(token=TOKEN, limits=Limits(rooms=1)) as server:
-        async with publishing(server, "one") as engine:
-            status, body = await knock(server, "/api/dags/two/stream")
-            assert (status, "too many DAGs" in body) == (503, True)
-            assert (await knock(server, "/api/dags/one/stream"))[0] == 101
-            await engine.publish(p.ExecutionComplete(results=None))
+async def attaches(server: StreamServer, epoch: str) -> p.Attached | p.Bye:
+    """The answer to a publisher that starts a run."""
+    async with socket_to(Endpoint(server.url).publish_url("dag")) as socket:
+        publisher = Publisher(socket)
+        await publisher.say(p.Attach(protocol=1, publisher=epoch, token=TOKEN, epoch=epoch, start=p.RunStart()))
+        return await publisher.hear()
 
-        async def ask() -> None:
-            while (await knock(server, "/api/dags/two/stream"))[0] != 101:
+
+async def test_a_server_without_a_log_refuses_a_run_while_all_others_are_live():
+    async with StreamServer(token=TOKEN, limits=Limits(rooms=1)) as server, publishing(server) as engine:
+        bye = await attaches(server, "run-2")
+        assert (bye.code, bye.retry) == (4429, True)
+        assert "too many runs" in bye.reason
+        await engine.publish(p.ExecutionComplete(results=None))
+        # It is used as long as its publisher is connected.
+        assert isinstance(await attaches(server, "run-2"), p.Bye)
+        await engine.socket.close()
+        while isinstance(await attaches(server, "run-2"), p.Bye):
+            pass
+        assert [run["run_id"] for run in await runs(server)] == ["run-2"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_a_thousand_abandoned_runs_leave_space_for_another(tmp_path, durable):
+    journal = SqliteJournal(tmp_path / "log.sqlite3") if durable else None
+    limits = Limits(rooms=20, gone_seconds=0)
+    async with StreamServer(token=TOKEN, limits=limits, journal=journal) as server:
+        for number in range(100):
+            while not isinstance(await attaches(server, f"run-{number}"), p.Attached):
                 pass
-
-        await asyncio.wait_for(ask(), PATIENCE)
-        assert "one" not in await dags(server)
+        async with publishing(server, "another") as engine:
+            await engine.publish(running("a"))
+        kept = await runs(server)
+        assert kept[0]["run_id"] == "run-99"
+        assert len(kept) == 100 if durable else len(kept) < 20
+        if durable:
+            status, body = await get(server, "/api/dags/dag/runs/run-0")
+            assert (status, json.loads(body)["state"]["status"]) == (200, "running")
+    if journal is not None:
+        journal.close()
 
 
 # --- Who does not keep up
@@ -614,6 +651,7 @@ STALL = Limits(window_bytes=64 * 1024, stalled_seconds=0.4)
 EVENTS, EVENT_BYTES = 60, 200_000
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("plain", [False, True], ids=["v1", "plain"])
 async def test_who_reads_nothing_is_dropped_and_holds_up_nobody(plain):
     async with (
@@ -625,7 +663,7 @@ async def test_who_reads_nothing_is_dropped_and_holds_up_nobody(plain):
         buffered = []
         for number in range(EVENTS):
             await engine.publish(running(f"n{number}", message="x" * EVENT_BYTES))
-            members = server._rooms._live["dag"].members
+            members = list(server._rooms._where)
             buffered.append(max(member.transport.get_write_buffer_size() for member in members))
             # The one that reads is told at once, whoever else does not.
             await viewer.hear_up_to(3 + number)
@@ -641,9 +679,10 @@ async def test_who_reads_nothing_is_dropped_and_holds_up_nobody(plain):
 @pytest.fixture
 def no_tick(monkeypatch):
     """Nobody looks after silence: what is told is told for another reason."""
-    monkeypatch.setattr(Audience, "tick", lambda *_: None)
+    monkeypatch.setattr(Rooms, "tick", lambda *_: None)
 
 
+@pytest.mark.clock
 async def test_who_reads_again_is_told_the_rest(no_tick):
     async with (
         StreamServer(token=TOKEN, limits=STALL) as server,
@@ -662,6 +701,7 @@ async def test_what_is_new_is_told_at_once(no_tick):
             await viewer.hear_up_to(3 + number)
 
 
+@pytest.mark.clock
 async def test_who_reads_but_acknowledges_nothing_is_told_why_it_is_dropped():
     async with StreamServer(token=TOKEN, limits=STALL) as server, publishing(server) as engine:
         url = f"{server.url}/api/dags/dag/stream"
@@ -680,6 +720,7 @@ async def test_who_reads_but_acknowledges_nothing_is_told_why_it_is_dropped():
             assert code == 1006
 
 
+@pytest.mark.clock
 async def test_a_silent_viewer_is_pinged_and_then_taken_for_dead():
     limits = Limits(heartbeat_seconds=0.05, dead_seconds=0.4)
     async with StreamServer(token=TOKEN, limits=limits) as server, viewing(server) as viewer:
@@ -706,6 +747,7 @@ async def test_a_server_that_stops_says_bye_to_everybody():
             assert bye.after_ms > 0
 
 
+@pytest.mark.clock
 async def test_who_does_not_answer_a_close_does_not_hold_up_the_end():
     async with contextlib.AsyncExitStack() as clients:
         server = StreamServer(token=TOKEN, limits=Limits(close_seconds=0.1))
@@ -716,28 +758,37 @@ async def test_who_does_not_answer_a_close_does_not_hold_up_the_end():
         assert b'"bye"' in await deaf.read_to_the_end()
 
 
-async def test_who_comes_in_while_the_server_stops_is_sent_away(monkeypatch):
-    loading, stopping = asyncio.Event(), asyncio.Event()
-    server = StreamServer(token=TOKEN)
+async def test_who_comes_in_while_the_server_stops_is_sent_away(server):
+    server._bye = p.Bye(code=4000, reason="the server restarts", retry=True)
+    for connecting in (viewing_plainly, publishing):
+        with contextlib.suppress(ConnectionClosed):
+            async with connecting(server) as peer:
+                bye, code = await peer.end()
+                assert (bye, code) == (server._bye, 4000)
+
+
+async def test_a_room_that_is_being_read_does_not_hold_up_the_end(tmp_path, monkeypatch):
+    journal = SqliteJournal(tmp_path / "log.sqlite3")
+    async with StreamServer(token=TOKEN, journal=journal) as server, publishing(server) as engine:
+        await engine.publish(running("a"))
+    reading, released = asyncio.Event(), threading.Event()
+    load, loop = journal.load, asyncio.get_running_loop()
+
+    def slow(*arguments):
+        loop.call_soon_threadsafe(reading.set)
+        assert released.wait(PATIENCE)
+        return load(*arguments)
+
+    monkeypatch.setattr(journal, "load", slow)
+    server = StreamServer(token=TOKEN, journal=journal)
     await server.__aenter__()
-    live = server._rooms.live
-
-    async def slow(dag_id):
-        loading.set()
-        await stopping.wait()
-        return await live(dag_id)
-
-    monkeypatch.setattr(server._rooms, "live", slow)
-    async with socket_to(f"{server.url}/api/dags/dag/stream", additional_headers=BEARER) as socket:
-        await loading.wait()
-        end = asyncio.create_task(server.__aexit__(None, None, None))
-        while server._bye is None:
-            await asyncio.sleep(0)
-        stopping.set()
-        await asyncio.wait_for(end, PATIENCE)
-        assert json.loads(await socket.recv())["type"] == "bye"
-        await socket.wait_closed()
-        assert socket.close_code == 4000
+    async with viewing_plainly(server) as peer:
+        await reading.wait()
+        ends = asyncio.create_task(peer.end())
+        await asyncio.wait_for(server.__aexit__(None, None, None), PATIENCE)
+        assert (await ends)[1] == 4000
+    released.set()
+    journal.close()
 
 
 async def test_a_stopped_server_lets_nobody_in():
@@ -747,6 +798,7 @@ async def test_a_stopped_server_lets_nobody_in():
         await socket_to(f"{url}/api/dags/dag/stream")
 
 
+@pytest.mark.clock
 async def test_a_server_is_idle_once_nobody_has_been_connected_for_a_while():
     limits = Limits(idle_seconds=0.1, heartbeat_seconds=0.05)
     async with StreamServer(token=TOKEN, limits=limits) as server:

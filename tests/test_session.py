@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dagwidget
 from dagwidget import protocol as p
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.auth.grant import Grant
 from dagwidget.server.room import Room
-from dagwidget.server.sessions.base import Session
+from dagwidget.server.sessions.base import Seek, Session
 from dagwidget.server.sessions.plain import PlainSession
 from dagwidget.server.sessions.publisher import PublisherSession
 from dagwidget.server.sessions.viewer import ViewerSession
@@ -58,24 +59,61 @@ def room():
     room = Room("dag")
     start_run(room)
     room.engines = 1
+    room.presence.connect(NOW)
     return room
 
 
+def another_run(epoch: str = "run-2") -> Room:
+    """The room of another run of the DAG."""
+    room = Room("dag")
+    start_run(room, epoch)
+    room.engines = 1
+    room.presence.connect(NOW)
+    return room
+
+
+# The room that each session finds.
+_found: dict[Session, Room] = {}
+
+
+def connected(kind: type[Session], room: Room, **options) -> Session:
+    lobby = Room("dag", room.limits)
+    session = kind(lobby, options.pop("authorize", authorize), NOW, **options)
+    _found[session] = room
+    follow_up(session, NOW)
+    return session
+
+
 def viewer(room: Room, **options) -> ViewerSession:
-    return ViewerSession(room, options.pop("authorize", authorize), NOW, **options)
+    return connected(ViewerSession, room, **options)
 
 
 def plain(room: Room, **options) -> PlainSession:
-    return PlainSession(room, options.pop("authorize", authorize), NOW, **options)
+    return connected(PlainSession, room, **options)
 
 
 def publisher(room: Room, **options) -> PublisherSession:
-    return PublisherSession(room, options.pop("authorize", authorize), NOW, **options)
+    return connected(PublisherSession, room, **options)
 
 
 def send(session: Session, *messages, now: int = NOW) -> None:
     for message in messages:
-        session.receive(p.encode(message).decode(), now)
+        receive(session, p.encode(message).decode(), now)
+
+
+def receive(session: Session, frame: str | bytes, now: int = NOW) -> None:
+    session.receive(frame, now)
+    follow_up(session, now)
+
+
+def follow_up(session: Session, now: int) -> None:
+    """What a `Dag` does: here, each session finds the room that the test has chosen."""
+    if session.seek is not None and session.ended is None:
+        session.seek = None
+        session.enter(_found[session], now)
+    while session.forwarded:
+        _, command = session.forwarded.pop(0)
+        session.answer(None, command, now)
 
 
 def frames(session: Session, now: int = NOW) -> list[bytes]:
@@ -116,7 +154,7 @@ def ended(session: Session, code: int, *, abort: bool = False) -> p.Bye:
     assert isinstance(bye, p.Bye)
     assert bye == session.ended
     assert (bye.code, session.abort) == (code, abort)
-    session.receive(p.encode(hello()).decode(), NOW)
+    receive(session, p.encode(hello()).decode(), NOW)
     session.tick(NOW + 10**9)
     assert session.pull(NOW) is None
     assert bye.retry == next(row.retry for row in p.CLOSE_CODES if row.code == code)
@@ -148,6 +186,8 @@ def test_hello_is_answered_with_welcome_and_the_state(room):
         window=LIMITS.window_bytes,
         limits={"frame_bytes": LIMITS.frame_bytes, "event_bytes": LIMITS.event_bytes},
         now=NOW,
+        server=dagwidget.__version__,
+        log=room.log_id,
     )
     assert sync == p.Sync(epoch="run-1", seq=2, reset=True)
     assert reduce(events, DagState(epoch="run-1")).to_dict() == room.state.to_dict()
@@ -298,7 +338,7 @@ def test_a_plain_client_may_be_silent_for_ever(room):
 )
 def test_a_bad_frame_ends_the_session_with_the_reason(room, make, frame, code):
     session = make(room)
-    session.receive(frame, NOW)
+    receive(session, frame, NOW)
     bye = ended(session, code)
     assert bye.reason
     assert not bye.retry
@@ -308,7 +348,7 @@ def test_a_bad_frame_ends_the_session_with_the_reason(room, make, frame, code):
 def test_a_malformed_message_is_named_with_its_field(room, make):
     session = make(room)
     frame = '{"type":"attach","protocol":"x"}' if make is publisher else '{"type":"hello","protocol":"x"}'
-    session.receive(frame, NOW)
+    receive(session, frame, NOW)
     assert "$.protocol" in ended(session, 4400).reason
 
 
@@ -316,9 +356,9 @@ def test_a_viewers_frame_is_measured_in_bytes():
     room = Room("dag", Limits(frame_bytes=200))
     fits, exceeds = viewer(room), viewer(room)
     frame = p.encode(hello()).decode()
-    fits.receive(frame + " " * (200 - len(frame)), NOW)
+    receive(fits, frame + " " * (200 - len(frame)), NOW)
     assert fits.ended is None
-    exceeds.receive('{"type":"x","more":"' + "😀" * 50 + '"}', NOW)
+    receive(exceeds, '{"type":"x","more":"' + "😀" * 50 + '"}', NOW)
     assert "222 bytes" in ended(exceeds, 4413).reason
 
 
@@ -381,9 +421,9 @@ def test_an_unknown_command_is_refused_and_an_unknown_message_is_ignored(room, m
     session = make(room)
     send(session, hello())
     frames(session)
-    session.receive('{"type":"rewind_execution","id":"c1"}', NOW)
-    session.receive('{"type":"i_am_fine"}', NOW)
-    session.receive('{"type":"i_am_fine","id":7}', NOW)
+    receive(session, '{"type":"rewind_execution","id":"c1"}', NOW)
+    receive(session, '{"type":"i_am_fine"}', NOW)
+    receive(session, '{"type":"i_am_fine","id":7}', NOW)
     [ack] = heard(session)
     assert (ack.id, ack.ok, ack.code) == ("c1", False, "unknown_command")
     assert "rewind_execution" in ack.message
@@ -510,11 +550,11 @@ def test_who_lacks_what_the_log_has_lost_is_given_the_state():
 def test_a_new_run_is_a_reset_for_who_watches(room):
     session = greeted(room)
     publish(room, running("old"))
-    start_run(room, "run-2")
-    sync, *events, synced = heard(session)
+    session.enter(another_run(), NOW)
+    sync, *events, synced, ping = heard(session)
     assert sync == p.Sync(epoch="run-2", seq=1, reset=True)
     assert [type(event) for event in events] == [p.ExecutionState]
-    assert synced.seq == 1
+    assert (synced.seq, ping.head) == (1, 1)
 
 
 def test_a_new_run_cuts_a_catching_up_with_the_old_one_short():
@@ -525,7 +565,7 @@ def test_a_new_run_cuts_a_catching_up_with_the_old_one_short():
     send(session, hello(last=p.Cursor(epoch="run-1", seq=0)))
     first = [session.pull(NOW) for _ in range(3)]
     assert [type(p.decode_server(frame)[0]) for frame in first] == [p.Welcome, p.Sync, p.ExecutionState]
-    start_run(room, "run-2")
+    session.enter(another_run(), NOW)
     sync, *_ = heard(session)
     assert (sync.epoch, sync.reset) == ("run-2", True)
 
@@ -629,14 +669,39 @@ def test_a_plain_client_that_speaks_before_its_token_is_turned_away(room, first)
     assert room.state.status == "running"
 
 
-def test_a_new_run_is_told_to_a_plain_client_from_its_beginning(room):
+def test_a_plain_client_that_is_moved_to_another_run_keeps_nothing_of_the_old_one(room):
+    publish(room, running("old"), p.CostDelta(amount=3))
     session = plain(room, token="may-view")
+    seen = heard(session)
+    after = another_run()
+    publish(after, running("new"))
+    session.enter(after, NOW)
+    seen += heard(session)
+    state = reduce(seen)
+    assert [*state.nodes] == ["new"]
+    assert state.cost.spent == 0
+
+
+def test_a_plain_client_that_was_just_moved_must_name_a_gate_that_it_saw_open(room):
+    session = plain(room, token="may-operate")
     frames(session)
-    publish(room, running("old"))
-    start_run(room, "run-2")
-    publish(room, running("new"))
-    events = [json.loads(frame) for frame in frames(session)]
-    assert {event["node_id"] for event in events if event["type"] == "node_state"} == {"new"}
+    after = another_run()
+    publish(after, gate(), p.HumanGateWaiting(node_id="other", gate_id="g0", presentation=p.Presentation()))
+    session.enter(after, NOW)
+    frames(session)
+    publish(after, p.HumanGateWaiting(node_id="later", gate_id="g2", presentation=p.Presentation()))
+    frames(session)
+    early = NOW + 1999
+    send(session, approve("c1"), approve("c2", gate_id="g1"), p.CancelExecution(id="c3"), now=early)
+    assert [(ack.id, ack.ok, ack.code) for ack in heard(session)] == [(f"c{n}", False, "moved") for n in (1, 2, 3)]
+    send(session, p.HumanDecision(id="c4", node_id="later", gate_id="g2", decision="reject"), now=early)
+    send(session, p.HumanDecision(id="c5", node_id="other", run_id="run-2", decision="reject"), now=early)
+    send(session, approve("c6"), now=NOW + 2000)
+    assert [(ack.id, ack.ok) for ack in heard(session) if isinstance(ack, p.CommandAck)] == [
+        ("c4", True),
+        ("c5", True),
+        ("c6", True),
+    ]
 
 
 def test_a_plain_client_that_the_log_left_behind_is_given_the_state():
@@ -654,10 +719,10 @@ def test_a_plain_client_that_the_log_left_behind_is_given_the_state():
 
 def test_a_publisher_attaches_and_its_events_are_acknowledged(room):
     session = publisher(room)
-    start = p.Attach(protocol=1, publisher="x", token="may-publish", epoch="run-2", start=p.RunStart(budget=1))
+    start = p.Attach(protocol=1, publisher="x", token="may-publish", epoch="run-1", start=p.RunStart(budget=1))
     send(session, start)
     assert heard(session, decode=p.decode_reply) == [
-        p.Attached(dag_id="dag", epoch="run-2", seq=0, heartbeat_ms=15_000)
+        p.Attached(dag_id="dag", epoch="run-1", seq=0, heartbeat_ms=15_000)
     ]
     send(session, [running("a", seq=1), running("b", seq=2)], running("c", seq=3))
     assert heard(session, decode=p.decode_reply) == [p.Ack(seq=2), p.Ack(seq=3)]
@@ -706,8 +771,8 @@ def test_a_gap_in_a_publishers_numbers_ends_the_connection(room):
 
 def test_what_a_publisher_says_that_only_the_future_understands_is_no_event(room):
     session = attached(room)
-    session.receive('{"type":"engine_mood","mood":"fine"}', NOW)
-    session.receive('{"type":"node_teleported","seq":1}', NOW)
+    receive(session, '{"type":"engine_mood","mood":"fine"}', NOW)
+    receive(session, '{"type":"node_teleported","seq":1}', NOW)
     send(session, running(seq=2))
     assert heard(session, decode=p.decode_reply) == [p.Ack(seq=1), p.Ack(seq=2)]
     assert list(room.state.nodes) == ["a"]
@@ -732,28 +797,30 @@ def test_the_room_counts_its_engines(room):
     assert room.engines == 1
 
 
-def test_a_newer_run_replaces_a_publisher_before_it_says_anything(room):
-    session = attached(room)
-    start_run(room, "run-2")
-    assert not ended(session, 4006).retry
+def test_who_takes_a_run_over_replaces_its_owner_before_it_says_anything(room):
+    session = attached(room, "one", epoch="run-1", start=p.RunStart())
+    attached(room, "two", epoch="run-1", start=p.RunStart())
+    bye = ended(session, 4006)
+    assert not bye.retry
+    assert "another process has taken over" in bye.reason
 
 
-def test_a_newer_run_takes_no_event_of_the_older_one(room):
-    session = attached(room)
-    start_run(room, "run-2")
+def test_who_was_replaced_adds_nothing_to_the_run(room):
+    session = attached(room, "one", epoch="run-1", start=p.RunStart())
+    attached(room, "two", epoch="run-1", start=p.RunStart())
     send(session, running("old", seq=1))
     ended(session, 4006)
     assert not room.state.nodes
 
 
-def test_a_replaced_publisher_that_comes_back_is_turned_away(room):
+def test_who_was_replaced_is_turned_away_when_it_comes_back(room):
     start = p.RunStart()
-    attached(room, "one", epoch="run-2", start=start).leave()
-    attached(room, "two", epoch="run-3", start=start)
+    attached(room, "one", epoch="run-1", start=start).leave()
+    attached(room, "two", epoch="run-1", start=start)
     session = publisher(room)
-    send(session, p.Attach(protocol=1, publisher="one", token="may-publish", epoch="run-2", start=start))
+    send(session, p.Attach(protocol=1, publisher="one", token="may-publish", epoch="run-1", start=start))
     ended(session, 4006)
-    assert room.epoch == "run-3"
+    assert room.owner == "two"
 
 
 def test_engines_hear_decisions_and_what_is_asked_of_the_run_and_nothing_else(room):
@@ -841,6 +908,8 @@ class Viewer:
                     self.state, self.coming = self.coming, None
                 self.state.seq = message.seq
                 self.cursor = p.Cursor(epoch=self.state.epoch, seq=message.seq)
+            case p.Ping():
+                send(self.session, p.Pong(seq=self.state.seq))
             case p.Event() if self.coming is not None:
                 self.coming.apply(message)
             case p.Event():
@@ -888,7 +957,9 @@ def test_through_any_breaks_and_delays_a_viewer_ends_in_the_rooms_state(data):
                 client.hello()
             case "new run":
                 runs += 1
+                room = client.room = _found[client.session] = Room("dag", room.limits)
                 start_run(room, f"run-{runs}")
+                client.session.enter(room, NOW)
     for _ in range(3):
         while client.pull() or client.arrive():
             pass
@@ -908,19 +979,158 @@ def test_the_times_of_an_engine_whose_clock_is_a_day_off_are_put_right(room):
     assert (room.state.gates["a"].opened_at, room.state.nodes["b"].started_at) == (NOW, NOW - 10)
 
 
+@pytest.fixture
+def empty():
+    """A room whose run has not begun."""
+    return Room("dag")
+
+
+def started(room: Room, at: int, now: int) -> int | None:
+    """When a run starts whose publisher says that it is `now`, and that the run started at `at`."""
+    attached(room, epoch="run-2", start=p.RunStart(started_at=at, budget=1.0), now=now)
+    return room.state.started_at
+
+
+def test_a_run_starts_when_its_publisher_started_it_not_when_it_attaches(empty):
+    room = empty
+    assert started(room, NOW - 60_000, now=NOW - 500) == NOW - 60_000
+    assert [event.ts for entry in room.entries(0, 2) for event in p.decode_server(entry.data)] == [NOW - 60_000] * 2
+
+
+def test_the_start_of_a_run_is_moved_as_all_times_of_its_publisher(empty):
+    day = 86_400_000
+    assert started(empty, NOW - day - 40, now=NOW - day) == NOW - 40
+
+
+def test_a_run_has_its_place_in_the_run_list_by_the_offset_as_it_was_measured(empty):
+    # Events are not moved by what may be transit time. But of two machines whose clocks are apart by so much, the one
+    # that started later is to be the newer.
+    assert started(empty, NOW - 10_000, now=NOW - 1_500) == NOW - 10_000
+    assert empty.summary(NOW).started_at == NOW - 8_500
+
+
+@pytest.mark.parametrize("ahead", [1, 300, 86_400_000])
+def test_the_times_of_an_engine_whose_clock_is_ahead_are_put_right(empty, ahead):
+    room = empty
+    session = attached(room, epoch="run-2", start=p.RunStart(started_at=NOW + ahead - 40), now=NOW + ahead)
+    send(session, p.NodeState(node_id="b", status="running", ts=NOW + ahead - 30, seq=1))
+    assert (room.state.started_at, room.state.nodes["b"].started_at) == (NOW - 40, NOW - 30)
+
+
+def test_a_run_never_starts_later_than_now(empty):
+    assert started(empty, NOW + 5000, now=NOW) == NOW
+    assert empty.summary(NOW).started_at == NOW
+
+
+def test_the_time_of_a_decision_that_an_engine_made_is_put_right(room):
+    session = attached(room, now=NOW - 60_000)
+    asked = p.HumanGateWaiting(node_id="a", gate_id="a:1", presentation=p.Presentation(), ts=NOW - 60_000, seq=1)
+    made = p.HumanGateResolved(
+        node_id="a", gate_id="a:1", decision="approve", by="engine", at=NOW - 60_000, source="engine", seq=2
+    )
+    send(session, asked, made)
+    assert [decision.at for decision in room.state.decisions] == [NOW]
+
+
 def test_the_times_of_an_engine_whose_events_were_long_under_way_are_its_own(room):
     session = attached(room, now=NOW - 500)
     send(session, p.NodeState(node_id="b", status="running", ts=NOW - 60_000, seq=1))
     assert room.state.nodes["b"].started_at == NOW - 60_000
 
 
-@pytest.mark.parametrize("kind", [viewer, plain])
-def test_who_follows_one_run_is_not_shown_the_next(room, kind):
-    session = kind(room, token="may-view", run_id="run-1")
-    send(session, hello(token=None))
-    frames(session)
-    start_run(room, "run-2")
-    assert "a newer run" in ended(session, 4003).reason
+def test_a_command_for_another_run_is_handed_to_that_runs_room(room):
+    other = another_run()
+    for each in (room, other):
+        publish(each, gate())
+    session = greeted(room)
+    session.receive(
+        p.encode(p.HumanDecision(id="c1", run_id="run-2", node_id="review", decision="approve")).decode(), NOW
+    )
+    [(run_id, command)] = session.forwarded
+    session.answer(other, command, NOW)
+    assert run_id == "run-2"
+    assert heard(session) == [p.CommandAck(id="c1", ok=True)]
+    assert [*room.state.gates] == ["g1"]
+    assert [*other.state.gates] == []
+
+
+def approve(id: str, **fields) -> p.HumanDecision:
+    return p.HumanDecision(id=id, node_id="review", decision="approve", **fields)
+
+
+def test_a_command_that_names_no_run_means_the_run_that_the_client_saw(room):
+    """An old client was moved. What it sent before it can have seen that is for the run before."""
+    after = another_run()
+    for each in (room, after):
+        publish(each, gate())
+    session = greeted(room)
+    session.enter(after, NOW)
+    assert [type(message) for message in heard(session)[-2:]] == [p.Synced, p.Ping]
+    # An acknowledgement proves nothing: it may be one of the run before.
+    session.receive(p.encode([p.Ack(seq=99), approve("c1")]).decode(), NOW)
+    assert session.forwarded == [("run-1", approve("c1"))]
+    session.forwarded.clear()
+    send(session, p.Pong(seq=2), approve("c2"))
+    assert [*after.state.gates] == []
+
+
+def test_pongs_are_counted_so_that_each_proves_what_it_answers(room):
+    second, third = another_run(), another_run("run-3")
+    session = greeted(room)
+    session.tick(NOW + 15_000)
+    assert heard(session) == [p.Ping(head=1)]
+    for each in (second, third):
+        session.enter(each, NOW)
+        heard(session)
+    meant = []
+    for number in range(4):
+        session.receive(p.encode(p.PauseExecution(id=f"c{number}")).decode(), NOW)
+        meant += [run_id for run_id, _ in session.forwarded]
+        session.forwarded.clear()
+        send(session, p.Pong(seq=1))
+    # The last one is for the room that the client is in.
+    assert meant == ["run-1", "run-1", "run-2"]
+    assert third.state.status == "pausing"
+
+
+def test_a_client_that_follows_leaves_its_room_only_once_it_was_sent_all_of_it(room):
+    session = greeted(room)
+    publish(room, p.ExecutionComplete(results=1))
+    session.leaves = True
+    frame = session.pull(NOW)
+    assert isinstance(p.decode_server(frame)[-1], p.ExecutionComplete)
+    assert session.seek is None
+    assert session.pull(NOW) is None
+    assert session.seek == Seek(None, current="run-1")
+
+
+def test_who_asks_for_it_is_told_of_the_engine_and_of_its_changes(room):
+    session = viewer(room)
+    send(session, p.Hello(protocol=1, token="may-view", features=["engine", "of the future"]))
+    welcome, *_ = told = heard(session)
+    assert welcome.features == ["engine"]
+    assert [message for message in told if isinstance(message, p.Engine)] == [p.Engine(state="connected", since=NOW)]
+    room.presence.disconnect()
+    assert heard(session, NOW + 9_999) == []
+    assert heard(session, NOW + 10_000) == [p.Engine(state="gone", since=NOW)]
+    room.presence.connect(NOW + 11_000)
+    assert heard(session, NOW + 11_000) == [p.Engine(state="connected", since=NOW + 11_000)]
+    assert not [each for each in heard(greeted(room)) if isinstance(each, p.Engine)]
+
+
+def test_a_lost_run_is_said_to_who_knows_the_word_and_skipped_by_others(room):
+    old, new = greeted(room), viewer(room)
+    send(new, p.Hello(protocol=1, token="may-view", features=["lost"]))
+    frames(new)
+    room.presence.disconnect()
+    room.lose(NOW + 10**6)
+    assert [event.status for event in heard(new)] == ["lost"]
+    [skipped] = heard(old)
+    assert isinstance(skipped, p.Unknown)
+    # Who comes later is given what it would have seen.
+    late = viewer(room)
+    send(late, hello())
+    assert reduce(event for event in heard(late) if isinstance(event, p.Event)).status == "running"
 
 
 def test_a_viewer_that_is_in_step_costs_little_memory(room):

@@ -1,571 +1,533 @@
-"""The widget without a browser: a fake front end that speaks as js/src/kernel.ts does."""
+"""The widget without a browser: a real server and real runs; where a page matters, one that is scripted."""
 
 import asyncio
-import contextlib
 import gzip
 import json
 import threading
 import time
 from collections.abc import Sequence
 
-import msgspec
 import pytest
 
-from dagwidget import local_runs, start_run
 from dagwidget import protocol as p
-from dagwidget.errors import DagwidgetError, InvalidDecision, NotConnected, RunFailed, UnknownGate
+from dagwidget import start_run
+from dagwidget.errors import (
+    DagwidgetError,
+    InvalidDecision,
+    NotConnected,
+    RunFailed,
+    ServerRefused,
+    ServerUnreachable,
+    UnknownGate,
+)
 from dagwidget.server.storage.sqlite import SqliteJournal
-from dagwidget.state import DagState, reduce
 from dagwidget.widget.widget import DAGStreamWidget
 
 from .serving import serving
-from .strategies import numbered
 
-GATE = p.HumanGateWaiting(
-    node_id="review", gate_id="review:1", presentation=p.Presentation(title="Ship it?", allowed=["approve", "reject"])
-)
+NOWHERE = "ws://127.0.0.1:1"
 
 
 def until(ready) -> None:
     """Wait for what another thread does."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not ready():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-class FrontEnd:
-    """What the browser's side of a widget says, and what it was told."""
+@pytest.fixture(scope="module")
+def server():
+    with serving() as served:
+        yield served
+
+
+@pytest.fixture
+def dag_id(request):
+    return request.node.name
+
+
+@pytest.fixture
+def begin(server, dag_id):
+    """Starts runs of the test's DAG, and ends those that are left."""
+    runs = []
+
+    def begin_(*args, **kwargs):
+        runs.append(start_run(dag_id, *args, url=server.url, token=server.token, **kwargs))
+        return runs[-1]
+
+    yield begin_
+    for run in runs:
+        run.complete()
+        assert run.flush(30)
+
+
+@pytest.fixture
+def make(server, dag_id):
+    """Makes widgets of the test's DAG."""
+    widgets = []
+
+    def make_(**kwargs):
+        widgets.append(DAGStreamWidget(dag_id, **{"url": server.url, "token": server.token, **kwargs}))
+        return widgets[-1]
+
+    yield make_
+    for widget in widgets:
+        widget.close()
+
+
+class Page:
+    """A page that shows the widget, as js/src/widget/kernel.ts speaks: what it was sent, and what it reports."""
 
     def __init__(self, widget: DAGStreamWidget) -> None:
         self.widget = widget
-        self.told: list[dict] = []
+        self.messages: list[dict] = []
         self.buffers: list[bytes] = []
-        self.n = 0
-        widget.send = self._hear
+        widget._bridge._comm = self
 
-    def _hear(self, message: dict, buffers: Sequence[bytes] = ()) -> None:
-        self.buffers.extend(buffers)
-        self.told.append(message)
+    def send(self, content: dict, buffers: Sequence[bytes] | None = None) -> None:
+        self.messages.append(content)
+        self.buffers.extend(buffers or ())
 
-    def say(self, **message) -> None:
-        self.widget._handle_custom_msg(message, [])
+    def say(self, buffers: Sequence[memoryview] = (), **message) -> None:
+        self.widget._handle_custom_msg(message, list(buffers))
 
-    def connect(self, phase: str = "live", source: str = "tab-1") -> None:
-        self.say(type="connection", **self.sent(source), connection={"phase": phase, "attempt": 0})
+    def report(self, phase: str = "live", role: str = "operate", run: str | None = None, id: str = "page-1") -> None:
+        self.say(type="page", id=id, phase=phase, role=role, run=run)
 
-    def state(self, state: DagState, source: str = "tab-1") -> None:
-        self.say(type="state", **self.sent(source), state=state.to_dict())
-
-    def sent(self, source: str) -> dict:
-        self.n += 1
-        return {"source": source, "n": self.n}
-
-    def events(self, *events: p.Event, epoch: str | None = "e", source: str = "tab-1") -> None:
-        after = (events[0].seq or 1) - 1
-        self.say(type="events", source=source, epoch=epoch, after=after, events=msgspec.to_builtins(events))
-
-    def commands(self) -> list[dict]:
-        return [message["command"] for message in self.told if message["type"] == "command"]
-
-    def asked(self) -> list[dict]:
-        return [message for message in self.told if message["type"] == "picture?"]
-
-    def draw(self, asked: dict, drawn: bytes | None, **more) -> None:
-        message = {"type": "picture", "id": asked["id"], **more}
-        self.widget._handle_custom_msg(message, [] if drawn is None else [memoryview(drawn)])
-
-    def acknowledge(self, ok: bool = True, **more) -> None:
-        self.say(type="ack", ack={"type": "command_ack", "id": self.commands()[-1]["id"], "ok": ok, **more})
+    def sent(self, type_: str) -> list[dict]:
+        return [message for message in self.messages if message["type"] == type_]
 
 
-@pytest.fixture
-def front_end():
-    widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1")
-    yield FrontEnd(widget)
-    widget.close()
+# --- Traits
 
 
-@pytest.fixture
-def live(front_end):
-    """A front end that is connected, with a run that waits at a gate."""
-    front_end.connect()
-    front_end.state(reduce(numbered([p.NodeState(node_id="train", status="running"), GATE]), DagState(epoch="e")))
-    return front_end
-
-
-def test_traits_follow_the_events(live):
+async def test_traits_follow_the_run_without_any_page(begin, make):
+    run, w = begin(["train", "ship"], [("train", "ship")], budget=2.0), make()
     statuses = []
-    live.widget.observe(lambda change: statuses.append(change["new"]), "status")
-    live.events(
-        p.NodeState(node_id="train", status="completed", output=7, seq=3),
-        p.EdgeActive(from_="train", to="review", seq=4),
-        p.CostUpdate(spent=1.5, budget=2, remaining=0.5, seq=5),
-        p.RunError(message="careful", seq=6),
-    )
-    w = live.widget
+    w.observe(lambda change: statuses.append(change["new"]), "status")
+    with run.node("train") as node:
+        node.output(7)
+        node.cost(1.5)
+    with run.node("ship"):
+        pass
+    run.complete({"ok": True})
+    assert await w.complete(timeout=60) == {"ok": True}
+    assert w.run_id == run.run_id
     assert w.nodes["train"].output == 7
-    assert w.edges["train", "review"].active
-    assert w.cost.spent == 1.5
-    assert [fault.message for fault in w.errors] == ["careful"]
-    assert list(w.gates) == ["review:1"]
-    live.events(p.ExecutionComplete(results={"ok": True}, seq=7))
+    assert w.edges["train", "ship"].taken
+    assert (w.cost.spent, w.cost.remaining) == (1.5, 0.5)
     assert (w.status, w.results, dict(w.gates)) == ("completed", {"ok": True}, {})
-    assert statuses == ["completed"]
+    assert statuses[-1] == "completed"
+    assert w.engine.state == "ended"
+    assert w.connection["phase"] == "live"
 
 
-def test_traits_change_once_per_batch(live):
-    changes = []
-    live.widget.observe(changes.append, "nodes")
-    live.events(*(p.NodeState(node_id=f"n{i}", status="running", seq=3 + i) for i in range(10)))
-    assert len(changes) == 1
+async def test_a_change_of_nodes_names_those_that_changed_and_makes_no_copy(begin, make):
+    run, w = begin([f"n{number}" for number in range(100)]), make()
+    await w._client.wait(lambda: len(w.nodes) == 100, 60, "the graph")
+    await w._wait(w._client, lambda: True, 60, "the traits")
+    before, changes = w.nodes, []
+    w.observe(changes.append, "nodes")
+    run.update("n7", "running")
+    until(lambda: changes)
+    assert changes[0].changed == {"n7"}
+    assert changes[0].new is before is w.nodes
+    assert w.nodes["n7"].status == "running"
+    assert [*w.nodes][:3] == ["n0", "n1", "n2"]
 
 
-def test_what_a_later_message_has_overtaken_is_dropped(front_end):
-    late = [
-        {"type": "connection", **front_end.sent("tab-1"), "connection": {"phase": "connecting"}},
-        {"type": "state", **front_end.sent("tab-1"), "state": DagState().to_dict()},
-    ]
-    front_end.connect("live")
-    front_end.state(run_of("e", p.NodeState(node_id="train", status="running"), ts=1))
-    for message in late:
-        front_end.say(**message)
-    assert front_end.widget.connection["phase"] == "live"
-    assert front_end.widget.status == "running"
-    # A second page numbers its own.
-    front_end.say(**{**late[0], "source": "tab-2"})
-    assert front_end.widget.connection["phase"] == "connecting"
+def test_traits_are_read_only(make):
+    w = make()
+    for name, value in (("status", "completed"), ("nodes", {}), ("run_id", "r")):
+        with pytest.raises(Exception, match="read-only"):
+            setattr(w, name, value)
 
 
-def test_events_of_a_plain_server_that_overtake_its_state_ask_for_it(front_end):
-    front_end.connect()
-    front_end.events(p.NodeLog(node_id="a", lines=["one"]), epoch=None)
-    assert front_end.told[-1] == {"type": "state?"}
+async def test_an_observer_that_waits_for_another_thread_holds_up_nobody(begin, make):
+    run, w = begin(["a"]), make()
+    paused, seen = threading.Event(), []
+
+    def observe(_change) -> None:
+        other = threading.Thread(target=lambda: (w.pause(), paused.set()))
+        other.start()
+        seen.append(paused.wait(60))
+        other.join()
+
+    w.observe(observe, "status")
+    run.update("a", "running")
+    until(lambda: seen)
+    assert all(seen)
 
 
-def test_traits_are_read_only(live):
-    with pytest.raises(Exception, match="read-only"):
-        live.widget.status = "completed"
-
-
-def test_events_that_two_tabs_forward_are_applied_once(live):
-    seen = []
-    live.widget.on_event(seen.append)
-    first = [p.NodeLog(node_id="train", lines=["one"], seq=3), p.NodeLog(node_id="train", lines=["two"], seq=4)]
-    live.events(*first, source="tab-1")
-    live.events(*first, p.NodeLog(node_id="train", lines=["three"], seq=5), source="tab-2")
-    live.events(p.NodeLog(node_id="train", lines=["three"], seq=5), source="tab-1")
-    assert live.widget.nodes["train"].logs == ["one", "two", "three"]
-    assert [event.seq for event in seen] == [3, 4, 5]
-
-
-def test_events_of_a_plain_server_are_taken_from_one_tab(front_end):
-    front_end.connect()
-    front_end.state(DagState(), source="tab-1")
-    front_end.events(p.NodeLog(node_id="a", lines=["one"]), epoch=None, source="tab-1")
-    front_end.events(p.NodeLog(node_id="a", lines=["one"]), epoch=None, source="tab-2")
-    assert front_end.widget.nodes["a"].logs == ["one"]
-
-
-def test_a_gap_makes_the_kernel_ask_for_the_state(live):
-    live.events(p.NodeState(node_id="train", status="completed", seq=9))
-    assert live.told[-1] == {"type": "state?"}
-    assert live.widget.nodes["train"].status == "running"
-
-
-def test_events_of_another_epoch_make_the_kernel_ask_for_the_state(live):
-    live.events(p.NodeState(node_id="new", status="running", seq=3), epoch="e2")
-    assert live.told[-1] == {"type": "state?"}
-    assert "new" not in live.widget.nodes
-
-
-def test_a_state_that_is_older_than_what_is_known_is_ignored(live):
-    live.events(p.NodeState(node_id="train", status="completed", seq=3))
-    live.state(reduce(numbered([p.NodeState(node_id="train", status="running")]), DagState(epoch="e")), "tab-2")
-    assert live.widget.nodes["train"].status == "completed"
-
-
-def test_a_new_epoch_replaces_the_state(live):
-    live.state(reduce(numbered([p.NodeState(node_id="fresh", status="running")]), DagState(epoch="e2")))
-    assert list(live.widget.nodes) == ["fresh"]
-
-
-def test_the_front_end_is_told_where_the_server_is(front_end):
-    front_end.say(type="endpoint?")
-    until(lambda: front_end.told)
-    assert front_end.told[-1]["type"] == "endpoint"
-    assert front_end.told[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/stream"
-
-
-async def test_a_callback_that_fails_keeps_nothing_from_the_others(live, caplog):
-    seen = []
-    live.widget.on_event(lambda _event: 1 / 0)
-    live.widget.on_event(seen.append)
-    live.events(p.ExecutionComplete(results=1, seq=3))
-    assert await live.widget.complete(timeout=5) == 1
-    assert len(seen) == 1
-    assert "ZeroDivisionError" in caplog.text
-
-
-def test_the_token_is_in_no_synced_trait():
-    widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1", token="s3cret")
-    assert "s3cret" not in repr(widget.get_state())
-    widget.close()
-
-
-async def test_a_decision_goes_out_at_once_and_is_accepted_with_the_ack(live):
-    sent = live.widget.decide("review", "approve", feedback="fine")
-    (command,) = live.commands()
-    assert command["gate_id"] == "review:1"
-    assert command["source"] == "python"
-    assert (sent.state, command["feedback"]) == ("sent", "fine")
-    waiting = asyncio.ensure_future(asyncio.wait_for(sent, 10))
-    live.acknowledge()
-    assert (await waiting).state == "accepted"
-
-
-async def test_a_refused_decision_says_why_and_who_won(live):
-    winner = {
-        "type": "human_gate_resolved",
-        "node_id": "review",
-        "gate_id": "review:1",
-        "decision": "reject",
-        "by": "ana",
-        "at": 5,
-        "source": "widget",
-    }
-    sent = live.widget.decide("review", "approve")
-    live.acknowledge(ok=False, code="already_decided", message="ana rejected it", winner=winner)
-    assert (await sent).state == "refused"
-    assert sent.winner.by == "ana"
-    assert "ana rejected it" in repr(sent)
-
-
-def test_a_decision_before_a_front_end_exists_waits_for_it_and_says_so(front_end):
-    sent = front_end.widget.decide("review", "approve")
-    assert sent.state == "waiting"
-    assert "waits until the widget is shown" in repr(sent)
-    assert front_end.commands() == []
-    front_end.connect("connecting")
-    assert sent.state == "sent"
-    assert [command["id"] for command in front_end.commands()] == [sent.id]
-
-
-def test_wrong_arguments_of_a_decision_raise_at_once(live):
-    w = live.widget
-    with pytest.raises(TypeError, match="node_id must be a string, not int: 7"):
-        w.decide(7, "approve")
-    with pytest.raises(InvalidDecision, match="'approve', 'reject', 'modify'; not 'aprove'"):
-        w.decide("review", "aprove")
-    with pytest.raises(InvalidDecision, match="takes approve or reject"):
-        w.decide("review", "modify", value=1)
-    with pytest.raises(InvalidDecision, match="give the answer"):
-        w.decide("review", "modify")
-    with pytest.raises(InvalidDecision, match="JSON-safe"):
-        w.decide("review", "modify", value=object())
-    with pytest.raises(UnknownGate, match=r"no gate is open at 'train'; open now: 'review'"):
-        w.decide("train", "approve")
-    with pytest.raises(UnknownGate, match="there is no such node"):
-        w.decide("reviw", "approve")
-    with pytest.raises(UnknownGate, match="gate_id 'review:9'"):
-        w.decide("review", "approve", gate_id="review:9")
-    assert live.commands() == []
-
-
-def test_a_node_with_two_gates_needs_the_gate_id(live):
-    live.events(p.HumanGateWaiting(node_id="review", gate_id="review:2", presentation=p.Presentation(), seq=3))
-    with pytest.raises(UnknownGate, match=r"2 gates are open at 'review': say which with gate_id=… \('review:1', "):
-        live.widget.decide("review", "approve")
-    live.widget.decide("review", "approve", gate_id="review:2")
-    assert live.commands()[-1]["gate_id"] == "review:2"
-
-
-@pytest.mark.parametrize(("method", "type_"), [("pause", "pause"), ("resume", "resume"), ("cancel", "cancel")])
-def test_a_run_is_steered(live, method, type_):
-    sent = getattr(live.widget, method)()
-    assert live.commands()[-1]["type"] == f"{type_}_execution"
-    assert sent.state == "sent"
-
-
-async def test_wait_for_returns_the_gate_that_opens(front_end):
-    front_end.connect()
-    waiting = asyncio.ensure_future(front_end.widget.wait_for("review", timeout=10))
-    await asyncio.sleep(0)
-    front_end.state(reduce([GATE], DagState(epoch="e", seq=1)))
-    gate = await waiting
-    assert gate.presentation.title == "Ship it?"
-
-
-async def test_wait_for_is_woken_from_another_thread(front_end):
-    waiting = asyncio.ensure_future(front_end.widget.wait_for(timeout=10))
-    await asyncio.sleep(0)
-    thread = threading.Thread(target=front_end.state, args=(reduce([GATE], DagState(epoch="e", seq=1)),))
-    thread.start()
-    assert (await waiting).gate_id == "review:1"
-    thread.join()
-
-
-async def test_wait_for_a_gate_of_a_run_that_has_ended_fails(live):
-    live.events(p.ExecutionComplete(results=None, status="cancelled", seq=3))
-    with pytest.raises(RunFailed, match=r"a gate at 'other' did not open: the run 'dag' is cancelled"):
-        await live.widget.wait_for("other")
-
-
-async def test_waiting_without_a_front_end_says_that_none_answered(front_end):
-    with pytest.raises(NotConnected, match="no front end has answered"):
-        await front_end.widget.wait_for("review", timeout=0)
-
-
-async def test_waiting_with_a_front_end_times_out_by_name(live):
-    with pytest.raises(TimeoutError, match="the end of the run did not come in 0 s"):
-        await live.widget.complete(timeout=0)
-
-
-async def test_complete_returns_the_results(live):
-    live.events(p.ExecutionComplete(results=[1, 2], seq=3))
-    assert await live.widget.complete() == [1, 2]
-
-
-async def test_complete_of_a_failed_run_raises_its_last_error(live):
-    live.events(
-        p.RunError(message="disk full", node_id="train", seq=3),
-        p.ExecutionComplete(results=None, status="failed", seq=4),
-    )
-    with pytest.raises(RunFailed, match="the run 'dag' is failed: disk full"):
-        await live.widget.complete()
-
-
-def test_an_event_listener_can_be_removed(live):
-    seen = []
-    stop = live.widget.on_event(seen.append)
-    live.events(p.NodeLog(node_id="a", lines=["x"], seq=3))
+async def test_an_observer_that_fails_keeps_nothing_from_the_others(begin, make, caplog):
+    run, w = begin(["a"]), make()
+    events = []
+    # What happened before the widget was connected is not repeated as events.
+    until(lambda: w._client.state.epoch == run.run_id and not w._client.is_behind)
+    w.on_event(lambda _event: 1 / 0)
+    stop = w.on_event(events.append)
+    run.update("a", "running")
+    until(lambda: any(isinstance(event, p.NodeState) for event in events))
+    assert "a callback of" in caplog.text
     stop()
-    live.events(p.NodeLog(node_id="a", lines=["y"], seq=4))
-    assert [event.seq for event in seen] == [3]
+    count = len(events)
+    run.complete()
+    await w.complete(timeout=60)
+    assert len(events) == count
 
 
-def test_the_finished_run_is_saved_small(live):
-    live.events(
-        p.NodeState(node_id="train", status="completed", output="x" * 10_000, seq=3),
-        p.ExecutionComplete(results="fine", seq=4),
-    )
-    saved = live.widget.get_state()["snapshot"]
-    assert saved["nodes"]["train"]["status"] == "completed"
-    assert saved["results"] == "fine"
-    assert "x" * 100 not in repr(saved)
+# --- Which run
 
 
-@pytest.mark.parametrize(("dag_id", "error"), [(7, TypeError), ("", ValueError), ("a\nb", ValueError)])
-def test_a_dag_id_that_can_name_nothing_is_refused(dag_id, error):
-    with pytest.raises(error, match="dag_id must"):
-        DAGStreamWidget(dag_id, url="ws://127.0.0.1:1")
+async def test_the_run_that_this_process_begins_is_followed_before_start_run_returns(begin, make):
+    first, w = begin(), make()
+    first.complete(1)
+    assert await w.complete(timeout=60) == 1
+    second = begin()
+    assert w._client.run_id == second.run_id
+    threading.Timer(0.2, second.complete, [2]).start()
+    assert await w.complete(timeout=60) == 2
+    assert w.run_id == second.run_id
 
 
-def test_the_repr_says_where_the_run_stands(live):
-    assert repr(live.widget) == "DAGStreamWidget('dag': running, 0 of 2 nodes settled)"
+async def test_each_of_several_runs_is_complete_with_its_own_results(begin, make):
+    w = make()
+    runs = [begin() for _ in range(5)]
+    for number, run in enumerate(runs):
+        run.complete(number)
+    assert [await w.complete(run, timeout=60) for run in runs] == [0, 1, 2, 3, 4]
 
 
-def test_a_message_of_an_unknown_type_is_named(front_end, capsys):
-    with pytest.raises(ValueError, match="unknown type: 'banana'"):
-        front_end.widget._receive(front_end.widget, {"type": "banana"}, [])
+async def test_runs_are_listed_and_one_that_is_picked_stays(begin, make):
+    first, second = begin(name="first"), begin(name="second")
+    w = make()
+    until(lambda: {run.name for run in w.runs} == {"first", "second"})
+    w.follow(first.run_id)
+    until(lambda: w.run_id == first.run_id and w.status == "running")
+    second.update("b", "running")
+    first.complete("one")
+    assert await w.complete(timeout=60) == "one"
+    assert w.run_id == first.run_id
+    w.follow(None)
+    until(lambda: w.run_id == second.run_id)
 
 
-def test_an_event_that_does_not_follow_the_protocol_is_left_out_and_logged(live, caplog):
-    good = {"type": "node_state", "node_id": "train", "status": "completed", "seq": 4}
-    bad = {"type": "node_state", "node_id": "train", "status": "running", "progress": 7, "seq": 3}
-    live.say(type="events", source="tab-1", epoch="e", after=2, events=[bad, good])
-    assert live.widget.nodes["train"].status == "completed"
-    assert "left out" in caplog.text
-
-
-async def test_waiting_rouses_a_front_end_that_gave_up(live):
-    live.connect("idle")
-    waiting = asyncio.create_task(live.widget.complete())
+async def test_a_newer_run_is_waited_for(begin, make):
+    first, w = begin(), make()
+    until(lambda: w.run_id == first.run_id and w.runs)
+    waiting = asyncio.create_task(w.next_run(timeout=60))
     await asyncio.sleep(0)
-    assert live.told[-1] == {"type": "state?"}
-    live.connect("live")
-    live.connect("idle")
-    assert live.told[-1] == {"type": "state?"}
-    live.events(p.ExecutionComplete(results=1, seq=3))
-    assert await waiting == 1
+    # Two runs of one millisecond have no order in time.
+    time.sleep(0.005)
+    second = begin()
+    assert await waiting == second.run_id
 
 
-def test_a_past_run_has_its_own_stream(front_end):
-    widget = DAGStreamWidget("dag", url="ws://127.0.0.1:1", run="run/1")
-    past = FrontEnd(widget)
-    past.say(type="endpoint?")
-    until(lambda: past.told)
-    assert past.told[-1]["url"] == "ws://127.0.0.1:1/api/dags/dag/runs/run%2F1/stream"
-    widget.close()
-    with pytest.raises(ValueError, match="run must"):
-        DAGStreamWidget("dag", run="")
+async def test_a_past_run_can_be_watched_and_not_steered(begin, make):
+    run = begin(["review"])
+    run.complete("done")
+    assert run.flush(30)
+    w = make(run=run.run_id)
+    assert await w.complete(timeout=60) == "done"
+    assert (await w.pause().answered(60)).code == "not_running"
+    with pytest.raises(UnknownGate):
+        w.decide("review", "approve")
 
 
-@pytest.fixture
-def no_runs_begun(monkeypatch):
-    monkeypatch.setattr(local_runs, "_latest", {})
+# --- Decisions
 
 
-def run_of(epoch: str, *events: p.Event, ts: int) -> DagState:
-    return reduce(numbered([p.ExecutionState(status="running", ts=ts), *events]), DagState(epoch=epoch))
+async def test_a_decision_right_after_its_gate_was_opened_waits_for_the_gate(begin, make):
+    run, w = begin(["review"]), make()
+    await w._client.synced(60)
+    gate = run.gate("review", title="Ship it?")
+    sent = w.decide("review", "approve", feedback="ok")
+    assert (await sent.answered(60)).state == "accepted"
+    decision = gate.result(60)
+    assert (decision.decision, decision.feedback, decision.source) == ("approve", "ok", "python")
 
 
-async def test_waiting_is_for_the_run_begun_in_this_process_not_for_the_one_before(front_end, no_runs_begun):
-    w = front_end.widget
-    front_end.connect()
-    front_end.state(run_of("before", GATE, p.ExecutionComplete(results="old"), ts=1))
-    assert await w.complete() == "old"
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
-    gate, end = asyncio.create_task(w.wait_for("review", timeout=5)), asyncio.create_task(w.complete(timeout=5))
-    await asyncio.sleep(0.02)
-    assert not gate.done()
-    assert not end.done()
-    front_end.state(run_of("now", GATE, ts=2))
-    assert (await gate).gate_id == "review:1"
-    front_end.events(p.ExecutionComplete(results="new", seq=3), epoch="now")
-    assert await end == "new"
+async def test_a_live_page_sends_the_decision_and_the_kernel_gets_the_answer(begin, make, monkeypatch):
+    # A busy machine may take longer than a page between two reports.
+    monkeypatch.setattr("dagwidget.widget.kernel_bridge._REPORT_SECONDS", 60)
+    run, w = begin(["review"]), make()
+    gate = run.gate("review", title="Ship it?")
+    await w.wait_for("review", timeout=60)
+    page = Page(w)
+    page.report(run=run.run_id)
+    sent = w.decide("review", "approve")
+    [message] = page.sent("command")
+    assert sent.state == "sent"
+    assert (message["command"]["id"], message["command"]["run_id"]) == (sent.id, run.run_id)
+    # This page has no connection: the kernel's own sends the same command, and decides once.
+    assert (await sent.answered(60)).state == "accepted"
+    assert gate.result(60).decision == "approve"
+    assert len(w.decisions) == 1
 
 
-async def test_an_open_gate_of_an_earlier_run_is_not_the_one_waited_for(front_end, no_runs_begun):
-    front_end.connect()
-    front_end.state(run_of("before", GATE, ts=1))
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
-    with pytest.raises(TimeoutError):
-        await front_end.widget.wait_for("review", timeout=0.01)
-    assert front_end.widget.decide("elsewhere", "approve").state == "sent"
+@pytest.mark.parametrize("report", [{"phase": "waiting"}, {"role": "view"}])
+async def test_a_page_that_is_not_live_or_may_only_watch_sends_no_decision(begin, make, report):
+    run, w = begin(["review"]), make()
+    run.gate("review", title="Ship it?")
+    await w.wait_for("review", timeout=60)
+    page = Page(w)
+    page.report(**report)
+    assert (await w.decide("review", "approve").answered(60)).state == "accepted"
+    assert page.sent("command") == []
 
 
-async def test_a_run_that_another_process_began_later_is_as_good(front_end, no_runs_begun):
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
-    front_end.connect()
-    front_end.state(run_of("later", p.ExecutionComplete(results="theirs"), ts=time.time_ns() // 1_000_000 + 1))
-    assert await front_end.widget.complete(timeout=5) == "theirs"
+async def test_of_two_decisions_the_second_is_refused_and_told_who_won(begin, make):
+    run, w = begin(["review"]), make()
+    run.gate("review", title="Ship it?")
+    await w.wait_for("review", timeout=60)
+    assert (await w.decide("review", "reject").answered(60)).state == "accepted"
+    late = await w.decide("review", "approve").answered(60)
+    assert (late.state, late.code, late.winner.decision) == ("refused", "already_decided", "reject")
 
 
-async def test_a_run_that_was_here_is_not_waited_for_again(front_end, no_runs_begun):
-    local_runs.begin("ws://127.0.0.1:1", "dag", "now")
-    front_end.connect()
-    front_end.state(run_of("now", ts=2))
-    front_end.state(run_of("of a clock that is behind", p.ExecutionComplete(results="theirs"), ts=1))
-    assert await front_end.widget.complete(timeout=5) == "theirs"
+async def test_a_decision_at_a_gate_that_never_opens_is_refused_with_what_is_open(begin, make):
+    run, w = begin(["review", "other"]), make()
+    run.gate("other", title="?")
+    await w.wait_for("other", timeout=60)
+    refused = await w.decide("review", "approve").answered(60)
+    assert (refused.state, refused.code) == ("refused", "no_such_gate")
 
 
-async def test_start_run_notes_what_it_begins(server_url, no_runs_begun):
-    with start_run("dag", url=server_url) as run:
-        assert local_runs.latest(server_url, "dag").run_id == run.run_id
-    assert local_runs.latest(None, "dag") is None
-    assert run.flush(20)
+async def test_a_decision_that_was_not_sent_can_be_withdrawn(begin, make):
+    begin(["review"])
+    w = make()
+    await w._client.synced(60)
+    sent = w.decide("review", "approve")
+    sent.withdraw()
+    assert (await sent.answered(60)).code == "withdrawn"
 
 
-@pytest.fixture
-def server_url():
-    with serving(auth=False) as server:
-        yield server.url
+async def test_wrong_arguments_of_a_decision_raise_at_once(begin, make):
+    run, w = begin(["review"]), make()
+    run.gate("review", title="?", allowed=["approve", "reject"])
+    await w.wait_for("review", timeout=60)
+    for wrong, error in (
+        (lambda: w.decide(7, "approve"), TypeError),
+        (lambda: w.decide("review", "maybe"), InvalidDecision),
+        (lambda: w.decide("review", "modify"), InvalidDecision),
+        (lambda: w.decide("review", "modify", value=1), InvalidDecision),
+        (lambda: w.decide("review", "approve", value=object()), InvalidDecision),
+    ):
+        with pytest.raises(error):
+            wrong()
 
 
-def test_a_runs_log_is_fetched_for_the_front_end():
-    with serving() as server:
-        with start_run("dag", url=server.url, token=server.token) as run:
-            run.update("train", "completed")
-        assert run.flush(20)
-        front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
-        for run_id in (run.run_id, "elsewhere"):
-            front_end.say(type="log?", run=run_id, after=1)
-        until(lambda: len([told for told in front_end.told if told["type"] == "log"]) == 2)
-        answers = {told["run"]: told for told in front_end.told if told["type"] == "log"}
-        assert answers[run.run_id] == {"type": "log", "run": run.run_id, "after": 1}
-        page = json.loads(gzip.decompress(front_end.buffers[0]))
-        assert [event["seq"] for event in page["events"]] == [*range(2, page["head"] + 1)]
-        assert answers["elsewhere"]["fault"] == "the run 'elsewhere' of 'dag' is not kept by the server"
-        front_end.widget.close()
+async def test_a_node_with_two_gates_needs_the_gate_id(begin, make):
+    run, w = begin(["review"]), make()
+    gates = [run.gate("review", title=str(number)) for number in range(2)]
+    until(lambda: len(w.gates) == 2)
+    with pytest.raises(UnknownGate, match="name one with gate_id") as raised:
+        w.decide("review", "approve")
+    assert raised.value.open_gates == {gate.gate_id: "review" for gate in gates}
+    assert (await w.decide("review", "approve", gate_id=gates[1].gate_id).answered(60)).state == "accepted"
+    assert gates[1].result(60).decision == "approve"
 
 
-def test_what_the_run_before_took_is_fetched_for_the_front_end(tmp_path):
-    journal = SqliteJournal(tmp_path / "log.sqlite3")
-    with contextlib.closing(journal), serving(journal=journal) as server:
-        ids = []
-        for end in ("complete", "fail", "complete"):
-            with start_run("dag", ["a", "b"], url=server.url, token=server.token) as run:
-                run.update("a", "running")
-                time.sleep(0.05)
-                run.update("a", "completed")
-                run.fail("no") if end == "fail" else run.complete()
-            assert run.flush(20)
-            ids.append(run.run_id)
-        front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
-        for run_id in ids:
-            front_end.say(type="earlier?", run=run_id)
-        until(lambda: len([told for told in front_end.told if told["type"] == "earlier"]) == 3)
-        answers = {told["run"]: told["durations"] for told in front_end.told if told["type"] == "earlier"}
-        assert answers[ids[0]] is None
-        # The one that failed tells nothing.
-        assert answers[ids[1]] == answers[ids[2]]
-        assert answers[ids[1]]["nodes"].keys() == {"a"}
-        assert 40 <= answers[ids[1]]["nodes"]["a"] < 10_000
-        assert 0 < answers[ids[1]]["ms"] < 10_000
-        front_end.widget.close()
+@pytest.mark.parametrize("method", ["pause", "cancel"])
+async def test_a_run_is_steered(begin, make, method):
+    run, w = begin(), make()
+    asked = []
+    run.on_control(asked.append)
+    until(lambda: w.run_id == run.run_id and w.status == "running")
+    assert (await getattr(w, method)().answered(60)).state == "accepted"
+    until(lambda: asked)
+    assert asked == [{"pause": "pausing", "cancel": "cancelling"}[method]]
 
 
-def test_a_whole_output_is_fetched_for_the_front_end():
-    with serving() as server:
-        with start_run("dag", url=server.url, token=server.token) as run:
-            run.update("train", "completed", output="x" * 10_000)
-        assert run.flush(20)
-        front_end = FrontEnd(DAGStreamWidget("dag", url=server.url, token=server.token))
-        assert front_end.widget.output("train") == "x" * 10_000
-        for node_id in ("train", "elsewhere"):
-            front_end.say(type="output?", node_id=node_id)
-        until(lambda: len([told for told in front_end.told if told["type"] == "output"]) == 2)
-        answers = {told["node_id"]: told for told in front_end.told if told["type"] == "output"}
-        assert json.loads(answers["train"]["text"]) == "x" * 10_000
-        assert "no whole output" in answers["elsewhere"]["fault"]
-        front_end.widget.close()
+# --- Waits
 
 
-async def test_the_graph_is_drawn_by_the_front_end(live):
-    svg, png = (asyncio.create_task(picture) for picture in (live.widget.to_svg(), live.widget.to_png()))
-    await asyncio.sleep(0)
-    assert [asked["format"] for asked in live.asked()] == ["svg", "png"]
-    live.draw(live.asked()[1], b"\x89PNG")
-    live.draw(live.asked()[0], "<svg>é</svg>".encode())
-    live.draw(live.asked()[0], b"of a second page")
-    assert (await svg, await png) == ("<svg>é</svg>", b"\x89PNG")
+async def test_wait_for_is_woken_when_a_gate_opens(begin, make):
+    run, w = begin(["review"]), make()
+    waiting = asyncio.create_task(w.wait_for(timeout=60))
+    await w._client.synced(60)
+    run.gate("review", title="Ship it?")
+    gate = await waiting
+    assert (gate.node_id, gate.presentation.title) == ("review", "Ship it?")
+    assert [*w.gates] == [gate.gate_id]
 
 
-async def test_what_could_not_be_drawn_says_why(live):
-    png = asyncio.create_task(live.widget.to_png())
-    await asyncio.sleep(0)
-    live.draw(live.asked()[0], None, fault="this browser draws no canvas")
-    with pytest.raises(DagwidgetError, match="could not draw the graph: this browser draws no canvas"):
-        await png
+async def test_wait_for_a_gate_of_a_run_that_has_ended_fails(begin, make):
+    run, w = begin(["review"]), make()
+    run.complete()
+    with pytest.raises(RunFailed, match="did not open"):
+        await w.wait_for("review", timeout=60)
 
 
-@pytest.mark.parametrize("phase", [None, "live"])
-async def test_a_picture_that_no_front_end_draws_says_what_it_needs(front_end, phase):
-    if phase is not None:
-        front_end.connect(phase)
-    with pytest.raises(NotConnected, match=r"no front end has drawn the graph in 0.01 s: show the widget"):
-        await front_end.widget.to_svg(timeout=0.01)
-    front_end.draw(front_end.asked()[0], b"too late")
+async def test_complete_of_a_failed_run_raises_its_last_error(begin, make):
+    run, w = begin(), make()
+    run.fail("out of memory")
+    with pytest.raises(RunFailed, match="out of memory") as raised:
+        await w.complete(timeout=60)
+    assert (raised.value.status, raised.value.run_id) == ("failed", run.run_id)
 
 
-async def test_a_picture_is_asked_again_of_a_front_end_that_comes_later(front_end):
-    svg = asyncio.create_task(front_end.widget.to_svg(timeout=20))
-    await asyncio.sleep(0)
-    front_end.say(type="endpoint?")
-    first, again = front_end.asked()
-    assert first == again
-    thread = threading.Thread(target=front_end.draw, args=(again, b"<svg/>"))
-    thread.start()
-    assert await svg == "<svg/>"
-    thread.join()
+async def test_a_wait_that_times_out_names_what_did_not_come(begin, make):
+    begin()
+    w = make()
+    await w._client.synced(60)
+    with pytest.raises(TimeoutError, match="the end of the run"):
+        await w.complete(timeout=0.01)
 
 
-def test_the_state_is_json_without_any_front_end(live):
-    state = json.loads(live.widget.to_json())
-    assert state["status"] == "running"
-    assert state["nodes"]["train"] == {"id": "train", "status": "running"}
-    assert list(state["gates"]) == ["review:1"]
-    empty = DAGStreamWidget("other", url="ws://127.0.0.1:1")
-    assert json.loads(empty.to_json())["nodes"] == {}
-    empty.close()
+async def test_a_wait_without_a_server_ends_in_its_time_and_says_what_is_missing():
+    w = DAGStreamWidget("dag", url=NOWHERE, token="x")
+    with pytest.raises(ServerUnreachable, match="no connection to the stream server"):
+        await w.complete(timeout=0.1)
+    w.close()
+
+
+async def test_a_wait_with_a_wrong_token_ends_and_says_so(make):
+    w = make(token="wrong")
+    with pytest.raises((ServerRefused, ServerUnreachable)):
+        await w.complete(timeout=5)
+
+
+# --- Pages
+
+
+def test_the_page_is_told_where_the_server_is_and_which_run_to_follow(make, server, begin):
+    w = make()
+    page = Page(w)
+    page.say(type="endpoint?")
+    until(lambda: page.sent("endpoint") and page.sent("follow"))
+    assert page.sent("endpoint")[-1]["token"] == server.token
+    assert page.sent("endpoint")[-1]["url"].startswith(server.url)
+    assert page.sent("follow")[-1] == {"type": "follow", "run": None, "pin": False}
+    run = begin()
+    assert page.sent("follow")[-1] == {"type": "follow", "run": run.run_id, "pin": False}
+    w.follow("another")
+    assert page.sent("follow")[-1] == {"type": "follow", "run": "another", "pin": True, "all": True}
+
+
+def test_the_token_is_in_no_synced_trait(make):
+    w = make(token="the-secret")
+    assert "the-secret" not in json.dumps(w.get_state(), default=str)
+
+
+def test_a_message_of_an_unknown_type_is_named(make, caplog):
+    w = make()
+    w._handle_custom_msg({"type": "nonsense"}, [])
+    assert "unknown type: 'nonsense'" in caplog.text
+
+
+async def test_the_finished_run_is_saved_small(begin, make):
+    run, w = begin(["train"]), make()
+    with run.node("train") as node:
+        node.output("x" * 1000)
+    run.complete()
+    await w.complete(timeout=60)
+    until(lambda: w.snapshot.get("status") == "completed")
+    assert "output" not in w.snapshot["nodes"]["train"]
+
+
+@pytest.mark.parametrize(("dag_id_", "error"), [("", ValueError), (7, TypeError), ("a" * 201, ValueError)])
+def test_a_dag_id_that_can_name_nothing_is_refused(dag_id_, error):
+    with pytest.raises(error):
+        DAGStreamWidget(dag_id_)
+
+
+async def test_the_repr_says_where_the_run_stands(begin, make, dag_id):
+    run, w = begin(["a", "b"]), make()
+    with run.node("a"):
+        pass
+    until(lambda: repr(w) == f"DAGStreamWidget({dag_id!r}: running, 1 of 2 nodes settled)")
+
+
+async def test_a_runs_log_is_fetched_for_the_page(begin, make):
+    run, w = begin(["a"]), make()
+    run.complete()
+    assert run.flush(30)
+    page = Page(w)
+    page.say(type="log?", run=run.run_id, after=0)
+    until(lambda: page.sent("log"))
+    log = json.loads(gzip.decompress(page.buffers[0]))
+    assert log["events"][-1]["type"] == "execution_complete"
+    page.say(type="log?", run="none", after=0)
+    until(lambda: len(page.sent("log")) == 2)
+    assert page.sent("log")[1]["fault"]
+
+
+def test_what_the_run_before_took_is_fetched_for_the_page(tmp_path):
+    with (
+        serving(journal=SqliteJournal(tmp_path / "log.sqlite3")) as server,
+    ):
+        for _ in range(2):
+            run = start_run("dag", ["a"], url=server.url, token=server.token)
+            with run.node("a"):
+                pass
+            run.complete()
+            assert run.flush(30)
+            time.sleep(0.005)
+        w = DAGStreamWidget("dag", url=server.url, token=server.token)
+        page = Page(w)
+        page.say(type="earlier?", run=run.run_id)
+        until(lambda: page.sent("earlier"))
+        assert page.sent("earlier")[0]["durations"]["nodes"]["a"] >= 0
+        w.close()
+
+
+def test_a_whole_output_is_fetched_for_the_page(begin, make):
+    run, w = begin(["a"]), make()
+    rows = [{"row": number} for number in range(20_000)]
+    run.update("a", "completed", output=rows)
+    assert run.flush(30)
+    page = Page(w)
+    page.say(type="output?", node_id="a", run=run.run_id)
+    until(lambda: page.sent("output"))
+    assert json.loads(page.sent("output")[0]["text"]) == rows
+
+
+# --- Files
+
+
+async def test_the_graph_is_drawn_by_the_page(make):
+    w = make()
+    page = Page(w)
+    drawing = asyncio.create_task(w.to_svg(timeout=60))
+    while not page.sent("picture?"):
+        await asyncio.sleep(0.01)
+    asked = page.sent("picture?")[0]
+    assert asked["format"] == "svg"
+    page.say([memoryview(b"<svg/>")], type="picture", id=asked["id"])
+    assert await drawing == "<svg/>"
+
+
+async def test_what_could_not_be_drawn_says_why(make):
+    w = make()
+    page = Page(w)
+    drawing = asyncio.create_task(w.to_png(timeout=60))
+    while not page.sent("picture?"):
+        await asyncio.sleep(0.01)
+    page.say(type="picture", id=page.sent("picture?")[0]["id"], fault="it is too large")
+    with pytest.raises(DagwidgetError, match="it is too large"):
+        await drawing
+
+
+async def test_a_picture_that_no_page_draws_says_what_it_needs(make):
+    with pytest.raises(NotConnected, match="show the widget"):
+        await make().to_svg(timeout=0.05)
+
+
+async def test_the_state_is_json_without_any_page(begin, make):
+    run, w = begin(["a"]), make()
+    run.complete(7)
+    await w.complete(timeout=60)
+    assert json.loads(w.to_json())["results"] == 7
+
+
+def test_a_client_is_shared_and_closed_with_the_last_widget(make, begin):
+    begin()
+    first, second = make(), make()
+    assert first._client is second._client
+    until(lambda: first._client.connection.phase == "live")
+    first.close()
+    assert second._client.connection.phase == "live"
+    second.close()
+    until(lambda: second._client.connection.phase == "stopped")

@@ -1,16 +1,18 @@
-"""`StreamClient`: a run's stream in Python, with the browser's backoff and resume. Every rule is in `conversation`."""
+"""`StreamClient`: follows a run from Python. The shell around `StateMachine`, which holds every rule."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
 import time
 import uuid
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, assert_never, get_args
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -22,32 +24,52 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from .. import discovery
 from .. import protocol as p
 from ..cross_loop import Waiters
-from ..errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError
-from ..state import DagState
-from .event_stream import Feed
-from .pending_command import SentCommand
-from .state_machine import Batch, Connect, Connection, Conversation, Disconnect, Output, Renew, Send
+from ..errors import ClientClosed, DagwidgetError, InvalidDecision, ProtocolError, ServerRefused, ServerUnreachable
+from ..state import FINAL, DagState, Fault
+from .event_stream import EventStream
+from .pending_command import SentCommand, mark_sent, settle
+from .state_machine import Batch, Connect, Connection, Disconnect, Output, Renew, Send, Sent, StateMachine
 
 _log = logging.getLogger("dagwidget")
 
+# How many ended runs are remembered, for those who wait for one.
+_OUTCOMES: Final = 100
+# How long a wait without a limit goes on where there never was a connection.
+_FIRST_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 1.0
-_EXPECTED: Final = (OSError, EOFError, asyncio.TimeoutError, DagwidgetError, WebSocketException)
+# The errors of a connection attempt that the network or the server causes.
+_EXPECTED: Final = (OSError, EOFError, DagwidgetError, WebSocketException)
 
 
 def connect(
     dag_id: str, *, url: str | None = None, token: discovery.Token | None = None, run: str | None = None
 ) -> StreamClient:
-    """Follow a DAG, and steer it: `async with dagwidget.connect("my-dag") as client: …`.
+    """Follow a DAG and steer it, without a widget.
 
     Args:
         dag_id: The DAG.
-        url: Base URL of the stream server; by default `DAGWIDGET_URL`, or this machine's, started if need be.
-        token: What the server asks for, or a function that gives it, called for each connection and when it is about
-            to expire; by default `DAGWIDGET_TOKEN`, or the one of this machine's server.
-        run: A past run, by its id; the DAG's current one when absent.
+        url: The base URL of the stream server. By default `DAGWIDGET_URL`, or else this machine's server, which is
+            started if need be.
+        token: The token to present, or a function that returns it: called for each connection, and when the token is
+            about to expire. By default `DAGWIDGET_TOKEN`, or else the token of this machine's server.
+        run: The id of a past run. By default the DAG's current run.
+
+    Returns:
+        A client, to be used in `async with` or in `with`.
 
     Raises:
-        TypeError, ValueError: an argument is not what it should be.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has an invalid value.
+
+    Example:
+        >>> with dagwidget.start_run("my-dag", ["extract", "train"]) as run:
+        ...     run.complete({"loss": 0.1})
+        >>> async with dagwidget.connect("my-dag") as client:
+        ...     async for event in client.events():
+        ...         if client.state.status == "completed":
+        ...             break
+        >>> client.state.results
+        {'loss': 0.1}
     """
     p.check_dag_id(dag_id)
     if run is not None:
@@ -55,66 +77,110 @@ def connect(
     return StreamClient(dag_id, discovery.locator(url, token), run)
 
 
-class StreamClient:
-    """A DAG's state as it changes, over as many connections as it takes.
+class Outcome(NamedTuple):
+    """How a run has ended."""
 
-    In a coroutine it runs in the loop there: `async with connect(…) as client`. In plain code `with connect(…) as
-    client` gives it a thread of its own; what is awaited may be awaited in any loop all the same.
+    status: str
+    results: Any
+    errors: list[Fault]
+
+
+class StreamClient:
+    """Follows a DAG, over as many connections as it takes. `connect` makes one.
+
+    In `async with` it runs in the current event loop. In a plain `with` it runs in a thread of its own, and its
+    coroutines can be awaited in any loop.
 
     Attributes:
-        lock: Held while events are applied. With a thread of its own, hold it to read more than one thing.
+        dag_id: The DAG.
+        lock: Held while events are applied. A client in a thread of its own changes its state at any time: hold the
+            lock to read more than one thing.
+
+    Example:
+        >>> with dagwidget.connect("my-dag") as client:
+        ...     await client.synced(timeout=10)
+        ...     client.connection.phase
+        'live'
     """
 
     def __init__(self, dag_id: str, locate: Callable[[], discovery.Endpoint], run: str | None = None) -> None:
-        """A client that has not begun.
+        """A client that is not connected yet.
 
         Args:
             dag_id: The DAG.
-            locate: Finds the server; called in a thread before each attempt. May block and raise.
-            run: A past run; the current one when absent.
+            locate: Finds the server. Called in a thread before each attempt; may block and raise.
+            run: The id of a past run; None for the current one.
         """
         self.dag_id = dag_id
         self.lock = threading.RLock()
         self._locate = locate
         self._run = run
-        self._conversation = Conversation()
+        self._machine = StateMachine(run=run)
+        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._changes: list[Callable[[], object]] = []
+        self._beginners: list[Callable[[str], object]] = []
+        # Where the server was last looked for.
+        self._url = ""
         self._commands: dict[str, SentCommand] = {}
-        self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._listeners: list[Callable[[Batch], object]] = []
         self._waiters = Waiters()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
-        # Attempts that were let go of, and close their sockets.
-        self._ending: set[asyncio.Task[None]] = set()
+        # All attempts whose task still runs: those that were cancelled are closing their sockets.
+        self._attempts: set[asyncio.Task[None]] = set()
         self._socket: ClientConnection | None = None
         self._thread: threading.Thread | None = None
-        self._leave: Callable[[], object] = lambda: None
+        self._stop_thread: Callable[[], object] = lambda: None
 
     def __repr__(self) -> str:
-        return f"<StreamClient of {self.dag_id!r}: {self._conversation.phase}>"
+        return f"<StreamClient of {self.dag_id!r}: {self._machine.phase}>"
 
-    # --- Beginning and end
+    # --- Start and end
 
     async def __aenter__(self) -> StreamClient:
         if self._loop is not None:
             raise RuntimeError("a StreamClient is used once: call connect() again")
         self._loop = asyncio.get_running_loop()
-        self._input(lambda _now: self._conversation.start())
+        self._input(lambda _now: self._machine.start())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._input(lambda _now: self._conversation.close())
+        self._input(lambda _now: self._machine.close())
         if self._renewing is not None:
             self._renewing.cancel()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        if self._attempts:
+            await asyncio.wait(self._attempts)
+
+    def open(self) -> None:
+        """Run in a thread of its own, as in `with`, until `close`.
+
+        Example:
+            >>> client = dagwidget.connect("my-dag")
+            >>> client.open()
+            >>> await client.synced(timeout=10)
+            >>> client.close()
+        """
+        self.__enter__()
+
+    def close(self) -> None:
+        """End what `open` has begun. Returns at once, and may be called in any thread, and again.
+
+        Example:
+            >>> client = dagwidget.connect("my-dag")
+            >>> client.open()
+            >>> client.close()
+        """
+        self._stop_thread()
 
     def __enter__(self) -> StreamClient:
+        if self._loop is not None or self._thread is not None:
+            raise RuntimeError("a StreamClient is used once: call connect() again")
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(ready)), name=f"dagwidget-client-{self.dag_id}", daemon=True
+            target=lambda: asyncio.run(self._run_in_thread(ready)), name=f"dagwidget-client-{self.dag_id}", daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -122,27 +188,33 @@ class StreamClient:
 
     def __exit__(self, *_: object) -> None:
         assert self._thread is not None
-        self._leave()
+        self.close()
         self._thread.join()
 
-    async def _serve(self, ready: threading.Event) -> None:
-        left, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._leave = lambda: loop.call_soon_threadsafe(left.set)
+    async def _run_in_thread(self, ready: threading.Event) -> None:
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def stop() -> None:
+            # The loop is closed once the client is.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(stopped.set)
+
+        self._stop_thread = stop
         async with self:
             ready.set()
-            await left.wait()
+            await stopped.wait()
 
-    # --- What a reader sees
+    # --- The state
 
     @property
     def state(self) -> DagState:
-        """What the run has come to. After a reset it is another object, and until that is whole the old one."""
-        return self._conversation.state
+        """The state of the run. After a reset it is another object; until that is complete, the old one stays."""
+        return self._machine.state
 
     @property
     def connection(self) -> Connection:
-        """How the connection stands; its times are Unix milliseconds."""
-        connection = self._conversation.connection
+        """The state of the connection. Its times are Unix milliseconds."""
+        connection = self._machine.connection
         ahead = time.time() - (self._loop.time() if self._loop is not None else 0.0)
         times = {
             name: round((at + ahead) * 1000)
@@ -151,40 +223,168 @@ class StreamClient:
         }
         return replace(connection, **times)
 
-    def events(self) -> Feed:
-        """What happens from now on, event by event: `async for event in client.events()`.
+    @property
+    def run_id(self) -> str | None:
+        """The run that the state is of; None before the first."""
+        return self._machine.expected or self._machine.state.epoch or None
 
-        A `protocol.Sync` among them says that the state begins anew with the events after it: at first, with a new
-        run, or where the reader or the connection was too far behind. The iteration ends when the client is closed.
+    @property
+    def is_behind(self) -> bool:
+        """Whether this process has begun a run that the state is not of yet."""
+        return self._machine.expected is not None
 
-        Raises:
-            NotConnected: while iterating: the server has ended it for good.
+    @property
+    def runs(self) -> list[p.RunSummary]:
+        """The DAG's run list as the server sends it, newest first."""
+        with self.lock:
+            return sorted(self._machine.runs.values(), key=lambda run: (run.started_at, run.run_id), reverse=True)
+
+    @property
+    def engine(self) -> p.Engine | None:
+        """The state of the run's engine; None where the server has not reported it."""
+        return self._machine.engine
+
+    def outcome(self, run_id: str) -> Outcome | None:
+        """How a run has ended that the client has seen end, also after it went on to another run.
+
+        Example:
+            >>> run.complete({"loss": 0.1})
+            >>> await client.wait(lambda: client.outcome(run.run_id) is not None, 10, "the end of the run")
+            >>> client.outcome(run.run_id).results
+            {'loss': 0.1}
         """
         with self.lock:
-            feed = Feed(lambda: self.state, self._waiters, self._ended)
-            self._feeds.add(feed)
-            return feed
+            state = self._machine.state
+            if (state.epoch or "") == run_id and not self.is_behind and state.status in FINAL:
+                return Outcome(state.status, state.results, state.errors)
+            return self._outcomes.get(run_id)
+
+    def follow(self, run_id: str | None) -> None:
+        """Watch one run from now on, or follow the DAG again.
+
+        Args:
+            run_id: The run; None to follow the DAG's newest live run.
+
+        Example:
+            >>> client.follow(run.run_id)
+            >>> client.follow(None)
+        """
+        self._run = run_id
+        self._call(lambda: self._input(lambda now: self._machine.watch(run_id, now)))
+
+    def begin(self, run_id: str) -> None:
+        """Follow a run that this process is about to publish; from now on `is_behind` until it has arrived.
+
+        Example:
+            >>> client.begin("run-7")
+            >>> client.run_id, client.is_behind
+            ('run-7', True)
+        """
+        with self.lock:
+            self._machine.begin(run_id)
+        for callback in tuple(self._beginners):
+            callback(run_id)
+        if self._loop is not None:
+            self._call(lambda: self._input(self._machine.refresh))
+
+    def on_begin(self, callback: Callable[[str], object]) -> Callable[[], None]:
+        """Call `callback` with each run that `begin` names, in the thread that calls it.
+
+        Returns:
+            A function that ends it.
+
+        Example:
+            >>> stop = client.on_begin(print)
+            >>> client.begin("run-7")
+            run-7
+            >>> stop()
+        """
+        self._beginners.append(callback)
+        return lambda: self._beginners.remove(callback)
+
+    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call `callback` after the connection, the engine or the run list may have changed, in the client's loop.
+
+        Returns:
+            A function that ends it.
+
+        Example:
+            >>> stop = client.on_change(lambda: None)
+            >>> stop()
+        """
+        self._changes.append(callback)
+        return lambda: self._changes.remove(callback)
+
+    def events(self) -> EventStream:
+        """The events from now on.
+
+        A `protocol.Sync` among them means that the events after it build a new state from scratch. One comes with each
+        new run, and after the reader or the connection has fallen too far behind. The iteration ends when the client is
+        closed.
+
+        Returns:
+            An asynchronous iterator, for any event loop. It raises `ServerRefused` if the server ends the connection
+            for good.
+
+        Example:
+            >>> run.update("train", "running")
+            >>> async for event in client.events():
+            ...     print(event.node_id, event.status)
+            ...     break
+            train running
+        """
+        with self.lock:
+            stream = EventStream(lambda: self.state, self._waiters, self._ended)
+            self._streams.add(stream)
+            return stream
 
     def on_batch(self, callback: Callable[[Batch], object]) -> Callable[[], None]:
-        """Be handed each batch of events after it was applied, in the client's loop. Returns how to end that."""
+        """Call `callback` after each batch of events has been applied, in the client's event loop.
+
+        Args:
+            callback: The function to call with the batch.
+
+        Returns:
+            A function that ends it.
+
+        Example:
+            >>> batches = []
+            >>> stop = client.on_batch(batches.append)
+            >>> run.update("train", "running")
+            >>> async for event in client.events():
+            ...     break
+            >>> batches[0].events == [event]
+            True
+            >>> stop()
+        """
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
     async def synced(self, timeout: float | None = None) -> None:
-        """Wait until the state is the server's own.
+        """Wait until the client has the server's current state.
+
+        Args:
+            timeout: The longest wait in seconds. By default there is no limit.
 
         Raises:
-            NotConnected: the connection has ended for good.
-            TimeoutError: `timeout` seconds are over.
+            ServerRefused: The server has ended the connection for good.
+            ClientClosed: The client was closed.
+            TimeoutError: `timeout` seconds have passed.
+
+        Example:
+            >>> async with dagwidget.connect("my-dag") as client:
+            ...     await client.synced(timeout=10)
+            ...     client.connection.role
+            'publish'
         """
-        await self._waiters.wait(lambda: self._conversation.phase == "live" or self._ended(), timeout, "the state")
-        if self._conversation.phase == "stopped":
-            raise NotConnected("the client was closed")
+        await self._waiters.wait(lambda: self._machine.phase == "live" or self._ended(), timeout, "the run's state")
+        if self._machine.phase == "stopped":
+            raise ClientClosed(f"the client of {self.dag_id!r} is closed", dag_id=self.dag_id)
 
     def _ended(self) -> bool:
-        connection = self._conversation.connection
+        connection = self._machine.connection
         if connection.phase == "stopped" and connection.reason is not None:
-            raise NotConnected(f"{connection.reason} (code {connection.code})")
+            raise ServerRefused(f"{connection.reason} (code {connection.code})", code=connection.code)
         return connection.phase == "stopped"
 
     # --- Commands
@@ -198,17 +398,28 @@ class StreamClient:
         value: Any = None,
         gate_id: str | None = None,
     ) -> SentCommand:
-        """Answer the gate that is open at a node, now or once there is a connection. Await it for the answer.
+        """Decide at the open gate of a node. Without a connection, the decision is queued.
 
         Args:
-            node_id: The node that waits.
+            node_id: The node.
             decision: `approve`, `reject` or `modify`.
-            feedback: A word to whoever reads the decision, and to the engine.
-            value: The answer itself, JSON-safe; needed to `modify`.
-            gate_id: Which gate, where several are open at the node.
+            feedback: A comment for other people and for the engine.
+            value: The modified value; any JSON. `modify` needs it.
+            gate_id: The gate, where the node has several open ones.
+
+        Returns:
+            A handle. Await it for the server's answer; a refusal is an answer, not an exception.
 
         Raises:
-            InvalidDecision: it is not one that a server could take.
+            InvalidDecision: No server would accept it.
+            ClientClosed: The client is not open yet.
+
+        Example:
+            >>> sent = await client.decide("review", "approve", feedback="looks good")
+            >>> sent.state
+            'accepted'
+            >>> (await client.decide("review", "reject")).code
+            'already_decided'
         """
         command = p.HumanDecision(
             id=str(uuid.uuid4()),
@@ -222,86 +433,230 @@ class StreamClient:
         try:
             p.decode_client(p.encode(command))
         except (ProtocolError, TypeError, ValueError, RecursionError) as error:
-            raise InvalidDecision(str(error)) from None
-        return self._send(command)
+            allowed = get_args(p.Verdict)
+            raise InvalidDecision(str(error), node_id=node_id, decision=decision, allowed=allowed) from None
+        return self.send(command)
 
     def pause(self) -> SentCommand:
-        """Ask the engine to start nothing new."""
-        return self._send(p.PauseExecution(id=str(uuid.uuid4())))
+        """Ask the engine to start no further node.
+
+        Returns:
+            A handle. Await it for the server's answer.
+
+        Example:
+            >>> (await client.pause()).state
+            'accepted'
+        """
+        return self.send(p.PauseExecution(id=str(uuid.uuid4())))
 
     def resume(self) -> SentCommand:
-        """Ask the engine to go on."""
-        return self._send(p.ResumeExecution(id=str(uuid.uuid4())))
+        """Ask the engine to go on after a pause.
+
+        Returns:
+            A handle. Await it for the server's answer.
+
+        Example:
+            >>> (await client.resume()).state
+            'accepted'
+        """
+        return self.send(p.ResumeExecution(id=str(uuid.uuid4())))
 
     def cancel(self) -> SentCommand:
-        """Ask the engine to stop the run for good."""
-        return self._send(p.CancelExecution(id=str(uuid.uuid4())))
+        """Ask the engine to stop the run for good.
 
-    def _send(self, command: p.AnyCommand) -> SentCommand:
+        Returns:
+            A handle. Await it for the server's answer.
+
+        Example:
+            >>> (await client.cancel()).state
+            'accepted'
+        """
+        return self.send(p.CancelExecution(id=str(uuid.uuid4())))
+
+    def handle(self, command: p.AnyCommand) -> SentCommand:
+        """The handle of a command, which `send` settles later: for one that goes out on another connection first.
+
+        Example:
+            >>> from dagwidget import protocol
+            >>> client.handle(protocol.PauseExecution(id="pause-1")).state
+            'waiting'
+        """
+        return self._commands.setdefault(command.id, SentCommand(command, self._withdraw))
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call a function in the client's loop, `seconds` from now. May be called in any thread.
+
+        Example:
+            >>> client.call_later(0.01, lambda: None)
+        """
+
+        def schedule() -> None:
+            assert self._loop is not None
+            if not self._loop.is_closed():
+                self._loop.call_later(seconds, function)
+
+        self._call(schedule)
+
+    async def wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait until `ready()`, through cuts of the connection.
+
+        Args:
+            ready: Checked whenever something has arrived.
+            timeout: The longest wait in seconds. Without one it waits for ever once there was a connection.
+            what: What is waited for, for the error's text.
+
+        Raises:
+            ServerUnreachable: There was never a connection, for 30 s or for `timeout`.
+            ServerRefused: The server has ended the connection for good.
+            ClientClosed: The client was closed.
+            TimeoutError: `timeout` seconds have passed.
+
+        Example:
+            >>> await client.wait(lambda: "train" in client.state.nodes, 10, "the node")
+        """
+
+        def check() -> bool:
+            if ready():
+                return True
+            if self._ended():
+                raise ClientClosed(f"the client of {self.dag_id!r} is closed", dag_id=self.dag_id)
+            return False
+
+        started = time.monotonic()
+        first = _FIRST_SECONDS if timeout is None else min(timeout, _FIRST_SECONDS)
+        try:
+            await self._waiters.wait(lambda: check() or self._machine.was_live, first, what)
+        except TimeoutError:
+            if self._machine.was_live:
+                raise
+            reason = self._machine.connection.reason or "no answer"
+            raise ServerUnreachable(
+                f"timed out after {first:g} s waiting for {what}: there was no connection to the stream server "
+                f"({reason})",
+                url=self._url,
+            ) from None
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
+        try:
+            await self._waiters.wait(check, left, what)
+        except TimeoutError:
+            raise TimeoutError(f"timed out after {timeout:g} s waiting for {what}") from None
+
+    def send(self, command: p.AnyCommand, *, hold: bool = True) -> SentCommand:
+        """Send a command, now or once there is a connection; the same command again has the same answer.
+
+        Args:
+            command: The command.
+            hold: Whether a decision waits a few seconds for a gate that is not known yet.
+
+        Raises:
+            ClientClosed: The client is not open yet.
+
+        Example:
+            >>> from dagwidget import protocol
+            >>> (await client.send(protocol.PauseExecution(id="pause-1"))).state
+            'accepted'
+        """
         if self._loop is None:
-            raise NotConnected("the client has not begun: use it in `async with`, or in `with`")
-        sent = self._commands[command.id] = SentCommand(command)
-        sent.state = "sent"
-        self._call(lambda: self._input(lambda _now: self._conversation.send(command)))
+            raise ClientClosed(
+                f"the client of {self.dag_id!r} is not open: use it in `async with` or in `with`", dag_id=self.dag_id
+            )
+        sent = self.handle(command)
+        self._call(lambda: self._input(functools.partial(self._machine.send, command, hold=hold)))
         return sent
 
-    def probe(self) -> None:
-        """The network may have come back: look at once."""
-        self._call(lambda: self._input(self._conversation.probe))
+    def _withdraw(self, command_id: str) -> bool:
+        with self.lock:
+            return self._machine.withdraw(command_id)
 
-    # --- Around the conversation
+    def probe(self) -> None:
+        """Reconnect, or check the connection, at once: call it when the network may be back.
+
+        Example:
+            >>> client.probe()
+        """
+        self._call(lambda: self._input(self._machine.probe))
+
+    # --- The shell around the state machine
 
     def _call(self, function: Callable[[], None]) -> None:
-        """Call it in the client's loop; where that is closed, nothing can come in between."""
+        """Call a function in the client's event loop, or here if that loop is closed and can't interfere."""
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(function)
         except RuntimeError:
             function()
 
-    def _input(self, take: Callable[[float], None]) -> None:
+    def _input(self, handle: Callable[[float], None]) -> None:
+        """Pass an input to the machine, with the time, and carry out its outputs."""
         assert self._loop is not None
         with self.lock:
-            take(self._loop.time())
-            outputs = self._conversation.take()
+            handle(self._loop.time())
+            outputs = self._machine.take_outputs()
             for output in outputs:
                 if isinstance(output, Batch):
-                    for feed in tuple(self._feeds):
-                        feed.take(output)
+                    self._note_outcome(output)
+                    for stream in tuple(self._streams):
+                        stream._append(output)
         for output in outputs:
             self._do(output)
         self._schedule(self._loop)
+        for changed in tuple(self._changes):
+            changed()
         self._waiters.wake()
+
+    def _note_outcome(self, batch: Batch) -> None:
+        if batch.epoch is None:
+            return
+        for event in batch.events:
+            if isinstance(event, p.ExecutionComplete):
+                self._outcomes[batch.epoch] = Outcome(event.status or "completed", event.results, batch.state.errors)
+            elif isinstance(event, p.ExecutionState):
+                self._outcomes.pop(batch.epoch, None)
+        if len(self._outcomes) > _OUTCOMES:
+            self._outcomes.popitem(last=False)
 
     def _do(self, output: Output) -> None:
         match output:
             case Connect():
                 assert self._loop is not None
-                self._attempt = self._loop.create_task(self._converse())
-                self._ending.add(self._attempt)
-                self._attempt.add_done_callback(self._ending.discard)
+                self._attempt = self._loop.create_task(self._connect())
+                self._attempts.add(self._attempt)
+                self._attempt.add_done_callback(self._attempts.discard)
             case Renew():
                 assert self._loop is not None
                 self._renewing = self._loop.create_task(self._renew())
-            case Send() if self._socket is not None:
-                # It never waits: what a peer does not read is little, and ends with the connection.
-                broadcast([self._socket], output.frame, text=True)
-            case Disconnect() if self._attempt is not None:
-                self._attempt.cancel()
-                self._attempt = self._socket = None
+            case Send():
+                if self._socket is not None:
+                    # `broadcast` never waits. A peer that does not read leaves little behind, until it is dropped.
+                    broadcast([self._socket], output.frame, text=True)
+            case Disconnect():
+                if self._attempt is not None:
+                    self._attempt.cancel()
+                    self._attempt = self._socket = None
             case Batch():
-                for listener in tuple(self._listeners):
-                    try:
-                        listener(output)
-                    except Exception:
-                        _log.exception("a listener of %r failed", self)
+                self._notify(output)
+            case Sent():
+                waiting = self._commands.get(output.id)
+                if waiting is not None and self._socket is not None:
+                    mark_sent(waiting)
+            case p.Engine() | p.Runs():
+                pass
             case p.CommandAck():
                 sent = self._commands.pop(output.id, None)
                 if sent is not None:
-                    sent.answer(output)
+                    settle(sent, output)
+            case _:
+                assert_never(output)
+
+    def _notify(self, batch: Batch) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(batch)
+            except Exception:
+                _log.exception("a callback of %r failed", self)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = self._conversation.due
+        due = self._machine.due
         if self._timer is not None:
             if self._timer.when() == due and not self._timer.cancelled():
                 return
@@ -310,54 +665,55 @@ class StreamClient:
 
     def _tick(self) -> None:
         self._timer = None
-        self._input(self._conversation.tick)
+        self._input(self._machine.tick)
 
     async def _renew(self) -> None:
         try:
             endpoint = await asyncio.to_thread(self._locate)
         except DagwidgetError as error:
-            _log.warning("the token of %r can't be renewed: %s", self, error)
+            _log.warning("%r can't renew its token: %s", self, error)
             endpoint = None
-        self._input(functools.partial(self._conversation.renewed, endpoint and endpoint.token))
+        self._input(functools.partial(self._machine.renewed, endpoint and endpoint.token))
 
-    async def _converse(self) -> None:
-        """One attempt, and the connection that it leads to."""
+    async def _connect(self) -> None:
+        """One attempt to connect, and the connection if it succeeds."""
         code, reason = None, None
         try:
             endpoint = await asyncio.to_thread(self._locate)
-            self._input(lambda now: self._conversation.opening(endpoint.token, now))
+            self._url = endpoint.url
+            self._input(lambda now: self._machine.opening(endpoint.token, now))
             async with self._open(endpoint) as socket:
                 try:
                     self._socket = socket
-                    spoken = socket.subprotocol == p.SUBPROTOCOL
-                    self._input(lambda now: self._conversation.opened(now, v1=spoken))
+                    accepted = socket.subprotocol == p.SUBPROTOCOL
+                    self._input(lambda now: self._machine.opened(now, v1=accepted))
                     while True:
                         frame = await socket.recv(decode=False)
-                        self._input(functools.partial(self._conversation.receive, frame))
+                        self._input(functools.partial(self._machine.receive, frame))
                 finally:
-                    if self._conversation.phase != "stopped":
-                        # An orderly close hangs on a peer that does not read.
+                    if self._machine.phase != "stopped":
+                        # An orderly close would hang on a peer that does not read.
                         socket.transport.abort()
         except ConnectionClosed as closed:
             code, reason = closed.rcvd.code if closed.rcvd else 1006, closed.rcvd.reason if closed.rcvd else None
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             if not isinstance(error, _EXPECTED):
-                _log.exception("following %r ran into a fault", self.dag_id)
+                _log.exception("%r failed; it reconnects", self)
         if self._attempt is asyncio.current_task():
-            self._input(lambda now: self._conversation.closed(code, reason, now))
+            self._input(lambda now: self._machine.closed(code, reason, now))
 
     def _open(self, endpoint: discovery.Endpoint) -> open_socket:
         return open_socket(
             endpoint.stream_url(self.dag_id, self._run),
             subprotocols=[p.SUBPROTOCOL],  # type: ignore[list-item]
-            # The conversation minds the time.
+            # The state machine has its own timeouts.
             open_timeout=None,
             close_timeout=_CLOSE_SECONDS,
             ping_interval=None,
             compression=None,
-            # A frame holds whole events, as many as the server's own limits allow.
+            # The server's limits bound its frames.
             max_size=None,
-            # A loopback server is on no other side of any proxy.
+            # No proxy for a loopback address.
             proxy=None if urlsplit(endpoint.url).hostname in discovery.LOOPBACK else True,
         )

@@ -1,13 +1,14 @@
-"""`Conversation`: a viewer's side of the wire, as states and transitions. Sans-I/O: no sockets, no clock, no tasks.
+"""`StateMachine`: a viewer's side of the protocol, as states and transitions. Sans-I/O: no socket, no clock, no task.
 
-The shell around it hands in what happens, with the time (`now`, seconds of any clock that only goes forward), does what
-`take` tells it to, and calls `tick` when it is `due`. Backoff and resume are those of the browser, `js/src/stream.ts`.
+The shell around it passes in what happens, with the time (`now`, in seconds of any monotonic clock), carries out the
+outputs that `take_outputs` returns, and calls `tick` when it is `due`. Backoff and resume are the same as in the
+browser: `js/src/stream/stream.ts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, assert_never, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from .. import protocol as p
 from ..backoff import backoff
 from ..errors import ProtocolError
 from ..state import DagState, reduce
-from .outbox import Outbox, exact, refusal, too_late
+from .outbox import Outbox, knows_gate, pin_gate, refusal, refuse_late, refuse_unknown
 
 Phase: TypeAlias = Literal["idle", "connecting", "greeting", "syncing", "live", "waiting", "stopped"]
 
@@ -29,40 +30,46 @@ TRANSITIONS: Final[dict[Phase, tuple[Phase, ...]]] = {
     "waiting": ("connecting", "stopped"),
     "stopped": (),
 }
-"""Which phase may follow which. A plain server is `live` at once; `greeting` comes again after a gap."""
+"""The phases that may follow each phase. A plain server goes straight to `live`; a gap leads back to `greeting`."""
 
-# Times in seconds.
+# Times in seconds: how long the server may take to answer, how long it may be silent, how long a connection must last
+# to count as stable, and the longest delay of an acknowledgement.
 _ANSWER: Final = 5.0
 _DEAD: Final = 25.0
 _STABLE: Final = 5.0
 _ACK: Final = 1.0
-# A token is renewed so long before it expires, or when half of its time is over where it has less.
+# How long before its expiry a token is renewed; one with less time left is renewed at half of that time. With less than
+# the second value left it is not renewed at all.
 _RENEW: Final = 60.0
 _RENEW_AT_ALL: Final = 1.0
-# A tick this late means that we slept, or were kept from running: the silence says nothing.
+# How long a decision waits for the event of its gate, which may still be on its way from the engine.
+_HOLD: Final = 5.0
+# After a tick this late the machine was suspended or busy, so a silent server proves nothing.
 _LATE: Final = 1.0
 
 _ACK_FRAMES: Final = 64
 _ACK_BYTES: Final = 256 * 1024
-# What a server takes as long as it has not said otherwise.
+# The largest frame that a server accepts, until its `welcome` says otherwise.
 _FRAME_BYTES: Final = 64 * 1024
 
 _FINAL_CODES: Final = {row.code: row for row in p.CLOSE_CODES if not row.retry}
 
-_Timer: TypeAlias = Literal["answer", "retry", "stable", "silence", "ack", "renew"]
+_FEATURES: Final = list(get_args(p.Feature))
+
+_Timer: TypeAlias = Literal["answer", "retry", "stable", "silence", "ack", "renew", "hold"]
 
 
 class Connection(Struct, frozen=True, kw_only=True):
-    """How a conversation stands.
+    """The state of the connection.
 
     Attributes:
-        phase: `waiting`: until `retry_at`. `stopped`: for good.
-        resumable: False on a plain server: what happens during a cut is lost. None until known.
+        phase: `waiting` lasts until `retry_at`; `stopped` is final.
+        resumable: False on a plain server, where events during a cut are lost. None until known.
         role: What the token permits.
-        attempt: How many attempts there were.
+        attempt: The number of connection attempts so far.
         retry_at: When the next attempt starts.
-        seen_at: When the last frame came: how old the state is.
-        code: The close code with which the last connection ended.
+        seen_at: When the last frame arrived, and so how old the state is.
+        code: The close code that ended the last connection.
         reason: Why it ended.
     """
 
@@ -77,11 +84,11 @@ class Connection(Struct, frozen=True, kw_only=True):
 
 
 class Connect(Struct, frozen=True):
-    """Find the server, and open a socket to it."""
+    """Find the server and open a socket to it."""
 
 
 class Renew(Struct, frozen=True):
-    """Ask for a token anew, and hand it in with `renewed`."""
+    """Get a new token, and pass it to `renewed`."""
 
 
 class Send(Struct, frozen=True):
@@ -91,40 +98,80 @@ class Send(Struct, frozen=True):
 
 
 class Disconnect(Struct, frozen=True):
-    """Let go of the socket, or of the attempt to open one: what it still says is nobody's."""
+    """Drop the socket, or the attempt to open one, and ignore whatever still arrives from it."""
 
 
 class Batch(Struct, frozen=True, kw_only=True):
-    """Events that were applied; after a `reset`, to an empty state. `after` and `seq`: the cursor before and after."""
+    """Events that were applied to the state; to an empty one where `reset`.
+
+    Attributes:
+        epoch: The run.
+        after: The cursor before the events.
+        seq: The cursor after them.
+        reset: Whether the state was replaced.
+        events: The events.
+        state: The state that they were applied to.
+    """
 
     epoch: str | None
     after: int
     seq: int
     reset: bool
-    events: list[p.Event]
+    events: list[p.AnyEvent | p.Unknown]
+    state: DagState
 
 
-Output: TypeAlias = Connect | Renew | Send | Disconnect | Batch | p.CommandAck
+class Sent(Struct, frozen=True):
+    """A command was sent."""
+
+    id: str
+
+
+Output: TypeAlias = Connect | Renew | Send | Disconnect | Batch | Sent | p.CommandAck | p.Engine | p.Runs
 
 
 class _CatchUp(Struct):
-    """What arrives between `sync` and `synced`, held until it is whole."""
+    """The events between `sync` and `synced`, applied together once they are complete."""
 
     epoch: str
     reset: bool
-    events: list[p.Event]
+    events: list[p.AnyEvent | p.Unknown]
 
 
-class Conversation:
-    """One viewer's conversation with a server, over any number of connections.
+class StateMachine:
+    """One viewer's session with a server, over any number of connections.
 
     Attributes:
-        state: What the run has come to; another object after a reset, when the new state is whole.
-        connection: How it stands; another object whenever that changed.
+        state: The state of the run. A reset replaces it by another object, once the new state is complete.
+        connection: The state of the connection. Each change replaces it by another object.
+        engine: The state of the run's engine, where the server reports it.
+        runs: The DAG's run list, by run id, where the server sends it.
+        expected: The run that `begin` has named, until the state is that run's.
+        was_live: Whether there ever was a connection.
     """
 
-    def __init__(self, wait: Callable[[int], float] = backoff) -> None:
-        """`wait` gives the seconds before the next attempt after so many failures in a row."""
+    def __init__(self, wait: Callable[[int], float] = backoff, *, run: str | None = None) -> None:
+        """A machine that is idle.
+
+        Args:
+            wait: The seconds to wait before the next attempt, by the number of failures in a row.
+            run: The run to watch; None to follow the DAG.
+        """
+        self.engine: p.Engine | None = None
+        self.runs: dict[str, p.RunSummary] = {}
+        self.expected: str | None = None
+        self._run = run
+        # What the last `hello` has named: the run, and whether to follow from there.
+        self._greeted: tuple[str | None, bool | None] = (None, None)
+        # Whether the address of the socket may name a run that is no longer meant.
+        self._unpinned = False
+        # The incarnation of the log that the state comes from, where it is known, and that of the last welcome.
+        self._log: str | None = None
+        self._welcomed: tuple[str, str | None] = ("", None)
+        # Decisions that wait for the event of their gate, and until when.
+        self._held: dict[str, tuple[p.HumanDecision, float]] = {}
+        self._knows_runs = False
+        self.was_live = False
         self.state = DagState()
         self.connection = Connection()
         self._wait = wait
@@ -133,15 +180,15 @@ class Conversation:
         self._timers: dict[_Timer, float] = {}
         self._token: str | None = None
         self._expires_at = 0.0
-        # None until the server has said something that tells.
+        # Whether the server speaks the whole protocol; None until its first message shows.
         self._v1: bool | None = None
-        # A server that spoke v1 once is not taken for a plain one when it fails to answer.
+        # A server that spoke v1 before is not taken for a plain one when it fails to answer.
         self._spoke_v1 = False
         self._failures = 0
-        self._heard = 0.0
+        self._received_at = 0.0
         self._catch_up: _CatchUp | None = None
-        # Events of this frame that are applied together.
-        self._fresh: list[p.Event] = []
+        # Events of the current frame, applied together.
+        self._fresh: list[p.AnyEvent | p.Unknown] = []
         self._frame_limit = _FRAME_BYTES
         self._acknowledged = 0
         self._unacknowledged_frames = 0
@@ -149,27 +196,28 @@ class Conversation:
 
     @property
     def phase(self) -> Phase:
+        """The connection's phase."""
         return self.connection.phase
 
     @property
     def due(self) -> float | None:
-        """When `tick` is to be called; None where only something from outside can happen."""
+        """When to call `tick` next; None if no timer runs."""
         return min(self._timers.values(), default=None)
 
     @property
     def pending(self) -> list[p.AnyCommand]:
-        """Commands that the server has not answered."""
+        """The commands that the server has not answered."""
         return [pending.command for pending in self._outbox.pending()]
 
-    def take(self) -> list[Output]:
-        """What there is to do, in this order; each is given once."""
+    def take_outputs(self) -> list[Output]:
+        """The outputs since the last call, to be carried out in this order."""
         outputs, self._outputs = self._outputs, []
         return outputs
 
     # --- Inputs
 
     def start(self) -> None:
-        """Begin, where it has not begun."""
+        """Connect, if the machine is idle."""
         if self.phase == "idle":
             self._connect()
 
@@ -180,92 +228,141 @@ class Conversation:
             self._timers["answer"] = now + _ANSWER
 
     def renewed(self, token: str | None, now: float) -> None:
-        """A token was asked for, and is None where nobody could give it; another one is shown to the server at once."""
+        """The answer to `Renew`. A different token goes to the server at once; None means that there is none."""
         if self.phase not in ("syncing", "live") or not self._v1:
             return
         if token in (None, self._token):
             self._renew_before(self._expires_at, now)
         else:
             self._token = token
-            self._greet(now)
+            self._hello(now)
 
     def opened(self, now: float, *, v1: bool = True) -> None:
-        """The socket is open; `v1` says whether the server took our subprotocol."""
+        """The socket is open; `v1` says whether the server accepted the subprotocol."""
         if self.phase != "connecting":
             return
         self._v1 = None
-        self._greet(now)
+        self._hello(now)
         if not v1 and not self._spoke_v1:
             self._become_plain(now)
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Take a frame from the server."""
+        """A frame came from the server."""
         if self.phase not in ("greeting", "syncing", "live"):
             return
-        self._heard = now
+        self._received_at = now
         self._set(seen_at=now)
         try:
             messages = p.decode_server(frame)
         except ProtocolError as error:
-            self._lose(now, str(error), 4400)
+            self._reconnect(now, str(error), 4400)
             return
         if self._v1 is None and messages and not isinstance(messages[0], (p.Welcome, p.Bye)):
-            # One that turns us away says so before any welcome, and must not be handed the outbox as a plain one is.
+            # A server that refuses sends `bye` before any welcome: it must not be sent the outbox, as a plain one is.
             if self._spoke_v1:
-                self._lose(now, "no welcome")
+                self._reconnect(now, "no welcome")
                 return
             self._become_plain(now)
         for message in messages:
-            self._take(message, now)
+            self._handle(message, now)
             if self.phase in ("waiting", "stopped"):
                 return
         self._apply()
+        if self._held:
+            self._release(now)
         self._count(len(frame), now)
 
     def closed(self, code: int | None, reason: str | None, now: float) -> None:
-        """The socket was closed, or could not be opened."""
+        """The socket was closed, or failed to open."""
         if self.phase not in ("connecting", "greeting", "syncing", "live"):
             return
         if code in _FINAL_CODES:
             self._stop(code, reason or _FINAL_CODES[code].meaning)
         else:
-            self._lose(now, reason, code)
+            self._reconnect(now, reason, code)
 
-    def send(self, command: p.AnyCommand) -> None:
-        """Send a command, now or as soon as the connection is in step; a `CommandAck` is its one answer."""
-        if command.id in self._outbox:
+    def send(self, command: p.AnyCommand, now: float, *, hold: bool = True) -> None:
+        """Send a command, now or once the connection is live. Its one answer is a `CommandAck` among the outputs.
+
+        A decision whose gate has not arrived here yet waits for it for a few seconds.
+        """
+        if command.id in self._outbox or (hold and command.id in self._held):
             return
+        self._held.pop(command.id, None)
         if self.phase == "stopped":
-            why = self.connection.reason or "it was closed"
-            self._outputs.append(refusal(command, "not_connected", f"there is no connection: {why}"))
+            why = self.connection.reason or "the client is closed"
+            self._outputs.append(refusal(command, "not_connected", f"not connected: {why}"))
             return
-        command = exact(command, self.state)
-        size = len(p.encode(command))
-        if size > self._frame_limit:
-            text = f"this is too large to send: {size:,} bytes, and the server takes {self._frame_limit:,}"
-            self._outputs.append(refusal(command, "too_large", text))
+        command = pin_gate(command, self.state)
+        if self._refuse_too_large(command):
+            return
+        if hold and self._must_hold(command):
+            assert isinstance(command, p.HumanDecision)
+            self._held[command.id] = (command, now + _HOLD)
+            self._timers.setdefault("hold", now + _HOLD)
+            return
+        self._queue(command)
+
+    def _queue(self, command: p.AnyCommand) -> None:
+        if self._refuse_too_large(command):
             return
         self._outbox.add(command)
         if self.phase == "live":
-            self._transmit(command)
+            self._transmit_command(command)
         else:
             self.start()
 
+    def _refuse_too_large(self, command: p.AnyCommand) -> bool:
+        size = len(p.encode(command))
+        if size <= self._frame_limit:
+            return False
+        text = f"the command has {size:,} bytes, and the server accepts {self._frame_limit:,}"
+        self._outputs.append(refusal(command, "too_large", text))
+        return True
+
+    def withdraw(self, command_id: str) -> bool:
+        """Take back a command that was not sent yet. False if it was sent, or answered."""
+        held = self._held.pop(command_id, None)
+        pending = next((each for each in self._outbox.pending() if each.command.id == command_id), None)
+        if held is None and (pending is None or pending.state == "sent"):
+            return False
+        self._outbox.settle(p.CommandAck(id=command_id, ok=False))
+        return True
+
+    def watch(self, run: str | None, now: float) -> None:
+        """Watch one run from now on, or follow the DAG (None)."""
+        self._run, self.expected, self._unpinned = run, None, run is None
+        self._hello_again(now)
+
+    def begin(self, run: str) -> None:
+        """A run that this process starts is about to begin: follow it. `refresh` sends that to the server."""
+        if self._run is None and run != self.state.epoch:
+            self.expected = run
+
+    def refresh(self, now: float) -> None:
+        """Ask the server for the run that is expected, if any."""
+        if self.expected is not None:
+            self._hello_again(now)
+
+    def _hello_again(self, now: float) -> None:
+        if self.phase in ("syncing", "live") and self._v1:
+            self._hello(now)
+
     def probe(self, now: float) -> None:
-        """The network has come back, or may have: look at once."""
+        """The network may be back: connect, or check the connection, at once."""
         if self.phase == "waiting":
             self._connect()
         elif self.phase == "live" and self._v1:
-            self._greet(now)
+            self._hello(now)
 
     def close(self) -> None:
-        """Close on purpose: nothing reconnects."""
+        """Close for good."""
         self._stop(1000, None)
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Run the timers that are due."""
         for timer, due in sorted(self._timers.items(), key=lambda each: each[1]):
-            # What came before it may have undone it.
+            # A timer before it may have cleared or moved it.
             if due <= now and self._timers.get(timer) == due:
                 del self._timers[timer]
                 self._fire(timer, now, late=now - due > _LATE)
@@ -274,11 +371,8 @@ class Conversation:
 
     def _fire(self, timer: _Timer, now: float, *, late: bool) -> None:
         match timer:
-            case "answer" if late:
-                # The answer may lie in the socket.
-                self._timers["answer"] = now + _ANSWER
             case "answer":
-                self._unanswered(now)
+                self._answer_is_due(now, late=late)
             case "retry":
                 self._connect()
             case "stable":
@@ -288,27 +382,34 @@ class Conversation:
             case "renew":
                 self._outputs.append(Renew())
             case "silence":
-                self._mind_silence(now, late=late)
+                self._check_silence(now, late=late)
+            case "hold":
+                self._release(now)
+            case _:
+                assert_never(timer)
 
-    def _unanswered(self, now: float) -> None:
-        if self.phase == "greeting" and self._v1 is None and not self._spoke_v1:
-            # A plain server may have taken the subprotocol without knowing it, as some libraries do.
+    def _answer_is_due(self, now: float, *, late: bool) -> None:
+        if late:
+            # The answer may wait in the socket.
+            self._timers["answer"] = now + _ANSWER
+        elif self.phase == "greeting" and self._v1 is None and not self._spoke_v1:
+            # Some libraries accept any subprotocol, so this may be a plain server.
             self._become_plain(now)
         else:
             what = "the server did not answer" if self.phase == "connecting" else "no welcome"
-            self._lose(now, f"{what} in {_ANSWER:g} s")
+            self._reconnect(now, f"{what} in {_ANSWER:g} s")
 
-    def _mind_silence(self, now: float, *, late: bool) -> None:
-        if now - self._heard < _DEAD:
-            self._timers["silence"] = self._heard + _DEAD
+    def _check_silence(self, now: float, *, late: bool) -> None:
+        if now - self._received_at < _DEAD:
+            self._timers["silence"] = self._received_at + _DEAD
         elif late:
-            self._greet(now)
+            self._hello(now)
         else:
-            self._lose(now, f"the server was silent for {_DEAD:g} s")
+            self._reconnect(now, f"the server was silent for {_DEAD:g} s")
 
     # --- Transitions
 
-    def _go(self, phase: Phase, **change: Any) -> None:
+    def _enter(self, phase: Phase, **change: Any) -> None:
         assert phase in TRANSITIONS[self.phase], f"{self.phase} → {phase}"
         self._set(phase=phase, **change)
 
@@ -317,90 +418,156 @@ class Conversation:
 
     def _connect(self) -> None:
         self._timers.clear()
-        self._go("connecting", retry_at=None, attempt=self.connection.attempt + 1)
+        self._enter("connecting", retry_at=None, attempt=self.connection.attempt + 1)
         self._outputs.append(Connect())
 
-    def _greet(self, now: float, *, from_scratch: bool = False) -> None:
-        """Say hello; until the welcome, what comes belongs to the old position."""
+    def _must_hold(self, command: p.AnyCommand) -> bool:
+        return (
+            isinstance(command, p.HumanDecision)
+            and self.phase == "live"
+            and command.run_id in (None, self.state.epoch)
+            and not knows_gate(command, self.state)
+        )
+
+    def _release(self, now: float) -> None:
+        """Send the decisions whose gate has arrived, and refuse those that have waited long enough."""
+        for command, until in list(self._held.values()):
+            # Of another run, only the server knows the gates.
+            if command.run_id not in (None, self.state.epoch) or knows_gate(command, self.state):
+                del self._held[command.id]
+                self._queue(pin_gate(command, self.state))
+            elif now >= until:
+                del self._held[command.id]
+                self._outputs.append(refuse_unknown(command, self.state))
+        if self._held:
+            self._timers["hold"] = min(until for _, until in self._held.values())
+        else:
+            self._timers.pop("hold", None)
+
+    def _hello(self, now: float, *, from_scratch: bool = False) -> None:
+        """Send `hello`. Until the `welcome`, whatever arrives still belongs to the old cursor."""
         self._apply()
         self._catch_up = None
         self._timers.pop("ack", None)
         self._timers.pop("silence", None)
         self._timers["answer"] = now + _ANSWER
-        self._go("greeting")
+        self._enter("greeting")
         epoch, seq = self.state.epoch, self.state.seq
-        last = None if epoch is None or from_scratch else p.Cursor(epoch=epoch, seq=seq)
-        self._say(p.Hello(protocol=p.PROTOCOL, token=self._token, last=last))
+        last = None if epoch is None or from_scratch else p.Cursor(epoch=epoch, seq=seq, log=self._log)
+        self._greeted = run, follow = self._which_run()
+        self._transmit(
+            p.Hello(
+                protocol=p.PROTOCOL,
+                token=self._token,
+                last=last,
+                run=run,
+                follow=follow,
+                features=_FEATURES,
+            )
+        )
+
+    def _which_run(self) -> tuple[str | None, bool | None]:
+        """The run to name in `hello`, and whether to follow the DAG from there."""
+        if self._run is not None:
+            return self._run, None
+        return self.expected, True if self.expected is not None or self._unpinned else None
 
     def _become_plain(self, now: float) -> None:
         self._v1 = False
+        self.expected = None
         self._set(resumable=False, role=None)
         self._become_live(now)
 
     def _become_live(self, now: float) -> None:
         self._timers.pop("answer", None)
         self._timers.setdefault("stable", now + _STABLE)
-        self._go("live", code=None, reason=None)
+        self.was_live = True
+        self._enter("live", code=None, reason=None)
         for pending in self._outbox.pending():
-            late = too_late(pending.command, self.state) if pending.state == "queued" else None
-            if late is not None:
-                self._answer(late)
+            refused = refuse_late(pending.command, self.state) if pending.state == "queued" else None
+            if refused is not None:
+                self._settle(refused)
             else:
-                self._transmit(pending.command)
+                self._transmit_command(pending.command)
 
-    def _lose(self, now: float, reason: str | None, code: int | None = None, after: float = 0.0) -> None:
-        """It is gone, and comes back; `after` seconds later than otherwise, where the server asks for it."""
+    def _reconnect(self, now: float, reason: str | None, code: int | None = None, after: float = 0.0) -> None:
+        """Drop the connection and wait for the next attempt, `after` seconds longer if the server asks for it."""
         self._drop()
         self._failures += 1
-        # Added, so that not everybody who was told the same comes back at the same moment.
+        # The backoff comes on top: a server sends the same `after` to all its clients.
         retry_at = now + after + self._wait(self._failures)
         self._timers["retry"] = retry_at
-        self._go("waiting", retry_at=retry_at, code=code, reason=reason)
+        self._enter("waiting", retry_at=retry_at, code=code, reason=reason)
 
     def _stop(self, code: int, reason: str | None) -> None:
         if self.phase == "stopped":
             return
         self._drop()
-        self._go("stopped", retry_at=None, code=code, reason=reason)
-        why = reason or "it was closed before the server answered"
+        self._enter("stopped", retry_at=None, code=code, reason=reason)
+        why = reason or "the client was closed before the server answered"
         for command in self.pending:
-            self._answer(refusal(command, "not_connected", f"the connection ended: {why}"))
+            self._settle(refusal(command, "not_connected", f"not connected: {why}"))
 
     def _drop(self) -> None:
         if self.phase in ("connecting", "greeting", "syncing", "live"):
             self._outputs.append(Disconnect())
         self._timers.clear()
+        for command, _ in self._held.values():
+            self._outbox.add(command)
+        self._held.clear()
         self._catch_up = None
         self._fresh = []
         self._unacknowledged_frames = self._unacknowledged_bytes = 0
 
     # --- Receiving
 
-    def _take(self, message: Any, now: float) -> None:
+    def _handle(self, message: p.ServerMessage | p.Unknown, now: float) -> None:
         match message:
             case p.Event():
-                self._event(message, now)
+                self._handle_event(message, now)
             case p.Welcome():
-                self._welcomed(message, now)
+                self._handle_welcome(message, now)
             case p.CommandAck():
-                self._answer(message)
+                self._settle(message)
             case p.Bye():
-                self._apply()
-                if message.retry:
-                    self._lose(now, message.reason, message.code, (message.after_ms or 0) / 1000)
-                else:
-                    self._stop(message.code, message.reason)
+                self._handle_bye(message, now)
             case p.Ping():
-                self._apply()
-                self._say(p.Pong(seq=self.state.seq))
-                if self.phase == "live" and self._v1 and message.head != self.state.seq:
-                    self._greet(now)
-            case p.Sync() if self.phase != "greeting":
-                self._sync(message, now)
-            case p.Synced() if self._catch_up is not None:
-                self._synced(self._catch_up, message.seq, now)
+                self._handle_ping(message, now)
+            case p.Sync():
+                self._handle_sync(message, now)
+            case p.Synced():
+                self._handle_synced(message, now)
+            case p.Engine():
+                self.engine = message
+                self._outputs.append(message)
+            case p.Runs():
+                self._handle_runs(message)
+            case _:
+                assert_never(message)
 
-    def _welcomed(self, welcome: p.Welcome, now: float) -> None:
+    def _handle_bye(self, bye: p.Bye, now: float) -> None:
+        self._apply()
+        if bye.retry:
+            self._reconnect(now, bye.reason, bye.code, (bye.after_ms or 0) / 1000)
+        else:
+            self._stop(bye.code, bye.reason)
+
+    def _handle_ping(self, ping: p.Ping, now: float) -> None:
+        self._apply()
+        self._transmit(p.Pong(seq=self.state.seq))
+        if self.phase == "live" and self._v1 and ping.head != self.state.seq:
+            self._hello(now)
+
+    def _handle_runs(self, message: p.Runs) -> None:
+        changed = {run.run_id: run for run in message.runs}
+        # The first message has the whole list.
+        self.runs = changed if message.removed is None and not self._knows_runs else {**self.runs, **changed}
+        self._knows_runs = True
+        for run_id in message.removed or ():
+            self.runs.pop(run_id, None)
+        self._outputs.append(message)
+
+    def _handle_welcome(self, welcome: p.Welcome, now: float) -> None:
         # It may come so late that the server was already taken for a plain one.
         self._v1 = self._spoke_v1 = True
         self._apply()
@@ -411,44 +578,56 @@ class Conversation:
         if welcome.expires_at is not None and welcome.now is not None:
             self._renew_before(now + (welcome.expires_at - welcome.now) / 1000, now)
         self._catch_up = None
-        self._go("syncing", resumable=True, role=welcome.role)
+        self._welcomed = (welcome.epoch, welcome.log)
+        self._knows_runs = False
+        self._enter("syncing", resumable=True, role=welcome.role)
+        if self._which_run() != self._greeted:
+            # The run was changed while the server had not answered yet.
+            self._hello(now)
 
     def _renew_before(self, expires_at: float, now: float) -> None:
         self._expires_at, left = expires_at, expires_at - now
-        # Without another one it goes on until the server ends it, and then begins anew.
+        # Without a new token the connection lasts until the server ends it, and then reconnects.
         if left >= _RENEW_AT_ALL:
             self._timers["renew"] = now + max(left - _RENEW, left / 2)
 
-    def _sync(self, sync: p.Sync, now: float) -> None:
+    def _handle_sync(self, sync: p.Sync, now: float) -> None:
+        if self.phase == "greeting":
+            return
         self._apply()
         if not sync.reset and sync.epoch != self.state.epoch:
-            # A tail of another run than ours leads nowhere.
-            self._greet(now, from_scratch=True)
+            # The tail of another run does not continue this state.
+            self._hello(now, from_scratch=True)
             return
         self._catch_up = _CatchUp(sync.epoch, sync.reset, [])
-        self._go("syncing")
+        self._enter("syncing")
 
-    def _synced(self, catch_up: _CatchUp, seq: int, now: float) -> None:
-        self._catch_up = None
+    def _handle_synced(self, synced: p.Synced, now: float) -> None:
+        catch_up, self._catch_up = self._catch_up, None
+        if catch_up is None:
+            return
         if catch_up.reset:
             self.state = reduce(catch_up.events, DagState(epoch=catch_up.epoch))
-            self.state.seq = seq
-            batch = Batch(epoch=catch_up.epoch, after=0, seq=seq, reset=True, events=catch_up.events)
-            self._outputs.append(batch)
+            self._log = self._welcomed[1] if self._welcomed[0] == catch_up.epoch else None
+            self.engine = None
+            if catch_up.epoch == self.expected:
+                self.expected = None
+            self.state.seq = synced.seq
+            self._put_out(0, catch_up.events, reset=True)
         else:
             self._fresh = []
             for event in catch_up.events:
                 if event.seq == self._seen + 1:
                     self._fresh.append(event)
             self._apply()
-            if self.state.seq != seq:
-                # The tail does not lead to where it should: only the whole state helps.
-                self._greet(now, from_scratch=True)
+            if self.state.seq != synced.seq:
+                # The tail has a gap: only the whole state helps.
+                self._hello(now, from_scratch=True)
                 return
         self._acknowledge()
         self._become_live(now)
 
-    def _event(self, event: p.Event, now: float) -> None:
+    def _handle_event(self, event: p.AnyEvent | p.Unknown, now: float) -> None:
         if self._catch_up is not None:
             self._catch_up.events.append(event)
         elif self.phase == "live" and not self._v1:
@@ -458,11 +637,11 @@ class Conversation:
             if event.seq == self._seen + 1:
                 self._fresh.append(event)
             else:
-                self._greet(now)
+                self._hello(now)
 
     @property
     def _seen(self) -> int:
-        """The seq of the last event that was taken."""
+        """The seq of the last event that was accepted."""
         return (self._fresh[-1].seq if self._fresh else None) or self.state.seq
 
     def _apply(self) -> None:
@@ -471,11 +650,16 @@ class Conversation:
         events, self._fresh = self._fresh, []
         after = self.state.seq
         reduce(events, self.state)
-        batch = Batch(epoch=self.state.epoch, after=after, seq=self.state.seq, reset=False, events=events)
-        self._outputs.append(batch)
+        self._put_out(after, events, reset=False)
+
+    def _put_out(self, after: int, events: list[p.AnyEvent | p.Unknown], *, reset: bool) -> None:
+        state = self.state
+        self._outputs.append(
+            Batch(epoch=state.epoch, after=after, seq=state.seq, reset=reset, events=events, state=state)
+        )
 
     def _count(self, size: int, now: float) -> None:
-        """Flow control that survives proxies: what arrived is acknowledged, many frames at once."""
+        """Acknowledge every so many frames: flow control that works through proxies."""
         if self.phase != "live" or not self._v1 or self.state.seq == self._acknowledged:
             return
         self._unacknowledged_frames += 1
@@ -489,20 +673,21 @@ class Conversation:
         self._timers.pop("ack", None)
         self._unacknowledged_frames = self._unacknowledged_bytes = 0
         self._acknowledged = self.state.seq
-        self._say(p.Ack(seq=self.state.seq))
+        self._transmit(p.Ack(seq=self.state.seq))
 
     # --- Sending
 
-    def _say(self, message: p.Control | p.AnyCommand) -> None:
+    def _transmit(self, message: p.Control | p.AnyCommand) -> None:
         self._outputs.append(Send(p.encode(message)))
 
-    def _transmit(self, command: p.AnyCommand) -> None:
-        self._outbox.sent(command.id)
-        self._say(command)
+    def _transmit_command(self, command: p.AnyCommand) -> None:
+        self._outbox.mark_sent(command.id)
+        self._transmit(command)
+        self._outputs.append(Sent(command.id))
         if not self._v1:
-            # A plain server gives no answer.
-            self._answer(p.CommandAck(id=command.id, ok=True, code="unconfirmed"))
+            # A plain server does not answer.
+            self._settle(p.CommandAck(id=command.id, ok=True, code="unconfirmed"))
 
-    def _answer(self, ack: p.CommandAck) -> None:
+    def _settle(self, ack: p.CommandAck) -> None:
         if self._outbox.settle(ack):
             self._outputs.append(ack)

@@ -1,4 +1,4 @@
-"""A made-up run of any size, played as a real one is: for demos, and to see what a large graph looks like."""
+"""Simulated runs of any size, published as real ones are: for demos, and to see a large graph in the widget."""
 
 from __future__ import annotations
 
@@ -9,39 +9,48 @@ import time
 from collections import defaultdict
 from typing import Any, Final
 
-from ..errors import RunCancelled
+from ..errors import NotConnected, RunCancelled
 from ..publisher.run import Run
 from ..publisher.start import start_run
 
 _WORKERS: Final = 64
 _TICK_SECONDS: Final = 0.05
-# Of all executions, how many fail and are tried again.
+# The share of executions that fail and are retried.
 _FLAKY: Final = 0.01
 _GATE: Final = "review"
-_FAULT: Final = "TimeoutError: the worker did not answer in 30 s"
+_ERROR: Final = "TimeoutError: the worker did not answer within 30 s"
 
 Graph = tuple[list[dict[str, Any]], list[tuple[str, str]]]
 
 
 def graph(nodes: int, seed: int = 7) -> Graph:
-    """A graph of `nodes` nodes: parallel lanes of steps, each of which fans out over shards and joins again.
+    """Make a graph of parallel lanes. Each lane is a row of steps that fan out over shards and join again.
 
     Args:
-        nodes: How many there are; at least 5.
-        seed: Makes another graph of the same kind.
+        nodes: The number of nodes, at least 5.
+        seed: Selects one of many graphs of that size.
 
     Returns:
-        Its nodes, and its edges as (from, to).
+        The nodes, and the edges as pairs (from, to).
+
+    Raises:
+        ValueError: There are fewer than 5 nodes.
+
+    Example:
+        >>> from dagwidget.demo.simulate import graph
+        >>> nodes, edges = graph(5)
+        >>> [node["id"] for node in nodes]
+        ['start', 'lane 1/step 1/1', 'lane 1/step 1/join', 'review', 'report']
     """
     if nodes < 5:
-        raise ValueError(f"a rehearsal has at least 5 nodes, not {nodes}")
+        raise ValueError(f"a simulated run must have at least 5 nodes, got {nodes}")
     chance = random.Random(seed)  # noqa: S311
     specs: list[dict[str, Any]] = [{"id": "start"}]
     edges: list[tuple[str, str]] = []
     lanes = max(1, round((nodes / 100) ** 0.5))
     ends = ["start"] * lanes
     step = 0
-    # What is left for shards and their joins: `start`, the gate and `report` are always there.
+    # The rest are shards and their joins: `start`, the gate and `report` are always there.
     while (left := nodes - len(specs) - 2) > 0:
         lane = step % lanes
         width = min(chance.choice((1, 3, 6, 12, 24, 48)), left - 1)
@@ -59,30 +68,35 @@ def graph(nodes: int, seed: int = 7) -> Graph:
     return specs, edges
 
 
-def rehearse(dag_id: str, nodes: int = 10_000, seconds: float = 60.0, *, seed: int = 7, **options: Any) -> Run:
-    """Play a run of `nodes` nodes in about `seconds` seconds, in a thread of its own.
-
-    It has costs, retries, and a gate at the end; it can be paused and cancelled.
+def simulate(dag_id: str, nodes: int = 10_000, seconds: float = 60.0, *, seed: int = 7, **options: Any) -> Run:
+    """Start a simulated run, in a thread of its own. It has costs, retries and a gate, and can be paused and cancelled.
 
     Args:
-        dag_id: The DAG to publish as.
-        nodes: How many nodes it has; at least 5.
-        seconds: How long it takes, without the gate.
-        seed: Makes another run of the same kind.
-        options: As for `dagwidget.start_run`.
+        dag_id: The DAG.
+        nodes: The number of nodes, at least 5.
+        seconds: How long the run takes, without the gate.
+        seed: Selects one of many runs of that size.
+        options: More arguments of `dagwidget.start_run`.
 
     Returns:
-        The run.
+        The run. It ends by itself.
+
+    Raises:
+        ValueError: There are fewer than 5 nodes.
+
+    Example:
+        >>> from dagwidget.demo.simulate import simulate
+        >>> run = simulate("my-dag", nodes=100, seconds=0.1)
     """
     specs, edges = graph(nodes, seed)
     run = start_run(dag_id, specs, edges, budget=round(nodes * 0.0012, 2), **options)
-    player = _Player(run, [spec["id"] for spec in specs], edges, seconds, seed)
-    threading.Thread(target=player.play, name=f"rehearsal-{dag_id}", daemon=True).start()
+    simulation = _Simulation(run, [spec["id"] for spec in specs], edges, seconds, seed)
+    threading.Thread(target=simulation.play, name=f"simulation-{dag_id}", daemon=True).start()
     return run
 
 
-class _Player:
-    """Runs what is ready on a fixed number of workers, in made-up time."""
+class _Simulation:
+    """Executes nodes that are ready on a fixed number of simulated workers."""
 
     def __init__(self, run: Run, nodes: list[str], edges: list[tuple[str, str]], seconds: float, seed: int) -> None:
         self._run = run
@@ -95,11 +109,11 @@ class _Player:
         self._ready = [name for name, missing in self._missing.items() if missing == 0]
         self._takes = {name: self._chance.uniform(0.2, 1.8) for name in nodes}
         self._pace = seconds / self._makespan()
-        # When each that runs will end, its name, when it began, and which attempt it is.
+        # The running executions: when each ends, its node, when it started, and its attempt.
         self._running: list[tuple[float, str, float, int]] = []
 
     def _makespan(self) -> float:
-        """How long it would take with the times as they were drawn."""
+        """The run's duration, with the drawn durations of its nodes."""
         missing, ready = dict(self._missing), list(self._ready)
         running: list[tuple[float, str]] = []
         now = 0.0
@@ -125,6 +139,9 @@ class _Player:
             self._run.complete({"nodes": len(self._missing)})
         except RunCancelled:
             self._run.cancelled()
+        except NotConnected:
+            # The caller has ended the run, or the server refused it: nobody can decide at the gate.
+            self._run.close()
 
     def _begin(self) -> None:
         while self._ready and len(self._running) < _WORKERS:
@@ -147,17 +164,17 @@ class _Player:
 
     def _report(self) -> None:
         now = time.monotonic()
-        for ends, name, began, attempt in self._chance.sample(self._running, min(8, len(self._running))):
-            progress = min(0.99, (now - began) / max(ends - began, 1e-9))
+        for ends, name, started, attempt in self._chance.sample(self._running, min(8, len(self._running))):
+            progress = min(0.99, (now - started) / max(ends - started, 1e-9))
             self._run.update(name, "running", attempt=attempt, progress=round(progress, 2))
 
     def _end(self, now: float) -> None:
         while self._running and self._running[0][0] <= now:
-            _, name, began, attempt = heapq.heappop(self._running)
-            measured = {"duration_ms": round((now - began) * 1000), "rows": self._chance.randrange(10_000)}
+            _, name, started, attempt = heapq.heappop(self._running)
+            measured = {"duration_ms": round((now - started) * 1000), "rows": self._chance.randrange(10_000)}
             self._run.cost(round(self._chance.uniform(0.0002, 0.0018), 6), node_id=name)
             if attempt == 1 and self._chance.random() < _FLAKY:
-                self._run.update(name, "failed", attempt=attempt, metrics=measured, error=_FAULT)
+                self._run.update(name, "failed", attempt=attempt, metrics=measured, error=_ERROR)
                 self._start(name, attempt + 1)
                 continue
             self._run.update(name, "completed", attempt=attempt, metrics=measured)

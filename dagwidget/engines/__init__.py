@@ -1,4 +1,4 @@
-"""One package an engine, imported when it is used: `dagwidget.engines.langgraph`."""
+"""Integrations of engines, each imported when it is used: `dagwidget.engines.langgraph`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Protocol 1: its messages, their encoding, and the limits both sides agree on. See `docs/protocol.md`."""
 
 from .close_codes import CLOSE_CODES, CloseCode
-from .codec import decode_client, decode_publisher, decode_reply, decode_server, encode, encode_value
+from .codec import decode_client, decode_events, decode_publisher, decode_reply, decode_server, encode, encode_value
 from .http_types import RunInfo
 from .limits import Limits
 from .messages import (
@@ -28,9 +28,12 @@ from .messages import (
     DagMutated,
     EdgeActive,
     EdgeSpec,
+    Engine,
+    EngineState,
     Event,
     ExecutionComplete,
     ExecutionState,
+    Feature,
     FinalStatus,
     Fraction,
     Hello,
@@ -57,7 +60,9 @@ from .messages import (
     ResumeExecution,
     Role,
     RunError,
+    Runs,
     RunStart,
+    RunSummary,
     ServerMessage,
     Sync,
     Synced,
@@ -94,9 +99,12 @@ __all__ = [
     "DagMutated",
     "EdgeActive",
     "EdgeSpec",
+    "Engine",
+    "EngineState",
     "Event",
     "ExecutionComplete",
     "ExecutionState",
+    "Feature",
     "FinalStatus",
     "Fraction",
     "Hello",
@@ -126,6 +134,8 @@ __all__ = [
     "RunError",
     "RunInfo",
     "RunStart",
+    "RunSummary",
+    "Runs",
     "ServerMessage",
     "Sync",
     "Synced",
@@ -134,6 +144,7 @@ __all__ = [
     "Welcome",
     "check_dag_id",
     "decode_client",
+    "decode_events",
     "decode_publisher",
     "decode_reply",
     "decode_server",

@@ -1,4 +1,4 @@
-"""`asyncapi()`: protocol 1 as an AsyncAPI 3.0 document, as seen by the server: it receives what clients send."""
+"""`asyncapi()`: protocol 1 as an AsyncAPI 3.0 document, from the server's side: it receives what clients send."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from . import messages as p
 from .close_codes import CLOSE_CODES
+from .schema import components
 
 _SCHEMAS: Final = "#/components/schemas/{name}"
 _WEBSOCKET_BINDING: Final = "0.1.0"
@@ -17,7 +18,7 @@ Channel: TypeAlias = Literal["stream", "publish"]
 
 
 class _Operation(NamedTuple):
-    """What is said on a channel at one occasion, and what is said in answer to it."""
+    """The messages of one purpose on a channel, and their replies."""
 
     name: str
     action: Literal["send", "receive"]
@@ -32,37 +33,42 @@ _COMMANDS: Final = get_args(p.AnyCommand)
 _PUBLISHED: Final = tuple(message for message in get_args(p.PublisherMessage) if issubclass(message, p.Event))
 
 _OPERATIONS: Final = (
-    _Operation("hello", "receive", "stream", (p.Hello,), "A viewer says who it is and what it has.", (p.Welcome,)),
-    _Operation("catchUp", "send", "stream", (p.Sync, p.Synced), "What the viewer lacks begins, and has ended."),
-    _Operation("tell", "send", "stream", _EVENTS, "What happens in the run."),
-    _Operation("acknowledge", "receive", "stream", (p.Ack,), "How far the viewer has come."),
-    _Operation("command", "receive", "stream", _COMMANDS, "What a person asks.", (p.CommandAck,)),
-    _Operation("heartbeat", "send", "stream", (p.Ping,), "A sign of life after silence.", (p.Pong,)),
+    _Operation("hello", "receive", "stream", (p.Hello,), "A viewer authenticates, and names its cursor.", (p.Welcome,)),
+    _Operation("catchUp", "send", "stream", (p.Sync, p.Synced), "Catching up starts, and has ended."),
+    _Operation(
+        "presence", "send", "stream", (p.Engine, p.Runs), "Whether the engine is there, and the runs of the DAG."
+    ),
+    _Operation("event", "send", "stream", _EVENTS, "What happens in the run."),
+    _Operation("acknowledge", "receive", "stream", (p.Ack,), "The viewer's cursor."),
+    _Operation("command", "receive", "stream", _COMMANDS, "What a person asks for.", (p.CommandAck,)),
+    _Operation("heartbeat", "send", "stream", (p.Ping,), "A heartbeat after silence.", (p.Pong,)),
     _Operation("end", "send", "stream", (p.Bye,), "Why the connection will close."),
     _Operation("attach", "receive", "publish", (p.Attach,), "A publisher joins or starts a run.", (p.Attached,)),
-    _Operation("publish", "receive", "publish", _PUBLISHED, "What an engine says of its run.", (p.Ack,)),
-    _Operation("steer", "send", "publish", (p.HumanGateResolved, p.ExecutionState), "What people decided and asked."),
-    _Operation("publisherHeartbeat", "send", "publish", (p.Ping,), "A sign of life after silence.", (p.Pong,)),
+    _Operation("publish", "receive", "publish", _PUBLISHED, "The events of an engine.", (p.Ack,)),
+    _Operation(
+        "steer", "send", "publish", (p.HumanGateResolved, p.ExecutionState), "Decisions, and what people asked for."
+    ),
+    _Operation("publisherHeartbeat", "send", "publish", (p.Ping,), "A heartbeat after silence.", (p.Pong,)),
     _Operation("publisherEnd", "send", "publish", (p.Bye,), "Why the connection will close."),
 )
 
 _DESCRIPTIONS: Final[dict[Channel, str]] = {
-    "stream": "For viewers. A run that is kept is watched at `/api/dags/{dag_id}/runs/{run}/stream`, in the same way. "
-    f"Who does not offer the subprotocol `{p.SUBPROTOCOL}` is sent the seven basic events, one a frame.",
-    "publish": "For engines. `seq` is the publisher's own number here; the room puts its own in place of it.",
+    "stream": "For viewers. `/api/dags/{dag_id}/runs/{run}/stream` is the same for a stored run. "
+    f"A client that does not offer the subprotocol `{p.SUBPROTOCOL}` gets the seven basic events, one per frame.",
+    "publish": "For engines. Here `seq` is the publisher's own number; the room replaces it by its own.",
 }
 
 
 def asyncapi() -> dict[str, Any]:
-    """The protocol as an AsyncAPI 3.0 document: its channels, their messages, and who says what when."""
-    messages = dict.fromkeys(message for operation in _OPERATIONS for message in _said(operation))
-    _, schemas = msgspec.json.schema_components(messages, ref_template=_SCHEMAS)
+    """The protocol as an AsyncAPI 3.0 document: its channels, their messages, and which side sends them when."""
+    messages = dict.fromkeys(message for operation in _OPERATIONS for message in _messages_of(operation))
+    schemas = components(messages, _SCHEMAS)
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "dagwidget",
             "version": str(p.PROTOCOL),
-            "description": "A running DAG that people watch and steer. The reference in words is `docs/protocol.md`. "
+            "description": "A running DAG that people watch and steer. The full reference is `docs/protocol.md`. "
             "A frame holds one message or an array of them.",
             "license": {"name": "BSD-3-Clause"},
         },
@@ -71,7 +77,7 @@ def asyncapi() -> dict[str, Any]:
             "local": {
                 "host": "127.0.0.1:8899",
                 "protocol": "ws",
-                "description": "`dagwidget serve`. Behind a proxy the path may begin with anything.",
+                "description": "`dagwidget serve`. Behind a proxy the path may have any prefix.",
                 "security": [{"$ref": "#/components/securitySchemes/bearer"}],
             }
         },
@@ -84,7 +90,7 @@ def asyncapi() -> dict[str, Any]:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Or, where no header can be set, as `token` in the first message.",
+                    "description": "Or as `token` in the first message, if the client can't set headers.",
                 }
             },
         },
@@ -93,19 +99,19 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def _said(operation: _Operation) -> tuple[type[Any], ...]:
+def _messages_of(operation: _Operation) -> tuple[type[Any], ...]:
     return (*operation.messages, *operation.replies)
 
 
 def _channel(channel: Channel) -> dict[str, Any]:
-    said = dict.fromkeys(
-        message for operation in _OPERATIONS if operation.channel == channel for message in _said(operation)
+    messages = dict.fromkeys(
+        message for operation in _OPERATIONS if operation.channel == channel for message in _messages_of(operation)
     )
     return {
         "address": f"/api/dags/{{dag_id}}/{channel}",
         "description": _DESCRIPTIONS[channel],
         "parameters": {"dag_id": {"description": "The DAG, percent-encoded: 1 to 200 printable characters."}},
-        "messages": {message.__name__: {"$ref": f"#/components/messages/{message.__name__}"} for message in said},
+        "messages": {message.__name__: {"$ref": f"#/components/messages/{message.__name__}"} for message in messages},
         "bindings": {"ws": {"method": "GET", "bindingVersion": _WEBSOCKET_BINDING}},
     }
 

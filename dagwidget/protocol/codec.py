@@ -1,134 +1,221 @@
-"""Encoding and decoding of frames."""
+"""Encodes and decodes frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
 
 from ..errors import ProtocolError
-from .messages import ClientMessage, PublisherMessage, PublishReply, ServerMessage, Unknown
+from .messages import AnyEvent, ClientMessage, PublisherMessage, PublishReply, ServerMessage, Unknown
 
-# What an error message may quote of a peer's message, in characters.
-_QUOTED = 200
+# How much of a message an error quotes, in characters.
+_QUOTED: Final = 200
 
-_encoder = msgspec.json.Encoder()
+M = TypeVar("M")
+
+_encoder: Final = msgspec.json.Encoder()
 
 
 class _Header(Struct):
     type: str
 
 
-_header = msgspec.json.Decoder(_Header)
-
-_unknown = msgspec.json.Decoder(Unknown)
-
-_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+_header: Final = msgspec.json.Decoder(_Header)
+_unknown: Final = msgspec.json.Decoder(Unknown)
+_raw_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class _Direction:
-    """The messages that go one way: decoders for them, and their names."""
+class _Direction(Generic[M]):
+    """The messages that one side sends to another, and their decoder."""
 
     def __init__(self, union: Any) -> None:
-        self.frame = msgspec.json.Decoder(union | list[union])
-        self.message = msgspec.json.Decoder(union)
-        self.tags = frozenset(cls.__struct_config__.tag for cls in get_args(union))
+        # Its lists hold no `Unknown`, but callers of `decode` must expect one.
+        self._frame: Final[msgspec.json.Decoder[M | list[M | Unknown]]] = msgspec.json.Decoder(union | list[union])
+        self._message: Final[msgspec.json.Decoder[M]] = msgspec.json.Decoder(union)
+        self._types: Final = frozenset(cls.__struct_config__.tag for cls in get_args(union))
+
+    def decode(self, frame: str | bytes) -> list[M | Unknown]:
+        try:
+            decoded = self._frame.decode(frame)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return self._decode_one_by_one(frame)
+        return decoded if isinstance(decoded, list) else [decoded]
+
+    def _decode_one_by_one(self, frame: str | bytes) -> list[M | Unknown]:
+        """Decode a frame that holds an unknown type or an error."""
+        raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else bytes(frame)
+        try:
+            parts = _raw_list.decode(raw) if raw.lstrip()[:1] == b"[" else [msgspec.Raw(raw)]
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
+        return [self._decode_one(part) for part in parts]
+
+    def _decode_one(self, raw: msgspec.Raw) -> M | Unknown:
+        try:
+            return self._message.decode(raw)
+        except msgspec.ValidationError as error:
+            problem = _shorten(str(error))
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
+        try:
+            header = _header.decode(raw)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise ProtocolError(
+                f'a message must be an object with a "type" (a string): {_shorten(str(error))}. In: {_quote(raw)}'
+            ) from None
+        if header.type not in self._types:
+            try:
+                return _unknown.decode(raw)
+            except msgspec.ValidationError as error:
+                problem = _shorten(str(error))
+        raise ProtocolError(f"{header.type[:_QUOTED]}: {problem}. In: {_quote(raw)}")
 
 
-_FROM_SERVER = _Direction(ServerMessage)
-
-_FROM_CLIENT = _Direction(ClientMessage)
-
-_FROM_PUBLISHER = _Direction(PublisherMessage)
-
-_TO_PUBLISHER = _Direction(PublishReply)
+_EVENTS: Final = _Direction[AnyEvent](AnyEvent)
+_FROM_SERVER: Final = _Direction[ServerMessage](ServerMessage)
+_FROM_CLIENT: Final = _Direction[ClientMessage](ClientMessage)
+_FROM_PUBLISHER: Final = _Direction[PublisherMessage](PublisherMessage)
+_TO_PUBLISHER: Final = _Direction[PublishReply](PublishReply)
 
 
 def encode(message: Struct | Sequence[Struct]) -> bytes:
-    """Encode one message, or a batch of them, as one UTF-8 JSON frame."""
+    """Encode one message, or a batch of them, as a frame.
+
+    Args:
+        message: The message or the batch.
+
+    Returns:
+        The frame: UTF-8 JSON.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> protocol.encode(protocol.NodeState(node_id="train", status="running"))
+        b'{"type":"node_state","node_id":"train","status":"running"}'
+    """
     return _encoder.encode(message)
 
 
 def encode_value(value: Any) -> bytes:
-    """Encode any JSON-safe value as UTF-8 JSON."""
+    """Encode a value as UTF-8 JSON.
+
+    Args:
+        value: A value that JSON can hold.
+
+    Returns:
+        The JSON.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> protocol.encode_value({"loss": 0.1})
+        b'{"loss":0.1}'
+    """
     return _encoder.encode(value)
 
 
-def decode_server(frame: str | bytes) -> list[Any]:
-    """Decode what a server sent to a viewer: a list of `ServerMessage`, with `Unknown` for types from the future.
+def decode_events(frame: str | bytes) -> list[AnyEvent | Unknown]:
+    """Decode the events of a stored log.
+
+    Args:
+        frame: One event, or an array of them.
+
+    Returns:
+        The events; an `Unknown` for each whose type this version does not know.
 
     Raises:
-        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+        ProtocolError: The text is not JSON, or a field of a known event is wrong.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> [event] = protocol.decode_events('{"type":"error","message":"disk full","seq":7}')
+        >>> event.message, event.seq
+        ('disk full', 7)
     """
-    return _decode(frame, _FROM_SERVER)
+    return _EVENTS.decode(frame)
 
 
-def decode_client(frame: str | bytes) -> list[Any]:
-    """Decode what a viewer sent: a list of `ClientMessage`, with `Unknown` for types from the future.
+def decode_server(frame: str | bytes) -> list[ServerMessage | Unknown]:
+    """Decode a frame from a server to a viewer.
+
+    Args:
+        frame: The frame: one message, or an array of them.
+
+    Returns:
+        The messages; an `Unknown` for each whose type this version does not know.
 
     Raises:
-        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+        ProtocolError: The frame is not JSON, or a field of a known message is wrong.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> [event] = protocol.decode_server('{"type":"node_state","node_id":"train","status":"running","seq":7}')
+        >>> event.node_id, event.seq
+        ('train', 7)
     """
-    return _decode(frame, _FROM_CLIENT)
+    return _FROM_SERVER.decode(frame)
 
 
-def decode_publisher(frame: str | bytes) -> list[Any]:
-    """Decode what a publisher sent: a list of `PublisherMessage`, with `Unknown` for types from the future.
+def decode_client(frame: str | bytes) -> list[ClientMessage | Unknown]:
+    """Decode a frame from a viewer to a server.
+
+    Args:
+        frame: The frame: one message, or an array of them.
+
+    Returns:
+        The messages; an `Unknown` for each whose type this version does not know.
 
     Raises:
-        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+        ProtocolError: The frame is not JSON, or a field of a known message is wrong.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> protocol.decode_client('{"type":"ack","seq":7}')
+        [Ack(seq=7)]
     """
-    return _decode(frame, _FROM_PUBLISHER)
+    return _FROM_CLIENT.decode(frame)
 
 
-def decode_reply(frame: str | bytes) -> list[Any]:
-    """Decode what a server sent to a publisher: a list of `PublishReply`, with `Unknown` for types from the future.
+def decode_publisher(frame: str | bytes) -> list[PublisherMessage | Unknown]:
+    """Decode a frame from a publisher to a server.
+
+    Args:
+        frame: The frame: one message, or an array of them.
+
+    Returns:
+        The messages; an `Unknown` for each whose type this version does not know.
 
     Raises:
-        ProtocolError: the frame is not JSON, or a field of a known message is wrong.
+        ProtocolError: The frame is not JSON, or a field of a known message is wrong.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> protocol.decode_publisher('{"type":"node_state","node_id":7}')
+        Traceback (most recent call last):
+        dagwidget.errors.ProtocolError: node_state: Expected `str`, got `int` - at `$.node_id`. In: ...
     """
-    return _decode(frame, _TO_PUBLISHER)
+    return _FROM_PUBLISHER.decode(frame)
 
 
-def _decode(frame: str | bytes, direction: _Direction) -> list[Any]:
-    try:
-        decoded = direction.frame.decode(frame)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return _decode_one_by_one(frame, direction)
-    return decoded if isinstance(decoded, list) else [decoded]
+def decode_reply(frame: str | bytes) -> list[PublishReply | Unknown]:
+    """Decode a frame from a server to a publisher.
 
+    Args:
+        frame: The frame: one message, or an array of them.
 
-def _decode_one_by_one(frame: str | bytes, direction: _Direction) -> list[Any]:
-    """Decode a frame in which something is new or wrong."""
-    raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else bytes(frame)
-    try:
-        parts = _raw_list.decode(raw) if raw.lstrip()[:1] == b"[" else [msgspec.Raw(raw)]
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
-    return [_decode_one(part, direction) for part in parts]
+    Returns:
+        The messages; an `Unknown` for each whose type this version does not know.
 
+    Raises:
+        ProtocolError: The frame is not JSON, or a field of a known message is wrong.
 
-def _decode_one(raw: msgspec.Raw, direction: _Direction) -> Any:
-    try:
-        return direction.message.decode(raw)
-    except msgspec.ValidationError as error:
-        problem = _shorten(str(error))
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
-    try:
-        header = _header.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ProtocolError(
-            f'a message must be an object with a "type" (a string): {_shorten(str(error))}. In: {_quote(raw)}'
-        ) from None
-    if header.type not in direction.tags:
-        try:
-            return _unknown.decode(raw)
-        except msgspec.ValidationError as error:
-            problem = _shorten(str(error))
-    raise ProtocolError(f"{header.type[:_QUOTED]}: {problem}. In: {_quote(raw)}")
+    Example:
+        >>> from dagwidget import protocol
+        >>> protocol.decode_reply('[{"type":"ping","head":7},{"type":"ack","seq":7}]')
+        [Ping(head=7), Ack(seq=7)]
+    """
+    return _TO_PUBLISHER.decode(frame)
 
 
 def _quote(raw: bytes | msgspec.Raw) -> str:
@@ -137,6 +224,6 @@ def _quote(raw: bytes | msgspec.Raw) -> str:
 
 
 def _shorten(problem: str) -> str:
-    """What msgspec says, less most of the value that it may quote; it ends with the place."""
+    """Shorten msgspec's message in the middle, where it may quote a long value; it ends with the field's path."""
     half = _QUOTED // 2
     return problem if len(problem) <= _QUOTED else f"{problem[: half - 1]}…{problem[-half:]}"

@@ -1,16 +1,11 @@
-"""What the HTTP endpoints answer with."""
+"""The answers of the HTTP API."""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from .messages import RunSummary
 
 
-class RunInfo(Struct, frozen=True):
-    """A run that is kept. Times are Unix milliseconds."""
+class RunInfo(RunSummary, frozen=True, omit_defaults=True, kw_only=True):
+    """A run in the answer to `GET /api/dags/{id}/runs`, live ones included. Times are Unix milliseconds."""
 
     dag_id: str
-    run_id: str
-    started_at: int
-    events: int
-    bytes: int
-    """As it is kept."""

@@ -1,12 +1,12 @@
-"""Whether an answer is what its gate asks for: JSON Schema."""
+"""Checks that a decision's value matches its gate's JSON Schema."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def fault_of(schema: Any) -> str | None:
-    """Why `schema` is no JSON Schema; None where it is one."""
+def schema_error(schema: Any) -> str | None:
+    """Why `schema` is not a valid JSON Schema; None if it is."""
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
 
@@ -21,11 +21,11 @@ def fault_of(schema: Any) -> str | None:
     return None
 
 
-def mismatch_with(schema: Any, value: Any) -> str | None:
-    """What is wrong with `value`, and where; None where nothing is, or where `schema` is not a schema."""
+def validation_error(schema: Any, value: Any) -> str | None:
+    """Where and how `value` does not match `schema`; None if it does, or if `schema` is not a valid JSON Schema."""
     if not isinstance(schema, dict):
         return None
-    # Only a server that is asked pays for it.
+    # Imported here: only a server that validates a value pays for it.
     from jsonschema.exceptions import SchemaError, best_match
     from jsonschema.validators import validator_for
     from referencing import Registry
@@ -34,7 +34,7 @@ def mismatch_with(schema: Any, value: Any) -> str | None:
     kind = validator_for(schema)
     try:
         kind.check_schema(schema)
-        # An empty registry: a reference to the outside is not followed.
+        # An empty registry, so that no remote reference is fetched.
         error = best_match(kind(schema, registry=Registry()).iter_errors(value))
     except (SchemaError, Unresolvable, RecursionError):
         return None

@@ -6,47 +6,53 @@ from msgspec import Struct
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a server allows. Sizes are in bytes, times in seconds."""
+    """The limits of a server. Sizes are in bytes, times in seconds."""
 
     frame_bytes: int = 64 * 1024
-    """The largest frame a viewer may send."""
+    """The largest frame that a viewer may send."""
     publish_bytes: int = 4 * 1024 * 1024
-    """The largest frame a publisher may send: a batch of events."""
+    """The largest frame that a publisher may send: a batch of events."""
     event_bytes: int = 256 * 1024
     """The largest single event."""
     hello_seconds: float = 5.0
-    """How long a connection may stay silent before its first message."""
+    """How long a connection may take to send its first message."""
     heartbeat_seconds: float = 15.0
     """Silence after which the server sends a `ping`."""
     dead_seconds: float = 40.0
-    """Silence from a client after which it is taken for dead."""
+    """Silence after which a client counts as dead."""
     window_bytes: int = 1024 * 1024
-    """What may be on its way to a client that has not acknowledged it."""
+    """How much is sent to a client before it must acknowledge."""
     stalled_seconds: float = 30.0
     """How long a client with a full window may go without acknowledging."""
     close_seconds: float = 2.0
-    """How long a client has to answer a close frame; one that does not read never does."""
+    """How long a client has to answer a close frame."""
     flush_seconds: float = 0.01
-    """The least time between two frames to a client while a room is busy."""
+    """The shortest time between two frames to a client while a room is busy."""
     batch_events: int = 2000
     """The most events in one frame."""
     log_events: int = 100_000
-    """How many events of a run stay in the log; who needs older ones is given the compacted state."""
+    """How many events of a run stay in the log. A client that needs older ones gets the compacted state."""
     outputs_bytes: int = 64 * 1024 * 1024
     """What a server without a durable log keeps of a run's whole outputs."""
+    silent_seconds: float = 20.0
+    """How long an engine may go without a frame on a standing connection before it is `silent`."""
+    gone_seconds: float = 10.0
+    """How long a run may be without a connection of its engine before the engine is `gone`."""
+    lost_seconds: float = 15 * 60.0
+    """How long its engine may be gone before a run is `lost`."""
     rooms: int = 1000
-    """How many DAGs a server holds."""
+    """How many rooms a server holds in memory; those that nobody uses leave it first."""
     connections: int = 2000
-    """How many connections a server holds."""
+    """How many connections a server accepts."""
     unauthenticated: int = 50
-    """How many connections may be waiting to say who they are."""
+    """How many connections may be open that have not authenticated yet."""
     commands_burst: int = 100
-    """How many commands, and hellos, a client may send at once, and …"""
+    """How many commands and hellos a client may send at once, and …"""
     commands_per_second: float = 10.0
     """… in the long run."""
     failures_burst: int = 20
-    """How many wrong tokens an address may show at once, before it has to wait, and …"""
+    """How many wrong tokens an address may present at once, before it has to wait, and …"""
     failures_per_second: float = 0.2
     """… in the long run."""
     idle_seconds: float = 30 * 60.0
-    """How long a server that was started on demand outlives its last connection."""
+    """How long an embedded server runs on after its last connection."""

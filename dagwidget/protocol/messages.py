@@ -1,11 +1,11 @@
 """Protocol 1: every message on the wire, as tagged structs.
 
 A message is a JSON object with a `type`; a frame holds one message or, on a `dagwidget.v1` connection, an array of
-them. *Events* say what happened in a run, *commands* what a person asks for, *control* messages keep a connection
-in step. The JSON Schema (`schema()`), and with it the TypeScript types, come from these classes.
+them. *Events* report what happened in a run, *commands* are what people ask for, *control* messages manage the
+connection. The JSON Schema (`schema()`) and the TypeScript types are generated from these classes.
 
 Two rules let the protocol grow: a reader ignores fields and types that it does not know, and `null` means *absent*.
-All times are Unix milliseconds, all money is in units of `currency` (default USD), never in cents.
+All times are Unix milliseconds. All amounts of money are in units of `currency` (default USD), never in cents.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ LiveStatus: TypeAlias = Literal["running", "pausing", "paused", "resuming", "can
 Verdict: TypeAlias = Literal["approve", "reject", "modify"]
 Role: TypeAlias = Literal["view", "operate", "publish"]
 OnBudget: TypeAlias = Literal["warn", "pause", "gate"]
+Feature: TypeAlias = Literal["runs", "engine", "lost"]
+"""What a client asks for in `hello`: `runs` and `engine` messages, and `lost` as a run's status."""
+EngineState: TypeAlias = Literal["connected", "silent", "gone", "ended", "unobserved"]
 Metrics: TypeAlias = dict[str, int | float | str]
-"""Measurements of one node: `duration_ms`, `cost`, `tokens_in`, `tokens_out`, `model`, and further numbers by name."""
+"""Measurements of one node: `duration_ms`, `cost`, `tokens_in`, `tokens_out`, `model`, and other numbers by name."""
 
 
 class NodeSpec(Struct, omit_defaults=True, kw_only=True):
-    """A node as the graph's structure describes it. `group` is a path: `"etl/load"` lies inside `"etl"`."""
+    """A node of the graph. `group` is a path: `"etl/load"` lies inside `"etl"`."""
 
     id: Id
     label: str | None = None
@@ -42,7 +45,7 @@ class NodeSpec(Struct, omit_defaults=True, kw_only=True):
 
 
 class EdgeSpec(Struct, omit_defaults=True, kw_only=True):
-    """An edge of the graph. A `conditional` one is taken only when the run decides so."""
+    """An edge of the graph. The run may or may not take a `conditional` edge."""
 
     from_: Id = field(name="from")
     to: Id
@@ -51,7 +54,7 @@ class EdgeSpec(Struct, omit_defaults=True, kw_only=True):
 
 
 class Mutation(Struct, omit_defaults=True, kw_only=True):
-    """A change of the graph's structure, applied in the order of these fields."""
+    """A change of the graph, applied in the order of these fields."""
 
     add_nodes: list[NodeSpec] | None = None
     update_nodes: list[NodeSpec] | None = None
@@ -61,25 +64,25 @@ class Mutation(Struct, omit_defaults=True, kw_only=True):
 
 
 class Presentation(Struct, omit_defaults=True, kw_only=True):
-    """What a gate shows, and which answers it takes."""
+    """What a gate shows, and which decisions it accepts."""
 
     title: str | None = None
     body: str | None = None
     """Markdown."""
     data: Any = None
-    """What is under review; also what a modification starts from."""
+    """The value under review. A modification starts from it."""
     schema: Any = None
-    """JSON Schema of the answer's `value`."""
+    """JSON Schema of the decision's `value`."""
     options: list[Any] | None = None
     allowed: list[Verdict] | None = None
-    """Which decisions the gate takes; all three when absent."""
+    """The decisions that the gate accepts; all three when absent."""
     deadline: Millis | None = None
     on_timeout: Literal["fail", "reject", "approve", "default"] | None = None
     default: Any = None
     assignees: list[str] | None = None
-    """Who may decide, by name; anybody when absent."""
+    """The names of those who may decide; anyone when absent."""
     required: Annotated[int, Meta(ge=1)] | None = None
-    """How many people must approve; one when absent. One who rejects is enough."""
+    """How many people must approve; one when absent. A single rejection is enough."""
 
 
 class Approval(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -91,25 +94,25 @@ class Approval(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Capabilities(Struct, omit_defaults=True, kw_only=True):
-    """What the engine behind a run can honour; the widget disables the rest, and says why."""
+    """What the engine supports. The widget disables the rest and says why."""
 
     pause: Literal["native", "cooperative", "none"] | None = None
     cancel: Literal["native", "cooperative", "none"] | None = None
     gate: Literal["native", "cooperative", "none"] | None = None
 
 
-# --- Events: what happened, numbered by `seq` within an epoch
+# --- Events: what happened, numbered by `seq` within a run (its epoch)
 
 
 class Event(Struct, omit_defaults=True, kw_only=True):
-    """Base of all events. On a v1 connection each carries `seq` (1, 2, 3 … within the epoch) and `ts`."""
+    """Base of all events. On a v1 connection each has `seq` (1, 2, 3 … within the epoch) and `ts`, its time."""
 
     seq: Annotated[int, Meta(ge=0)] | None = None
     ts: Millis | None = None
 
 
 class NodeState(Event, tag="node_state"):
-    """A node, or one `instance` of a node that runs many times at once, is now in `status`."""
+    """A node, or one `instance` of a node that runs several times at once, is now in `status`."""
 
     node_id: Id
     status: NodeStatus
@@ -126,13 +129,17 @@ class NodeState(Event, tag="node_state"):
     reason: str | None = None
     message: str | None = None
     started_at: Millis | None = None
-    """When the attempt started, where that is not `ts` of its `running`."""
+    """When the attempt started, if that is not the `ts` of its `running`."""
+    ended_at: Millis | None = None
+    """When the attempt ended, if that is not the `ts` of its end."""
+    inferred: bool | None = None
+    """The room inferred this from the end of the run; any later event of the engine replaces it."""
     output_bytes: Annotated[int, Meta(ge=0)] | None = None
-    """The size of the whole, where `output` is a preview of it and the whole is kept: see `node_output`."""
+    """The size of the whole output, if `output` is a preview and the whole is stored: see `node_output`."""
 
 
 class EdgeActive(Event, tag="edge_active"):
-    """Something flows along an edge, or no longer does."""
+    """Data flows along an edge, or no longer does."""
 
     from_: Id = field(name="from")
     to: Id
@@ -147,7 +154,7 @@ class DagMutated(Event, tag="dag_mutated"):
 
 
 class CostUpdate(Event, tag="cost_update"):
-    """What the run has cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed."""
+    """The run's cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed."""
 
     spent: float
     budget: float | None
@@ -156,9 +163,9 @@ class CostUpdate(Event, tag="cost_update"):
     tokens: int | None = None
     by_node: dict[str, float] | None = None
     unpriced: int | None = None
-    """How many of `tokens` have no known price, and so are not in `spent`."""
+    """How many of `tokens` have no known price and so are not in `spent`."""
     on_budget: OnBudget | None = None
-    """What the room does once the budget is spent; nothing when absent."""
+    """What happens once the budget is spent; nothing when absent."""
 
 
 class ExecutionComplete(Event, tag="execution_complete"):
@@ -166,21 +173,25 @@ class ExecutionComplete(Event, tag="execution_complete"):
 
     results: Any
     status: FinalStatus | None = None
+    reason: str | None = None
+    """Why it ended, where the engine's results don't say so."""
+    inferred: bool | None = None
+    """A person gave the run up while its engine was gone; the engine's own end replaces it."""
 
 
 class HumanGateWaiting(Event, tag="human_gate_waiting"):
-    """A node waits for a person. Without a `gate_id` the gate goes by its node's name."""
+    """A gate is open: a node waits for a decision. Without a `gate_id` the gate's id is the node's."""
 
     node_id: Id
     presentation: Presentation
     gate_id: Id | None = None
     instance: Id | None = None
     approvals: list[Approval] | None = None
-    """Those that there are, where the gate requires several. Absent: as before."""
+    """The approvals so far, if the gate requires several. Unchanged when absent."""
 
 
 class RunError(Event, tag="error"):
-    """Something went wrong, in a node or in the run as a whole."""
+    """An error in a node, or in the run as a whole."""
 
     message: str
     node_id: Id | None = None
@@ -189,7 +200,7 @@ class RunError(Event, tag="error"):
 
 
 class HumanGateResolved(Event, tag="human_gate_resolved"):
-    """A gate was decided: the audit trail, and how other viewers learn of it."""
+    """A gate was decided. These events are the audit trail."""
 
     node_id: Id
     gate_id: Id
@@ -200,41 +211,45 @@ class HumanGateResolved(Event, tag="human_gate_resolved"):
     feedback: str | None = None
     value: Any = None
     approvals: list[Approval] | None = None
-    """All of them, where the gate required several."""
+    """All approvals, if the gate required several."""
 
 
 class ExecutionState(Event, tag="execution_state"):
-    """The run as a whole is now in `status`."""
+    """The run as a whole is now in `status`. `lost` goes only to clients with that feature."""
 
-    status: LiveStatus
+    status: LiveStatus | Literal["lost"]
     capabilities: Capabilities | None = None
+    inferred: bool | None = None
+    """The room inferred this: `lost`, where the engine has been gone for long. Gates and nodes stay as they are."""
 
 
 class NodeLog(Event, tag="node_log"):
-    """Lines that a node printed; readers keep a bounded tail."""
+    """Lines that a node logged. Readers keep only the last ones."""
 
     node_id: Id
     lines: list[str]
 
 
 class Unknown(Event):
-    """A message of a type that this version does not know: as an event it moves the cursor on, and changes nothing."""
+    """A message whose type this version does not know. As an event it advances the cursor and changes nothing."""
 
     type: str
     id: Any = None
 
 
-# --- Commands: what a person asks
+# --- Commands: what people ask for
 
 
 class Command(Struct, omit_defaults=True, kw_only=True):
-    """Base of all commands. `id` is made once by whoever asks, and kept when the command is sent again."""
+    """Base of all commands. The client makes `id` once, and keeps it when it sends the command again."""
 
     id: Id
+    run_id: Id | None = None
+    """The run that it is meant for; when absent, the run of the client's last `synced` before it."""
 
 
 class HumanDecision(Command, tag="human_decision"):
-    """A person's answer to a gate. Without a `gate_id` the node's open gate is meant."""
+    """A person's decision at a gate. Without a `gate_id` it applies to the node's open gate."""
 
     node_id: Id
     decision: Verdict
@@ -242,11 +257,11 @@ class HumanDecision(Command, tag="human_decision"):
     feedback: str | None = None
     value: Any = None
     source: Literal["widget", "python"] | None = None
-    """Where the person sat; `widget` when absent."""
+    """Where the decision was made; `widget` when absent."""
 
 
 class PauseExecution(Command, tag="pause_execution"):
-    """Let what runs finish, and start nothing new."""
+    """Start no further node; let the running ones finish."""
 
 
 class ResumeExecution(Command, tag="resume_execution"):
@@ -256,31 +271,46 @@ class ResumeExecution(Command, tag="resume_execution"):
 class CancelExecution(Command, tag="cancel_execution"):
     """Stop the run for good."""
 
+    give_up: bool | None = None
+    """End the run although its engine is gone and can't confirm it."""
 
-# --- Control: what keeps a connection in step
+
+# --- Control: what manages a connection
 
 
 class Control(Struct, omit_defaults=True, kw_only=True):
-    """Base of all control messages; they carry no number."""
+    """Base of all control messages. They have no `seq`."""
 
 
 class Cursor(Struct, omit_defaults=True, kw_only=True):
-    """A place in a room's log: everything up to `seq` of `epoch` has been seen."""
+    """A position in a run's log: everything up to `seq` of `epoch` has been received."""
 
     epoch: str
     seq: Annotated[int, Meta(ge=0)]
+    log: str | None = None
+    """The incarnation of the log, from `welcome`; another one than the room's means a reset."""
 
 
 class Hello(Control, tag="hello"):
-    """A viewer's first message. The token travels here, never in a URL."""
+    """A viewer's first message, and again to change the run. The token travels here, never in a URL.
+
+    A client that names no `run` follows the DAG: it begins at the run of `last`, else at the newest live run, else at
+    the newest; once its run is over, lost or gone, the server moves it by the same rule.
+    """
 
     protocol: int
     token: str | None = None
     last: Cursor | None = None
+    run: Id | None = None
+    """The run to watch; the server never moves this client, and waits for the run where it has not begun."""
+    follow: bool | None = None
+    """Begin at `run`, then follow the DAG as if none had been named."""
+    features: list[str] | None = None
+    """See `Feature`; unknown ones are ignored."""
 
 
 class Welcome(Control, tag="welcome"):
-    """The server's answer to `hello`: where the log stands and what the connection may carry."""
+    """The server's answer to `hello`: the head of the log, and the limits of the connection."""
 
     protocol: int
     dag_id: str
@@ -289,16 +319,22 @@ class Welcome(Control, tag="welcome"):
     role: Role
     heartbeat_ms: int
     window: int
-    """Bytes that may be on their way before the client must `ack`."""
+    """How many bytes the server sends before the client must `ack`."""
     limits: dict[str, int]
     now: Millis | None = None
-    """The server's clock, by which the times of events are to be read."""
+    """The server's clock. The times of events are in this clock."""
     expires_at: Millis | None = None
-    """When the token expires: who says `hello` with another before stays connected."""
+    """When the token expires. A client that sends `hello` with a new one before stays connected."""
+    server: str | None = None
+    """The server's version."""
+    log: str | None = None
+    """Names this incarnation of the run's log; a lost tail makes a new one."""
+    features: list[str] | None = None
+    """Those of the client's features that the server has."""
 
 
 class Sync(Control, tag="sync"):
-    """Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`."""
+    """Catching up starts: the events that the client lacks or, with `reset`, events that build the state at `seq`."""
 
     epoch: str
     seq: int
@@ -306,13 +342,13 @@ class Sync(Control, tag="sync"):
 
 
 class Synced(Control, tag="synced"):
-    """Catching up has ended: the client now stands at `seq`."""
+    """Catching up has ended. The client's cursor is now `seq`."""
 
     seq: int
 
 
 class Ping(Control, tag="ping"):
-    """A sign of life after silence. A `head` other than the client's own means that it missed something."""
+    """A heartbeat after silence. If `head` is not the client's own cursor, it missed something."""
 
     head: int
 
@@ -324,24 +360,70 @@ class Pong(Control, tag="pong"):
 
 
 class Ack(Control, tag="ack"):
-    """Everything up to `seq` has arrived."""
+    """The sender has received everything up to `seq`."""
 
     seq: int
 
 
 class CommandAck(Control, tag="command_ack"):
-    """What became of a command; sent once a decision is durable."""
+    """The answer to a command. For a decision it is sent once the decision is durable."""
 
     id: str
     ok: bool
     code: str | None = None
     message: str | None = None
     winner: HumanGateResolved | None = None
-    """Where somebody else was first: their decision."""
+    """The decision that was first, if there was one."""
+
+
+class Engine(Control, tag="engine"):
+    """Whether the engine behind the run is there: after `synced`, and at each change, to clients with `engine`.
+
+    `silent`: the connection stands, but pings are not answered. `gone`: no owner is connected. `ended`: the run is
+    over. `unobserved`: the run is only reported, and its reporter is gone.
+    """
+
+    state: EngineState
+    since: Millis | None = None
+    """When the engine was last heard of."""
+
+
+class RunSummary(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One run in a DAG's run list. Times are Unix milliseconds."""
+
+    run_id: str
+    status: LiveStatus | FinalStatus | Literal["pending", "lost"]
+    started_at: Millis
+    name: str | None = None
+    tags: list[str] | None = None
+    ended_at: Millis | None = None
+    gates: int = 0
+    """How many gates are open."""
+    engine: EngineState = "gone"
+    spent: float | None = None
+    """What the run has cost so far."""
+    events: int = 0
+    """How many events its log has."""
+    bytes: int = 0
+    """The size of its log on disk."""
+
+
+class Runs(Control, tag="runs"):
+    """The DAG's run list, to clients with `runs`: whole after `synced`, then what changed, at most once a second.
+
+    It holds the 50 newest runs and those with open gates; `removed` names runs that retention has deleted.
+    """
+
+    total: int
+    live: int
+    waiting: int
+    """How many gates are open, in all runs."""
+    runs: list[RunSummary]
+    removed: list[str] | None = None
 
 
 class Bye(Control, tag="bye"):
-    """The connection will close: why, and whether to come back. Sent ahead of the close frame, which proxies eat."""
+    """The connection is about to close; `retry` says whether to reconnect. Proxies drop the code of a close frame."""
 
     code: int
     reason: str
@@ -349,70 +431,75 @@ class Bye(Control, tag="bye"):
     after_ms: int | None = None
 
 
-# --- Publishing: what an engine says to its room, on the room's `publish` endpoint
+# --- Publishing: the messages of an engine, on its room's `publish` endpoint
 
 
 class RunStart(Struct, omit_defaults=True, kw_only=True):
-    """Opens a run, and with it a new epoch of the room."""
+    """Starts a run, and with it a new epoch of the room."""
 
     budget: Annotated[float, Meta(ge=0)] | None = None
     currency: str | None = None
     capabilities: Capabilities | None = None
     on_budget: OnBudget | None = None
-    """Once the budget is spent: say so, pause the run, or pause it and ask whether to go on."""
+    """What happens once the budget is spent: a warning, a pause, or a pause with a gate that asks whether to go on."""
+    started_at: Millis | None = None
+    """When the run started, by the publisher's clock; when absent, the time at which the server receives it."""
+    name: str | None = None
+    """A name for people."""
+    tags: list[str] | None = None
 
 
 class Attach(Control, tag="attach"):
     """A publisher's first message.
 
-    With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
-    Without, it joins the room's current run (or fails, where `epoch` names another).
+    With `start` it owns the run `epoch`: it begins the run, reconnects to it, or takes it over from another process.
+    Without `start` it joins the run `epoch` or, if that is absent, the DAG's only live run that has an owner.
     """
 
     protocol: int
     publisher: Id
-    """Names the publisher over all its connections; its events are numbered by `seq` from 1, without gaps."""
+    """The publisher's id on all its connections. It numbers its events with `seq` from 1, without gaps."""
     token: str | None = None
     epoch: Id | None = None
     start: RunStart | None = None
     now: Millis | None = None
-    """The publisher's clock: where it is off, the room corrects what it says of times."""
+    """The publisher's clock. If it is wrong, the room corrects the times of the events."""
     acknowledged: Annotated[int, Meta(ge=0)] | None = None
-    """How many of its events a server has said that it has: a server that has none of them has lost its log."""
+    """How many of its events a server has acknowledged. A server that has fewer has lost its log."""
 
 
 class Attached(Control, tag="attached"):
-    """The server's answer to `attach`. What follows are the `human_gate_resolved` and `execution_state` of this run."""
+    """The server's answer to `attach`. The run's `human_gate_resolved` and `execution_state` events follow."""
 
     dag_id: str
     epoch: str
     seq: int
-    """The publisher's last event that the room has; it goes on with the next."""
+    """The last of the publisher's events that the room has. The publisher continues with the next."""
     heartbeat_ms: int
 
 
 class CostDelta(Event, tag="cost_delta"):
-    """What was spent just now.
+    """An amount that was just spent.
 
-    One process can't know what the others spent: the room adds up, and sends `cost_update`.
+    The room adds up the amounts of all publishers and sends `cost_update`.
     """
 
     amount: float | None = None
-    """Absent: the price is not known, and the tokens count as unpriced."""
+    """Absent if the price is not known: the tokens then count as unpriced."""
     node_id: Id | None = None
     tokens_in: Annotated[int, Meta(ge=0)] | None = None
     tokens_out: Annotated[int, Meta(ge=0)] | None = None
 
 
 class NodeOutput(Event, tag="node_output"):
-    """A part of a node's whole output, ahead of the `node_state` with its preview.
+    """A part of a node's whole output, sent before the `node_state` with its preview.
 
-    The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+    The room stores it and sends it to no client. Clients fetch the whole output over HTTP.
     """
 
     node_id: Id
     text: str
-    """A piece of the output's JSON; all of them, in order, are the whole."""
+    """A part of the output's JSON. All parts, joined in order, are the whole output."""
     part: Annotated[int, Meta(ge=0)]
     parts: Annotated[int, Meta(ge=1)]
     instance: Id | None = None
@@ -431,7 +518,7 @@ AnyEvent: TypeAlias = (
     | NodeLog
 )
 AnyCommand: TypeAlias = HumanDecision | PauseExecution | ResumeExecution | CancelExecution
-ServerMessage: TypeAlias = AnyEvent | Welcome | Sync | Synced | Ping | CommandAck | Bye
+ServerMessage: TypeAlias = AnyEvent | Welcome | Sync | Synced | Ping | CommandAck | Engine | Runs | Bye
 ClientMessage: TypeAlias = AnyCommand | Hello | Pong | Ack
 PublisherMessage: TypeAlias = AnyEvent | CostDelta | NodeOutput | Attach | Pong
 PublishReply: TypeAlias = Attached | Ack | Ping | Bye | HumanGateResolved | ExecutionState
@@ -445,26 +532,30 @@ PLAIN_EVENTS: Final = (
     HumanGateWaiting,
     RunError,
 )
-"""The events that every version knows; a plain client gets no others."""
+"""The events that every client knows. A plain client gets no others."""
 
 TERMINAL: Final = frozenset({"completed", "failed", "skipped", "cancelled"})
-"""The node statuses after which nothing more is expected."""
+"""The final statuses of a node."""
 
 
 def check_dag_id(dag_id: object, what: str = "dag_id") -> None:
-    """Refuse what can't name a DAG, or a run: it becomes part of a URL, and of what people read.
+    """Check the id of a DAG or of a run: it becomes part of a URL, and people read it.
+
+    Args:
+        dag_id: The id.
+        what: What the error calls it.
 
     Raises:
-        TypeError: it is not a string.
-        ValueError: it is empty, longer than 200 characters, or holds a control character or a lone surrogate.
+        TypeError: It is not a string.
+        ValueError: It is empty, has more than 200 characters, or has one that can't be printed.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> protocol.check_dag_id("")
+        Traceback (most recent call last):
+        ValueError: dag_id must have 1 to 200 printable characters, got ''
     """
     if not isinstance(dag_id, str):
-        raise TypeError(f"{what} must be a string, not {type(dag_id).__name__}: {dag_id!r}")
+        raise TypeError(f"{what} must be a string, got {type(dag_id).__name__}: {dag_id!r}")
     if not 1 <= len(dag_id) <= 200 or not all(char.isprintable() for char in dag_id):
-        raise ValueError(f"{what} must have 1 to 200 printable characters: {dag_id[:200]!r}")
-
-
-# --- Encoding and decoding
-
-
-# --- Schema
+        raise ValueError(f"{what} must have 1 to 200 printable characters, got {dag_id[:200]!r}")

@@ -1,4 +1,4 @@
-"""`cut`: an event that is too large, made to fit: rather a shorter one than none."""
+"""`truncate`: makes an event that is too large fit. A shortened event is better than none."""
 
 from __future__ import annotations
 
@@ -9,38 +9,47 @@ import msgspec
 from . import messages as p
 from .codec import encode, encode_value
 
-# What an output that is too large is cut to, in characters.
+# The length of the preview that replaces a large value, in characters.
 _PREVIEW: Final = 4096
-# What is cut to a preview, as it may hold anything.
+# The field of each event that may hold anything; it is replaced by a preview.
 _PAYLOADS: Final = {p.NodeState: "output", p.ExecutionComplete: "results", p.RunError: "detail"}
-# To how many characters every text is shortened, until it fits; ids have 512 at most.
+# Every text is shortened to these lengths in turn, until the event fits. Ids have at most 512 characters.
 _LENGTHS: Final = (20_000, 2_000, 512)
+# Room for the notice that says how much was cut off.
 _NOTICE: Final = 40
 
 
-def cut(event: p.Event, size: int, most: int) -> p.Event:
-    """The event, whose JSON has `size` bytes, in at most `most`.
+def truncate(event: p.Event, size: int, limit: int) -> p.Event:
+    """Make an event fit into `limit` bytes.
 
-    What was put out becomes a preview, then texts are shortened, and say by how much. What can't be cut is left out,
-    with an error in its place.
+    A large payload becomes a preview; then texts are shortened, and say by how much. An event that still does not fit
+    is replaced by an error.
+
+    Args:
+        event: The event; it may be changed.
+        size: The size of its JSON in bytes.
+        limit: The largest size allowed.
+
+    Returns:
+        The event, a shortened copy, or the error in its place.
     """
     name = _PAYLOADS.get(type(event))
     if name is not None:
         whole = encode_value(getattr(event, name))
-        length = min(_PREVIEW, most // 4)
+        length = min(_PREVIEW, limit // 4)
         if len(whole) > length:
-            # Quoted once more it may double in size.
+            # The preview is JSON inside a JSON string: escaping may double its size.
             preview = whole[:length].decode("utf-8", "ignore")
             setattr(event, name, {"preview": preview, "bytes": len(whole), "truncated": True})
-        if len(encode(event)) <= most:
+        if len(encode(event)) <= limit:
             return event
     for length in _LENGTHS:
-        shorter = msgspec.convert(_shortened(msgspec.to_builtins(event), length), type(event))
-        if len(encode(shorter)) <= most:
+        shorter = msgspec.convert(_shorten(msgspec.to_builtins(event), length), type(event))
+        if len(encode(shorter)) <= limit:
             return shorter
     kind = type(event).__struct_config__.tag
     return p.RunError(
-        message=f"an event {kind} of {size:,} bytes was left out: an event may have {most:,}",
+        message=f"an event {kind} of {size:,} bytes was dropped: the limit is {limit:,} bytes",
         node_id=getattr(event, "node_id", None),
         code="too_large",
         seq=event.seq,
@@ -48,11 +57,12 @@ def cut(event: p.Event, size: int, most: int) -> p.Event:
     )
 
 
-def _shortened(value: Any, length: int) -> Any:
+def _shorten(value: Any, length: int) -> Any:
     if isinstance(value, str):
-        return (
-            value if len(value) <= length else f"{value[: length - 40]}… {len(value) - length + 40:,} more characters"
-        )
+        if len(value) <= length:
+            return value
+        kept = length - _NOTICE
+        return f"{value[:kept]}… {len(value) - kept:,} more characters"
     if isinstance(value, dict):
-        return {name: _shortened(item, length) for name, item in value.items()}
-    return [_shortened(item, length) for item in value] if isinstance(value, list) else value
+        return {name: _shorten(item, length) for name, item in value.items()}
+    return [_shorten(item, length) for item in value] if isinstance(value, list) else value

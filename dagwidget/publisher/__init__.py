@@ -1,4 +1,4 @@
-"""What an engine holds to publish a run."""
+"""Publishing a run: what an engine and its workers use."""
 
 from .handles import Checkpoint, OpenGate
 from .node import NodeExecution

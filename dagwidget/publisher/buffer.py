@@ -1,7 +1,7 @@
-"""`Backlog`: what a publisher has said and could not send yet. When it is full, what later events have overtaken goes.
+"""`SendBuffer`: the events that a publisher has not sent yet. When it is full, it drops what later events replace.
 
-What goes changes nothing of the state that the run adds up to, but for the lines of its logs: steps of progress on the
-way to a later one, an edge's earlier activity, log lines that newer ones push out. Costs are added up.
+Dropping does not change the run's final state, except for log lines. It drops progress that a later event repeats,
+earlier activity of an edge, and log lines that newer ones push out. It adds up costs.
 """
 
 from __future__ import annotations
@@ -18,43 +18,45 @@ from ..state import LOG_TAIL
 
 N = TypeVar("N", int, float)
 
-# As a share of what may wait: what is left where enough can go, and how much comes until it is looked at again.
+# As shares of the capacity: how many events are left after thinning, and how many more trigger the next thinning.
 _LEFT: Final = 0.75
 _STEP: Final = 0.25
-# How many times what may wait, before only that comes in which is never left out.
+# At this multiple of the capacity, only events that are never dropped are accepted.
 _CEILING: Final = 5
 
 
 class _Step(NamedTuple):
-    """One of several like it: where it is, and where the one after it."""
+    """A step of an execution: its index, and the index of the next step like it."""
 
     at: int
     event: p.NodeState
     successor: int | None
 
 
+# Never dropped.
 _NEVER_LOST: Final = (p.HumanGateWaiting, p.HumanGateResolved, p.RunError, p.ExecutionComplete)
 
 
-class Backlog:
-    """Events in their order: appended by any thread without a lock, taken by one.
+class SendBuffer:
+    """Events in order. Any thread appends, without a lock; one thread takes.
 
-    It holds about `most` events, and more only of those that can't go without changing the run's state.
+    Args:
+        most: The capacity. The buffer exceeds it only with events that would change the run's state if dropped.
 
     Attributes:
-        lock: Held by whoever takes events from the left.
-        lost: How many events went, by type; whoever reports them clears it.
+        lock: Held by the thread that takes events.
+        lost: How many events were dropped, by type. The thread that reports them clears it.
     """
 
     def __init__(self, most: int) -> None:
         self.lock = threading.RLock()
         self.lost: Counter[str] = Counter()
         self._most = most
-        # How many there are when it is next thinned out.
+        # The number of events at which the buffer is thinned next.
         self._mark = most
-        self._asked = False
+        self._thinning_requested = False
         self._events: deque[p.Event] = deque()
-        # How many are being looked through, and so in no deque.
+        # The number of events that are being thinned, and so are not in the deque.
         self._aside = 0
 
     def __len__(self) -> int:
@@ -64,38 +66,38 @@ class Backlog:
         return self._aside > 0 or bool(self._events)
 
     def append(self, event: p.Event) -> bool:
-        """Add an event; says, once, when it is time that another thread calls `thin`."""
+        """Add an event. Returns True once when another thread should call `thin`."""
         count = len(self._events)
         if count >= self._mark or count >= self._most * _CEILING:
             if count >= self._mark * 2:
-                # Nobody came to it, and there must be an end.
+                # No other thread has done it in time.
                 self.thin()
             elif count >= self._most * _CEILING and not isinstance(event, _NEVER_LOST):
                 self.lost[_kind(event)] += 1
                 return False
             self._events.append(event)
-            asked, self._asked = self._asked, True
-            return not asked
+            requested, self._thinning_requested = self._thinning_requested, True
+            return not requested
         self._events.append(event)
         return False
 
     def first(self) -> p.Event:
-        """The oldest event. To be called, like `drop_first`, with the lock held."""
+        """The oldest event. Hold the lock to call this, or `drop_first`."""
         return self._events[0]
 
     def drop_first(self) -> None:
-        """Let the oldest event go: it is on its way."""
+        """Remove the oldest event."""
         self._events.popleft()
         if self._mark != self._most and len(self._events) < self._most:
             self._mark = self._most
 
     def put_back(self, events: Sequence[p.Event]) -> None:
-        """Put events ahead of all others, in their order."""
+        """Insert events before all others, in order."""
         with self.lock:
             self._events.extendleft(reversed(events))
 
     def thin(self) -> None:
-        """Let go of what later events have overtaken, the oldest first, until enough is gone or no more can go."""
+        """Drop events that later ones replace, oldest first, until enough are dropped or no more can be."""
         with self.lock:
             count = len(self._events)
             if count >= self._mark:
@@ -105,16 +107,20 @@ class Backlog:
                 self._aside = 0
                 self.lost += lost
                 self._mark = max(self._most, int(max(len(kept) * (1 + _STEP), len(kept) + self._most * _STEP)))
-            self._asked = False
+            self._thinning_requested = False
 
 
 def thinned(events: Sequence[p.Event], left: int) -> tuple[list[p.Event], Counter[str]]:
-    """`events` without the oldest of those that were overtaken, `left` of them where so many can go.
+    """Drop the oldest events that later ones replace.
+
+    Args:
+        events: The events.
+        left: How many events to leave, if enough can be dropped.
 
     Returns:
-        The rest, and how many were lost, by type. Costs that were added up are not lost.
+        The remaining events, and how many were dropped, by type. Costs that were added up do not count as dropped.
     """
-    into, logs = _overtaken(events)
+    into, logs = _replaceable(events)
     surplus = len(events) - left
     gone = set(sorted(into)[:surplus])
     gone.update(logs[: max(0, surplus - len(gone))])
@@ -134,15 +140,17 @@ def thinned(events: Sequence[p.Event], left: int) -> tuple[list[p.Event], Counte
     return kept, lost
 
 
-def _overtaken(events: Sequence[p.Event]) -> tuple[dict[int, int | None], list[int]]:
-    """Which events were overtaken, and which later one carries what they said; and the log lines that may go as well.
+def _replaceable(events: Sequence[p.Event]) -> tuple[dict[int, int | None], list[int]]:
+    """Find the events that later ones replace, from the newest to the oldest.
 
-    From the newest to the oldest: an event is judged by what came after it.
+    Returns:
+        The index of each event that can be dropped, with the index of the event that takes over its fields, if any; and
+        the indices of log lines that can be dropped too.
     """
-    overtaken: dict[int, int | None] = {}
+    replaceable: dict[int, int | None] = {}
     logs: list[int] = []
     steps: dict[str, dict[str | None, _Step]] = {}
-    # Whether something is known to have flowed.
+    # Whether a later event says that the edge was active.
     edges: dict[tuple[str, str], bool] = {}
     costs: dict[tuple[str | None, bool], int] = {}
     lines: dict[str, int] = {}
@@ -153,25 +161,25 @@ def _overtaken(events: Sequence[p.Event]) -> tuple[dict[int, int | None], list[i
                 known = steps.setdefault(event.node_id, {})
                 step, later = _Step(index, event, None), known.get(event.instance)
                 if later is not None and _alike(event, later.event):
-                    # The first step stays: it is what began, and ended, something else.
+                    # The first step stays: it starts the execution and ends what was before.
                     if later.successor is not None:
-                        overtaken[later.at] = later.successor
+                        replaceable[later.at] = later.successor
                     step = _Step(index, event, later.at)
                 known[event.instance] = step
             case p.EdgeActive():
                 edge, active = (event.from_, event.to), event.active is not False
-                # That something once flowed must stay known.
+                # The state records that the edge was active once.
                 if edge in edges and (edges[edge] or not active):
-                    overtaken[index] = None
+                    replaceable[index] = None
                 edges[edge] = edges.get(edge, False) or active
             case p.CostDelta():
                 what = (event.node_id, event.amount is None)
                 if what in costs:
-                    overtaken[index] = costs[what]
+                    replaceable[index] = costs[what]
                 costs[what] = index
             case p.NodeLog():
                 if lines.get(event.node_id, 0) >= LOG_TAIL:
-                    overtaken[index] = None
+                    replaceable[index] = None
                 elif event.node_id in lines:
                     logs.append(index)
                 lines[event.node_id] = lines.get(event.node_id, 0) + len(event.lines)
@@ -186,16 +194,16 @@ def _overtaken(events: Sequence[p.Event]) -> tuple[dict[int, int | None], list[i
                 for each in (steps, edges, lines):
                     each.clear()
     logs.reverse()
-    return overtaken, logs
+    return replaceable, logs
 
 
 def _alike(event: p.NodeState, later: p.NodeState) -> bool:
-    """Whether `later` only brings an execution further on."""
+    """Whether `later` only continues the execution of `event`."""
     return event.status == later.status and event.attempt == later.attempt and event.status not in p.TERMINAL
 
 
 def _joined(event: p.Event, later: p.Event) -> p.Event:
-    """`later`, with what only `event` said."""
+    """`later`, with the fields that only `event` has."""
     match event, later:
         case p.NodeState(), p.NodeState():
             return replace(

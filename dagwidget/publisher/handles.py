@@ -1,8 +1,7 @@
-"""What an engine waits for: a person's decision at a gate, and the end of a pause; in `async` and in plain code."""
+"""What an engine waits for, with `await` or in plain code: the decision of a gate, and the end of a pause."""
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -15,17 +14,34 @@ from ..state import Decision
 T = TypeVar("T")
 
 
+async def _wait_for(future: Future[T]) -> T:
+    """Wait for a future. Cancelling the task that waits does not cancel the future."""
+    # Imported by now if there is an event loop: plain code does without asyncio.
+    import asyncio
+
+    waiting = asyncio.wrap_future(future)
+    # Nobody reads the outcome of a cancelled wait, and asyncio reports an exception that nobody reads.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(waiting)
+
+
 class Awaitable(Generic[T]):
-    """Something to come: `await` it in a coroutine, or ask for its `result()` in plain code."""
+    """A future value: use `await` in a coroutine, and `result()` in plain code."""
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait for it in plain code, for at most `timeout` seconds.
+        """Wait in plain code.
+
+        Args:
+            timeout: How many seconds to wait; None for no limit.
+
+        Returns:
+            The value.
 
         Raises:
-            TimeoutError: the time is over; it may still come.
+            TimeoutError: The value is not available after `timeout` seconds.
         """
         raise NotImplementedError
 
@@ -34,9 +50,20 @@ class Awaitable(Generic[T]):
 
 
 class OpenGate(Awaitable[Decision]):
-    """A gate that waits for a person; what it gives is their `Decision`.
+    """A gate that waits for a person. Its value is the `Decision`.
 
-    With a deadline, the room answers it in their place when that has passed.
+    If the gate has a deadline, the server decides when it has passed.
+
+    Attributes:
+        gate_id: The gate's id.
+        node_id: The node that asks.
+        presentation: What the gate shows.
+
+    Example:
+        >>> gate = run.gate("review", title="Ship it?")
+        >>> decision = await gate
+        >>> decision.decision
+        'approve'
     """
 
     def __init__(
@@ -45,60 +72,62 @@ class OpenGate(Awaitable[Decision]):
         node_id: str,
         presentation: p.Presentation,
         *,
+        outcome: Future[Decision],
         settle: Callable[[OpenGate, Decision | None], None],
     ) -> None:
-        """A gate that has been published.
+        """A published gate.
 
         Args:
-            gate_id: Its id.
+            gate_id: The gate's id.
             node_id: The node that asks.
-            presentation: What it shows.
-            settle: Called once with the decision; with None where nobody waits for it any more.
+            presentation: What the gate shows.
+            outcome: The decision.
+            settle: Called once with the decision, or with None if the wait was cancelled.
         """
         self.gate_id = gate_id
         self.node_id = node_id
         self.presentation = presentation
+        self._outcome = outcome
         self._settle = settle
-        self._future: Future[Decision] = Future()
         self._settled = False
 
     def __repr__(self) -> str:
-        return f"<gate {self.gate_id!r} at {self.node_id!r}: {'settled' if self._settled else 'open'}>"
-
-    def decided(self, decision: Decision) -> None:
-        """Take the decision. Callable from any thread."""
-        if not self._future.done():
-            self._future.set_result(decision)
-
-    def give_up(self, error: BaseException) -> None:
-        """Let whoever waits fail with `error`. Callable from any thread."""
-        if not self._future.done():
-            self._future.set_exception(error)
+        return f"<gate {self.gate_id!r} of node {self.node_id!r}: {'closed' if self._settled else 'open'}>"
 
     def result(self, timeout: float | None = None) -> Decision:
         """Wait for the decision in plain code.
 
         Args:
-            timeout: Seconds to wait; for ever when absent. The gate stays open.
+            timeout: How many seconds to wait; None for no limit. The gate stays open after that.
+
+        Returns:
+            The decision.
 
         Raises:
-            TimeoutError: no decision in `timeout` seconds.
-            GateTimeout: the gate's deadline has passed, and it was to fail then.
-            NotConnected: nobody can answer any more: the run is over, or was replaced.
-            RunCancelled: a person has cancelled the run.
+            TimeoutError: Nobody has decided after `timeout` seconds.
+            GateTimeout: The gate's deadline has passed, and `on_timeout` is `fail`.
+            NotConnected: Nobody can decide any more. `RunEnded`: the run has ended or was replaced. `ServerRefused`:
+                the server refused the publisher.
+            RunCancelled: A person cancelled the run.
+
+        Example:
+            >>> run.gate("review", title="Ship it?").result(timeout=60).decision
+            'approve'
         """
         try:
-            decision = self._future.result(timeout)
+            decision = self._outcome.result(timeout)
         except concurrent.futures.TimeoutError:
-            raise TimeoutError(f"no decision at the gate {self.gate_id!r} in {timeout:g} s; it is still open") from None
+            raise TimeoutError(f"gate {self.gate_id!r} is still open after {timeout:g} s: nobody has decided") from None
         except RunCancelled:
             self._settle_once(None)
             raise
         return self._take(decision)
 
     async def _wait(self) -> Decision:
+        import asyncio
+
         try:
-            decision = await asyncio.shield(asyncio.wrap_future(self._future))
+            decision = await _wait_for(self._outcome)
         except (asyncio.CancelledError, RunCancelled):
             self._settle_once(None)
             raise
@@ -107,7 +136,11 @@ class OpenGate(Awaitable[Decision]):
     def _take(self, decision: Decision) -> Decision:
         self._settle_once(decision)
         if decision.source == "timeout" and self.presentation.on_timeout in (None, "fail"):
-            raise GateTimeout(f"nobody decided at the gate {self.gate_id!r} before its deadline")
+            raise GateTimeout(
+                f"nobody decided at gate {self.gate_id!r} before its deadline",
+                node_id=self.node_id,
+                gate_id=self.gate_id,
+            )
         return decision
 
     def _settle_once(self, decision: Decision | None) -> None:
@@ -117,28 +150,43 @@ class OpenGate(Awaitable[Decision]):
 
 
 class Checkpoint(Awaitable[None]):
-    """A place where the engine honours what it was asked: it goes on at once, when a pause ends, or not at all."""
+    """A point where the run pauses or cancels, if a person asked for that. Otherwise waiting returns at once.
+
+    Example:
+        >>> await run.checkpoint()
+    """
 
     def __init__(self, pause: Future[None] | None, check: Callable[[], None]) -> None:
-        """`pause` is done when the pause ends; `check` raises where the run was cancelled."""
+        """A checkpoint that the run has reached.
+
+        Args:
+            pause: Done when the pause ends; None if there is no pause.
+            check: Raises `RunCancelled` if the run was cancelled.
+        """
         self._pause = pause
         self._check = check
 
     def result(self, timeout: float | None = None) -> None:
-        """Honour it in plain code.
+        """Pause or cancel in plain code, if that was requested.
+
+        Args:
+            timeout: How many seconds to wait for the end of a pause; None for no limit.
 
         Raises:
-            RunCancelled: a person cancelled the run.
-            TimeoutError: the pause has not ended in `timeout` seconds.
+            RunCancelled: A person cancelled the run.
+            TimeoutError: The run is still paused after `timeout` seconds.
+
+        Example:
+            >>> run.checkpoint().result()
         """
         if self._pause is not None:
             try:
                 self._pause.result(timeout)
             except concurrent.futures.TimeoutError:
-                raise TimeoutError(f"the pause has not ended in {timeout:g} s") from None
+                raise TimeoutError(f"the run is still paused after {timeout:g} s") from None
         self._check()
 
     async def _wait(self) -> None:
         if self._pause is not None:
-            await asyncio.shield(asyncio.wrap_future(self._pause))
+            await _wait_for(self._pause)
         self._check()

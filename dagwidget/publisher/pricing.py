@@ -1,4 +1,4 @@
-"""What tokens cost, from the offline price table of `genai-prices` (the extra `dagwidget[cost]`)."""
+"""The price of tokens, from the offline price table of `genai-prices` (the extra `dagwidget[cost]`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from msgspec import Struct
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """The tokens of one call. Those read from and written to a provider's cache are part of `tokens_in`."""
+    """The tokens of one call to a model.
+
+    Attributes:
+        tokens_in: The input tokens, including those of a cache.
+        tokens_out: The output tokens.
+        cache_read: How many of `tokens_in` were read from the provider's cache.
+        cache_write: How many of `tokens_in` were written to the provider's cache.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
@@ -18,11 +25,19 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 Price: TypeAlias = "Callable[[str, Usage], float | None]"
-"""`price(model, usage)` in US dollars; None where it is not known."""
+"""`price(model, usage)` returns the price in US dollars, or None if it is unknown."""
 
 
 def price(model: str, usage: Usage) -> float | None:
-    """What a call costs in US dollars; None where the model, or the whole table, is not there."""
+    """Look up the price of a call.
+
+    Args:
+        model: The model's name.
+        usage: The tokens of the call.
+
+    Returns:
+        The price in US dollars. None if the model is unknown, or `genai-prices` is not installed.
+    """
     try:
         import genai_prices
     except ImportError:

@@ -1,61 +1,56 @@
-"""`Run`: what an engine holds to publish a run, its nodes, gates and cost."""
+"""`Run`: a published run, which people can answer and control."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+import weakref
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, get_args
 
 from .. import discovery
 from .. import protocol as p
-from ..errors import NotConnected, RunCancelled
-from ..protocol.json_schema import fault_of
+from ..errors import NotConnected, RunCancelled, RunEnded, ServerRefused
+from ..protocol.json_schema import schema_error
 from ..state import Decision
-from .arguments import (
-    EdgeLike,
-    NodeLike,
-    check_count,
-    check_gate_size,
-    check_id,
-    check_number,
-    chunked,
-    convert_each,
-    deadline_after,
-    edge_spec,
-    node_spec,
-    numeric_metrics,
-    presentation_of,
-    split_mutation,
-)
+from . import lifecycle
+from .arguments import check_choice, check_gate_size, check_id, deadline_after, presentation_of
+from .channel import Channel
+from .control import Control
+from .gates import Gates
 from .handles import Checkpoint, OpenGate
-from .node import NodeExecution
-from .pricing import Price, Usage
-from .serialize import RESULTS, Redact, preview, previewed, redacted, whole
+from .pricing import Price
+from .reporter import Reporter
+from .serialize import RESULTS, Redact, preview
 from .tracebacks import describe
-from .transport import Uplink
+from .verdict import Verdict, verdict_of
 
-_LINE: Final = 2_000
-_OVER: Final = "the run is over"
-# Of a whole output, in characters: quoted again, a part still fits into an event.
-_OUTPUT_PART: Final = 32 * 1024
-# How long a worker that leaves its `with` block waits until everything is delivered.
+# The close code of a run that a newer one has replaced.
+_REPLACED: Final = 4006
+# How long a worker waits for the delivery of its events when it leaves its `with` block.
 _WORKER_SECONDS: Final = 10.0
 
-_STATUSES: Final = frozenset(get_args(p.NodeStatus))
 
+class Run(Reporter):
+    """A run that this process publishes. `start_run` and `attach` make it. Every method is thread-safe.
 
-class Run:
-    """A run that is being published: what `start_run` and `attach` give. Every method may be called in any thread.
-
-    Nothing here blocks or raises for a fault of the network: events are delivered by a thread, in order, each once.
-    As a context manager it completes the run at the end of the block, or fails it with the exception that left it.
+    Publishing never blocks and never raises because of the network: a thread delivers the events, in order and exactly
+    once. Used in `with`, the run completes at the end of the block; if the block raises, it fails or is cancelled.
 
     Attributes:
         dag_id: The DAG.
-        run_id: The run, its epoch; None for a worker that joined whichever was the current one.
+        run_id: The id of the run; None for a worker that joined the DAG's only live run.
         owned: Whether this process started the run, and so ends it.
+        keep: Whether the run goes on when the notebook cell that started it is run again.
+
+    A `Run` can be pickled, and survives a fork: in the other process it is a worker, as of `attach`.
+
+    Example:
+        >>> with dagwidget.start_run("my-dag", ["extract", "train"], [("extract", "train")]) as run:
+        ...     with run.node("extract") as node:
+        ...         node.output(rows=1_000_000)
+        ...     run.complete({"rows": 1_000_000})
     """
 
     def __init__(
@@ -65,223 +60,50 @@ class Run:
         *,
         start: p.RunStart | None,
         epoch: str | None,
+        graph: p.Mutation,
         redact: Redact | None,
         price: Price,
+        url: str | None = None,
+        keep: bool = False,
     ) -> None:
+        """Start to publish a run.
+
+        Args:
+            dag_id: The DAG.
+            locate: Finds the server. Called in a thread before each connection; may block, and raise `DagwidgetError`.
+            start: How to start the run; None for a worker.
+            epoch: The id of the run; None for a worker that joins the DAG's only live run.
+            graph: The initial graph.
+            redact: Replaces what must not leave the process, in each output.
+            price: Looks up the price of tokens.
+            url: The base URL of the server, as the user gave it.
+            keep: Whether the run goes on when the cell that started it is run again.
+        """
+        super().__init__(Channel(dag_id, locate, start=start, epoch=epoch), redact=redact, price=price)
         self.dag_id = dag_id
         self.run_id = epoch
         self.owned = start is not None
-        self._redact = redact
-        self._price = price
-        self._lock = threading.RLock()
-        self._over = False
-        self._incoming: dict[str, list[str]] = {}
-        self._finished: set[str] = set()
-        self._visits: dict[str, int] = {}
-        self._open: dict[str, int] = {}
-        self._reported: BaseException | None = None
-        self._gates: dict[str, OpenGate] = {}
-        self._decided: dict[str, Decision] = {}
-        self._gate_counts: dict[str, int] = {}
-        self._asked: p.LiveStatus = "running"
-        self._pause: Future[None] | None = None
-        self._listeners: list[Callable[[str], None]] = []
-        self._spent = 0.0
-        # A little more than the budget: the room adds up in another order, and must have come to it too.
-        self._stop_at: float | None = None
-        can_pause = start is not None and (start.capabilities is None or start.capabilities.pause != "none")
-        if can_pause and start is not None and start.budget is not None and start.on_budget in ("pause", "gate"):
-            self._stop_at = start.budget * (1 + 1e-9)
-        self._uplink = Uplink(dag_id, locate, start=start, epoch=epoch, hear=self._hear, lost=self._lose)
+        self.keep = keep
+        self._url = url
+        self._end_lock = threading.Lock()
+        self._ended = False
+        # How it ends as soon as all executions have ended, or the time has passed.
+        self._ending: tuple[p.FinalStatus, Any] | None = None
+        self._gates = Gates()
+        self._control = Control(self._channel.publish, on_cancel=self._cancel_gates, start=start)
+        self._channel.open(receive=self._receive, abandon=self._abandon)
+        self._publish_mutation(graph)
+        lifecycle.watch(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Never the token: the other process has its own, or finds this machine's.
+        url = self._url or self._channel.url
+        return _unpickle, (self.dag_id, self.run_id, url, self._redact, self._price)
 
     def __repr__(self) -> str:
-        return f"<run {self.run_id or 'current'} of {self.dag_id!r}{': over' if self._over else ''}>"
+        return f"<run {self.run_id or 'current'} of {self.dag_id!r}{': ended' if self._ended else ''}>"
 
-    # --- Nodes
-
-    def node(self, node_id: str, *, instance: str | None = None) -> NodeExecution:
-        """An execution of a node: a context manager (plain or `async`), or a decorator.
-
-        Args:
-            node_id: The node.
-            instance: Which of many, where the node runs several times at once.
-        """
-        return NodeExecution(
-            self, check_id(node_id, "node_id"), None if instance is None else check_id(instance, "instance")
-        )
-
-    def update(
-        self,
-        node_id: str,
-        status: p.NodeStatus,
-        *,
-        output: Any = None,
-        metrics: Mapping[str, float | str] | None = None,
-        error: str | None = None,
-        progress: float | None = None,
-        attempt: int | None = None,
-        instance: str | None = None,
-        native: str | None = None,
-        reason: str | None = None,
-        message: str | None = None,
-    ) -> None:
-        """Say what state a node is in; for engines whose hooks tell. The fields are those of `node_state`.
-
-        Raises:
-            TypeError, ValueError: an argument is not what it should be.
-        """
-        if status not in _STATUSES:
-            raise ValueError(f"a node's status is one of {', '.join(sorted(_STATUSES))}; not {status!r}")
-        if progress is not None:
-            progress = check_number(progress, "progress goes from 0 to 1", 0, 1)
-        if instance is not None:
-            check_id(instance, "instance")
-        if attempt is not None:
-            attempt = check_count(attempt, "attempt")
-        for name, text in (("error", error), ("native", native), ("reason", reason), ("message", message)):
-            if text is not None and not isinstance(text, str):
-                raise TypeError(f"{name} must be a string, not {type(text).__name__}: {text!r:.200}")
-        shown, size = (None, None) if output is None else self._show(check_id(node_id, "node_id"), instance, output)
-        self._uplink.publish(
-            p.NodeState(
-                node_id=check_id(node_id, "node_id"),
-                status=status,
-                output=shown,
-                output_bytes=size,
-                metrics=numeric_metrics(metrics) if metrics else None,
-                error=error,
-                progress=progress,
-                attempt=attempt,
-                instance=instance,
-                native=native,
-                reason=reason,
-                message=message,
-            )
-        )
-
-    def edge(self, source: str, target: str, *, active: bool = True) -> None:
-        """Say that something flows along an edge (or no longer does)."""
-        if not isinstance(active, bool):
-            raise TypeError(f"active is True or False, not {active!r:.200}")
-        self._uplink.publish(
-            p.EdgeActive(from_=check_id(source, "source"), to=check_id(target, "target"), active=active)
-        )
-
-    def log(self, node_id: str, *lines: object) -> None:
-        """Lines for a node's log."""
-        texts = [line[:_LINE] for text in lines for line in str(text).splitlines() or [""]]
-        for chunk in chunked(texts, 100):
-            self._uplink.publish(p.NodeLog(node_id=check_id(node_id, "node_id"), lines=chunk))
-
-    def error(
-        self, message: object, *, node_id: str | None = None, code: str | None = None, detail: Any = None
-    ) -> None:
-        """Report an error, of a node or of the run, which goes on; `message` may be the exception itself."""
-        if isinstance(message, BaseException):
-            # It may pass through several nodes on its way out; where it came from is the first.
-            if message is self._reported:
-                return
-            self._reported = message
-            code = code or type(message).__name__
-        if code is not None and not isinstance(code, str):
-            raise TypeError(f"code must be a string, not {type(code).__name__}: {code!r:.200}")
-        if node_id is not None:
-            check_id(node_id, "node_id")
-        self._uplink.publish(
-            p.RunError(
-                message=str(message) or type(message).__name__,
-                node_id=node_id,
-                code=code,
-                detail=None if detail is None else preview(detail, redact=self._redact),
-            )
-        )
-
-    def mutate(
-        self,
-        *,
-        add_nodes: Iterable[NodeLike] = (),
-        update_nodes: Iterable[NodeLike] = (),
-        remove_nodes: Iterable[str] = (),
-        add_edges: Iterable[EdgeLike] = (),
-        remove_edges: Iterable[EdgeLike] = (),
-    ) -> None:
-        """Change the graph under way, in the order of the arguments.
-
-        Raises:
-            TypeError, ValueError: something is not a node or an edge.
-        """
-        self._mutate(
-            p.Mutation(
-                add_nodes=convert_each(node_spec, add_nodes, "add_nodes"),
-                update_nodes=convert_each(node_spec, update_nodes, "update_nodes"),
-                remove_nodes=convert_each(lambda name: check_id(name, "a node's id"), remove_nodes, "remove_nodes"),
-                add_edges=convert_each(edge_spec, add_edges, "add_edges"),
-                remove_edges=convert_each(edge_spec, remove_edges, "remove_edges"),
-            )
-        )
-
-    # --- Cost
-
-    def cost(
-        self,
-        amount: float | None = None,
-        *,
-        node_id: str | None = None,
-        tokens_in: int = 0,
-        tokens_out: int = 0,
-        model: str | None = None,
-        cache_read: int = 0,
-        cache_write: int = 0,
-    ) -> float | None:
-        """What has been spent just now: a difference, not a total; the room adds up what all processes spend.
-
-        Args:
-            amount: In units of the run's currency. When absent, the price of the tokens; where that is not known, they
-                are counted, and shown as tokens without a price.
-            node_id: The node that spent it.
-            tokens_in: Tokens that went in, those of a cache included.
-            tokens_out: Tokens that came out.
-            model: The model, to look its price up.
-            cache_read: How many of `tokens_in` were read from the provider's cache.
-            cache_write: How many of `tokens_in` were written to it.
-
-        Returns:
-            The amount; None where the price is not known.
-
-        Raises:
-            TypeError, ValueError: an argument is not what it should be.
-        """
-        if amount is not None:
-            amount = check_number(amount, "amount is a number")
-        if node_id is not None:
-            check_id(node_id, "node_id")
-        tokens_in, tokens_out = check_count(tokens_in, "tokens_in"), check_count(tokens_out, "tokens_out")
-        if amount is None and model is not None and (tokens_in or tokens_out):
-            usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cache_read=cache_read, cache_write=cache_write)
-            amount = self._price(model, usage)
-        self._uplink.publish(
-            p.CostDelta(
-                amount=None if amount is None else float(amount),
-                node_id=node_id,
-                tokens_in=tokens_in or None,
-                tokens_out=tokens_out or None,
-            )
-        )
-        if amount is not None and self._stop_at is not None:
-            self._mind_budget(amount)
-        return amount
-
-    def _mind_budget(self, amount: float) -> None:
-        """Pause at the budget, as the room will ask us to: a fast loop would be far beyond it until it has."""
-        with self._lock:
-            self._spent += amount
-            stop = self._stop_at is not None and self._spent > self._stop_at
-            if stop:
-                self._stop_at = None
-        if stop:
-            self._control("pausing")
-
-    # --- People
+    # --- Gates
 
     def gate(
         self,
@@ -300,37 +122,44 @@ class Run:
         required: int | None = None,
         gate_id: str | None = None,
     ) -> OpenGate:
-        """Ask a person: `decision = await run.gate("review", …)`, or `run.gate(…).result()` in plain code.
+        """Ask a person: `decision = await run.gate("review")`, or `run.gate("review").result()` in plain code.
 
-        The node waits meanwhile. Inside `with run.node(node_id)` it then goes on; else the gate is all that the node
-        is, and it is completed by the decision.
+        The node is *waiting* until the decision. Inside `with run.node(node_id)` it then continues. Otherwise the
+        decision completes the node.
 
         Args:
             node_id: The node that asks.
             title: The question.
-            body: More about it, in Markdown.
-            data: What is under review; a modification starts from it.
-            schema: JSON Schema of the answer's value.
-            options: Values to choose from.
-            allowed: Which of `approve`, `reject` and `modify` it takes; all three when absent.
-            timeout: Seconds until it is answered in people's place, by `on_timeout`.
-            on_timeout: `fail` (the default: `GateTimeout` is raised), `reject`, `approve` or `default`.
-            default: The value that is taken, with `on_timeout="default"`.
-            assignees: Who may decide, by the names of their tokens; anybody when absent.
-            required: How many of them must approve, no one twice; one rejection is enough. One when absent.
-            gate_id: Names the gate; one that was decided before is not asked again.
+            body: More about the question, in Markdown.
+            data: What to review, as JSON. A modification starts from it.
+            schema: The JSON Schema of the value that a decision carries.
+            options: The values to choose from.
+            allowed: The decisions that the gate accepts: `approve`, `reject`, `modify`. By default all three.
+            timeout: The deadline, in seconds from now.
+            on_timeout: What happens at the deadline. `fail`, the default, raises `GateTimeout`. `reject`, `approve`
+                and `default` decide.
+            default: The value of the decision if `on_timeout` is `default`.
+            assignees: Who may decide, by the names of their tokens. By default everybody.
+            required: How many people must approve. By default one. A single rejection is enough.
+            gate_id: The id of the gate. A gate that was decided before returns that decision.
 
         Returns:
-            A handle to wait for: its result is a `Decision` with `decision`, `feedback`, `value` and `by`. Waiting
-            for it raises `RunCancelled` once a person has cancelled the run.
+            A handle to wait for. Its value is a `Decision`, with `decision`, `feedback`, `value` and `by`. The wait
+            raises `RunCancelled` if a person cancels the run.
 
         Raises:
-            TypeError, ValueError: an argument is not what it should be.
+            TypeError: An argument has the wrong type, or is not JSON.
+            ValueError: An argument has an invalid value.
+
+        Example:
+            >>> decision = await run.gate("review", title="Ship it?", data={"accuracy": 0.93})
+            >>> decision.decision
+            'approve'
         """
         if schema is not None:
-            fault = fault_of(schema)
-            if fault is not None:
-                raise ValueError(f"schema is no JSON Schema: {fault}")
+            problem = schema_error(schema)
+            if problem is not None:
+                raise ValueError(f"schema is not a valid JSON Schema: {problem}")
         presentation = presentation_of(
             {
                 "title": title,
@@ -346,8 +175,7 @@ class Run:
                 "required": required,
             }
         )
-        with self._lock:
-            self._flow_into(check_id(node_id, "node_id"))
+        self._flow.activate_into(check_id(node_id, "node_id"))
         return self.ask(node_id, presentation, gate_id=gate_id, settle=self._settle_gate)
 
     def ask(
@@ -359,89 +187,181 @@ class Run:
         instance: str | None = None,
         settle: Callable[[OpenGate, Decision | None], None] = lambda _gate, _decision: None,
     ) -> OpenGate:
-        """Open a gate, and leave the node's states to the engine; `gate` does more."""
+        """Open a gate without changing the node's status, for engines that do so by themselves. See `gate`.
+
+        Args:
+            node_id: The node that asks.
+            presentation: What the gate shows.
+            gate_id: The id of the gate. A gate that was decided before returns that decision.
+            instance: The instance of the node that asks.
+            settle: Called once when the wait ends: with the decision, or with None if the wait was cancelled.
+
+        Returns:
+            A handle to wait for. Its value is a `Decision`.
+
+        Raises:
+            TypeError: An id is not a string.
+            ValueError: An id is empty or too long, or the gate is too large.
+
+        Example:
+            >>> from dagwidget.protocol import Presentation
+            >>> gate = run.ask("review", Presentation(title="Ship it?"))
+            >>> (await gate).decision
+            'approve'
+        """
         check_id(node_id, "node_id")
         if gate_id is not None:
             check_id(gate_id, "gate_id")
         check_gate_size(presentation)
-        with self._lock:
-            if gate_id is None:
-                count = self._gate_counts[node_id] = self._gate_counts.get(node_id, 0) + 1
-                gate_id = f"{node_id}:{count}" if self.owned else f"{node_id}:{self._uplink.name[:8]}:{count}"
-            gate = OpenGate(gate_id, node_id, presentation, settle=settle)
-            self._gates[gate_id] = gate
-            decided = self._decided.get(gate_id)
-        if decided is not None:
-            gate.decided(decided)
-        elif self.cancelling:
-            gate.give_up(self._cancellation())
-        elif self._over or self._uplink.refused is not None:
-            gate.give_up(NotConnected(f"nobody can answer at the gate {gate_id!r}: {self._uplink.refused or _OVER}"))
-        else:
-            self._uplink.publish(
-                p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
-            )
-        return gate
+        if gate_id is None:
+            number = self._gates.next_number(node_id)
+            gate_id = f"{node_id}:{number}" if self.owned else f"{node_id}:{self._channel.name[:8]}:{number}"
+        outcome = self._gates.outcome(gate_id)
+        if not outcome.done():
+            if self.cancelling:
+                self._gates.fail(gate_id, self._cancellation())
+            elif self._ended or self._channel.refused is not None:
+                self._gates.fail(gate_id, self._gate_closed(gate_id))
+            else:
+                self._channel.publish(
+                    p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
+                )
+        return OpenGate(gate_id, node_id, presentation, outcome=outcome, settle=settle)
+
+    # --- Control
 
     def checkpoint(self) -> Checkpoint:
-        """Where the engine honours pause and cancel: `await run.checkpoint()`, or `run.checkpoint().result()`.
-
-        Waiting for it raises `RunCancelled` once a person has cancelled the run.
-        """
-        with self._lock:
-            pause = self._pause
-            if self._asked == "pausing":
-                self._asked = "paused"
-                self._uplink.publish(p.ExecutionState(status="paused"))
-        return Checkpoint(pause, self._check)
-
-    def on_control(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Be told what a person asks: `pausing`, `resuming` or `cancelling`; for engines that can do it themselves.
-
-        `callback` is called in another thread. The engine confirms with `run.status("paused")` or `"running"`.
+        """Pause or cancel here if a person asked for that: `await run.checkpoint()`, or `.result()` in plain code.
 
         Returns:
-            A function that stops it.
+            A handle to wait for. The wait ends with the pause, and raises `RunCancelled` if a person cancelled the run.
+
+        Example:
+            >>> for step in range(3):
+            ...     await run.checkpoint()
         """
-        self._listeners.append(callback)
-        return lambda: self._listeners.remove(callback)
+        return Checkpoint(self._control.reach_checkpoint(), self._check_cancelled)
+
+    def on_control(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call back when a person pauses, resumes or cancels the run, for engines that do so by themselves.
+
+        Args:
+            callback: Called in another thread with `pausing`, `resuming` or `cancelling`. The engine answers with
+                `run.status("paused")` or `run.status("running")`.
+
+        Returns:
+            A function that stops the calls.
+
+        Example:
+            >>> stop = run.on_control(print)
+            >>> stop()
+        """
+        return self._control.listen(callback)
 
     def status(self, status: p.LiveStatus) -> None:
-        """Say that the run as a whole is now `paused`, or `running` again."""
-        if status not in get_args(p.LiveStatus):
-            raise ValueError(f"a run's status is one of {', '.join(get_args(p.LiveStatus))}; not {status!r}")
-        with self._lock:
-            self._asked = status
-        self._uplink.publish(p.ExecutionState(status=status))
+        """Publish the status of the whole run, for engines that pause by themselves.
+
+        Args:
+            status: `running`, `pausing`, `paused`, `resuming` or `cancelling`.
+
+        Raises:
+            ValueError: `status` is something else.
+
+        Example:
+            >>> run.status("paused")
+            >>> run.status("running")
+        """
+        check_choice(status, "status", get_args(p.LiveStatus))
+        self._control.set_status(status)
 
     @property
     def cancelling(self) -> bool:
         """Whether a person has cancelled the run."""
-        return self._asked == "cancelling"
+        return self._control.cancelling
 
     # --- The end
 
-    def complete(self, results: Any = None) -> None:
-        """The run is over, and went well. What has not settled is skipped or cancelled."""
-        self._end("completed", results)
+    def complete(self, results: Any = None, *, wait: float | None = None) -> None:
+        """End the run as completed. Nodes that have not ended become skipped or cancelled.
+
+        Args:
+            results: The results of the run.
+            wait: Let open executions end first, for at most this many seconds; for engines that report ends out of
+                order. The call returns at once all the same.
+
+        Example:
+            >>> run.complete({"model": "v7"})
+        """
+        if wait is None or not self._unsettled:
+            self._end("completed", results)
+            return
+        self._ending = ("completed", results)
+        timer = threading.Timer(wait, self._end_at_last)
+        timer.daemon = True
+        timer.start()
+        self._handle_settled()
 
     def fail(self, error: object = None, results: Any = None) -> None:
-        """The run is over, and failed; `error` is an exception or a sentence."""
+        """End the run as failed.
+
+        Args:
+            error: The error: a text, or the exception.
+            results: The results of the run.
+
+        Example:
+            >>> run.fail("the input is empty")
+        """
         if error is not None:
             self.error(error, detail=describe(error) if isinstance(error, BaseException) else None)
         self._end("failed", results)
 
-    def cancelled(self, results: Any = None) -> None:
-        """The run is over, as a person cancelled it."""
-        self._end("cancelled", results)
+    def cancelled(self, results: Any = None, *, reason: str | None = None) -> None:
+        """End the run as cancelled.
+
+        Args:
+            results: The results of the run.
+            reason: Why, if no person cancelled it.
+
+        Example:
+            >>> try:
+            ...     await run.checkpoint()
+            ... except dagwidget.RunCancelled:
+            ...     run.cancelled()
+        """
+        self._end("cancelled", results, reason)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the room has everything, for at most `timeout` seconds; says whether it has. Blocks."""
-        return self._uplink.flush(timeout)
+        """Wait until the server has acknowledged all events. Blocks.
 
-    def close(self) -> None:
-        """Deliver what is left in the background, then disconnect. Returns at once."""
-        self._uplink.close()
+        Args:
+            timeout: How many seconds to wait; None for no limit.
+
+        Returns:
+            Whether the server has acknowledged all events. False if it has refused some: `refused` says why.
+
+        Example:
+            >>> run.flush(timeout=10)
+            True
+        """
+        return self._channel.flush(timeout)
+
+    @property
+    def refused(self) -> str | None:
+        """Why the server accepts nothing more from this process; None while it does."""
+        return self._channel.refused if self._channel.refused_code is not None else None
+
+    def close(self) -> bool:
+        """Deliver the remaining events in the background, then disconnect. Returns at once. The run does not end.
+
+        Returns:
+            Whether the server has acknowledged all events already.
+
+        Example:
+            >>> run = dagwidget.start_run("my-dag")
+            >>> _ = run.close()
+        """
+        self._channel.close()
+        return self._channel.flush(0)
 
     def __enter__(self) -> Run:
         return self
@@ -449,13 +369,8 @@ class Run:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if self.owned and not self._over:
-            if error is None:
-                self.complete()
-            elif isinstance(error, RunCancelled):
-                self.cancelled()
-            else:
-                self.fail(error)
+        if self.owned and not self._ended:
+            self._end_left_open(verdict_of(error), error)
         if not self.owned:
             self.flush(_WORKER_SECONDS)
         self.close()
@@ -468,142 +383,122 @@ class Run:
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    # --- For node executions
+    # --- For the end of its process or cell, and for forks
 
-    def enter_node(self, node_id: str, instance: str | None) -> int | None:
-        """A node begins. Returns its attempt, from the second on."""
-        attempt = None
-        with self._lock:
-            self._flow_into(node_id)
-            self._open[node_id] = self._open.get(node_id, 0) + 1
-            if instance is None:
-                visits = self._visits[node_id] = self._visits.get(node_id, 0) + 1
-                attempt = visits if visits > 1 else None
-        return attempt
+    @property
+    def origin(self) -> lifecycle.Origin:
+        """Where the run was started."""
+        return self._origin
 
-    def _flow_into(self, node_id: str) -> None:
-        """What a node has waited for flows into it, unless it is running already."""
-        if node_id not in self._open:
-            for source in self._incoming.get(node_id, ()):
-                if source in self._finished:
-                    self._uplink.publish(p.EdgeActive(from_=source, to=node_id))
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self._ended
 
-    def leave_node(self, node_id: str) -> None:
-        """A node has ended."""
-        with self._lock:
-            self._open[node_id] -= 1
-            if not self._open[node_id]:
-                del self._open[node_id]
-                self._finished.add(node_id)
+    def _end_left_open(self, verdict: Verdict, error: BaseException | None) -> None:
+        """End the run the way its block, cell or process has ended."""
+        if self._ending is not None:
+            self._end_at_last()
+        elif verdict.status == "failed":
+            self.fail(error if error is not None else verdict.reason)
+        elif verdict.status == "cancelled":
+            self.cancelled(reason=None if isinstance(error, RunCancelled) else verdict.reason)
+        else:
+            self.complete()
+
+    def _become_worker(self) -> None:
+        """In a forked child: the parent owns the run, and only its exit ends it."""
+        self.owned = False
+        self._ending = None
+        self._end_lock = threading.Lock()
+        self._gates = Gates()
+        self._flow.after_fork()
+        self._unsettled.clear()
+        self._channel.after_fork()
+        self._control = Control(self._channel.publish, on_cancel=self._cancel_gates, start=None)
+
+    def _handle_settled(self) -> None:
+        if self._ending is not None and not self._unsettled:
+            self._end_at_last()
+
+    def _end_at_last(self) -> None:
+        ending = self._ending
+        if ending is not None:
+            self._end(*ending)
+
+    def _end(self, status: p.FinalStatus, results: Any, reason: str | None = None) -> None:
+        with self._end_lock:
+            if self._ended:
+                return
+            self._ended = True
+        self._gates.fail_all(self._gate_closed)
+        shown = None if results is None else preview(results, RESULTS, self._redact)
+        self._channel.publish(p.ExecutionComplete(results=shown, status=status, reason=reason))
+        self._channel.close()
 
     # --- Helpers
 
-    def _lose(self, reason: str) -> None:
-        """In the uplink's thread: whoever waits would wait for ever."""
-        with self._lock:
-            gates, pause = tuple(self._gates.values()), self._pause
-        for gate in gates:
-            gate.give_up(NotConnected(f"nobody can answer at the gate {gate.gate_id!r}: {reason}"))
-        if pause is not None and not pause.done():
-            pause.set_result(None)
+    def _receive(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
+        """Handle a decision or a request. Called in the transport's thread."""
+        if isinstance(event, p.HumanGateResolved):
+            self._gates.decide(event)
+        elif event.status in ("pausing", "resuming", "cancelling"):
+            self._control.request(event.status)
 
-    def _end(self, status: p.FinalStatus, results: Any) -> None:
-        with self._lock:
-            if self._over:
-                return
-            self._over = True
-            gates = tuple(self._gates.values())
-        for gate in gates:
-            gate.give_up(NotConnected(f"nobody can answer at the gate {gate.gate_id!r}: {_OVER}"))
-        shown = None if results is None else preview(results, RESULTS, self._redact)
-        self._uplink.publish(p.ExecutionComplete(results=shown, status=status))
-        self._uplink.close()
+    def _abandon(self) -> None:
+        """End all waits, because nothing can arrive any more. Called in the transport's thread."""
+        self._gates.fail_all(self._gate_closed)
+        self._control.release()
 
-    def _show(self, node_id: str, instance: str | None, output: Any) -> tuple[Any, int | None]:
-        """A preview of an output and, where that is not all of it, the size of the whole, which goes out before it."""
-        value = redacted(output, self._redact)
-        shown, cut = previewed(value)
-        # Whole outputs must not pile up while there is no server.
-        text = whole(value) if cut and not self._uplink.lags else None
-        if text is None:
-            return shown, None
-        parts = -(-len(text) // _OUTPUT_PART)
-        for part in range(parts):
-            piece = text[part * _OUTPUT_PART : (part + 1) * _OUTPUT_PART]
-            self._uplink.publish(p.NodeOutput(node_id=node_id, instance=instance, text=piece, part=part, parts=parts))
-        return shown, len(text.encode())
-
-    def _mutate(self, mutation: p.Mutation) -> None:
-        with self._lock:
-            for edge in mutation.add_edges or ():
-                self._incoming.setdefault(edge.to, []).append(edge.from_)
-        for part in split_mutation(mutation):
-            self._uplink.publish(p.DagMutated(mutation=part))
+    def _handle_spending(self, amount: float) -> None:
+        self._control.spend(amount)
 
     def _settle_gate(self, gate: OpenGate, decision: Decision | None) -> None:
-        failed = (
-            decision is not None and decision.source == "timeout" and gate.presentation.on_timeout in (None, "fail")
-        )
+        """Set the status of a gate's node when the wait ends."""
         if decision is None:
-            self.update(gate.node_id, "cancelled", reason="nobody waits for the decision any more")
-            gate.give_up(NotConnected(f"the gate {gate.gate_id!r} was closed: who waited for it was cancelled"))
-        elif gate.node_id in self._open:
+            self.update(gate.node_id, "cancelled", reason="the code that waited for the decision was cancelled")
+            message = f"gate {gate.gate_id!r} is closed: the code that waited for its decision was cancelled"
+            self._gates.fail(gate.gate_id, NotConnected(message))
+        elif self._flow.is_running(gate.node_id):
             self.update(gate.node_id, "running")
-        elif failed:
+        elif decision.source == "timeout" and gate.presentation.on_timeout in (None, "fail"):
             self.update(gate.node_id, "failed", error="nobody decided before the deadline")
         else:
             output = {"decision": decision.decision, "feedback": decision.feedback, "value": decision.value}
             shown = {name: value for name, value in output.items() if value is not None}
             self.update(gate.node_id, "completed", output=shown, reason=f"{decision.decision} by {decision.by}")
-            with self._lock:
-                self._finished.add(gate.node_id)
+            self._flow.finish(gate.node_id)
 
-    def _check(self) -> None:
+    def _check_cancelled(self) -> None:
         if self.cancelling:
             raise self._cancellation()
 
     def _cancellation(self) -> RunCancelled:
-        return RunCancelled(f"the run of {self.dag_id!r} was cancelled")
+        return RunCancelled(f"the run of {self.dag_id!r} was cancelled", dag_id=self.dag_id, run_id=self.run_id)
 
-    def _hear(self, event: p.HumanGateResolved | p.ExecutionState) -> None:
-        """In the uplink's thread: a decision, or what is asked of the engine."""
-        if isinstance(event, p.HumanGateResolved):
-            fields = {name: getattr(event, name) for name in Decision.__struct_fields__}
-            decision = Decision(**fields)
-            with self._lock:
-                first = self._decided.setdefault(event.gate_id, decision)
-                gate = self._gates.get(event.gate_id)
-            if gate is not None:
-                gate.decided(first)
-            return
-        if event.status in ("pausing", "resuming", "cancelling"):
-            self._control(event.status)
+    def _cancel_gates(self) -> None:
+        self._gates.fail_all(lambda _gate_id: self._cancellation())
 
-    def _control(self, status: p.LiveStatus) -> None:
-        """Do what is asked of the engine."""
-        with self._lock:
-            if self._asked == status:
-                return
-            resumed = self._take_control(status)
-            gates = tuple(self._gates.values()) if status == "cancelling" else ()
-        if resumed is not None:
-            resumed.set_result(None)
-        for gate in gates:
-            gate.give_up(self._cancellation())
-        for listener in tuple(self._listeners):
-            listener(status)
+    def _gate_closed(self, gate_id: str) -> NotConnected:
+        """Why nobody can decide any more. The end of the run comes first: the transport closes soon after it."""
+        code = None if self._ended else self._channel.refused_code
+        reason = "the run has ended" if self._ended else self._channel.refused
+        message = f"gate {gate_id!r} is closed: {reason}"
+        if code in (None, _REPLACED):
+            return RunEnded(message, dag_id=self.dag_id, run_id=self.run_id)
+        return ServerRefused(message, code=code)
 
-    def _take_control(self, status: p.LiveStatus) -> Future[None] | None:
-        """Note what is asked; returns the pause that it ends."""
-        if status == "pausing":
-            self._asked = "pausing"
-            self._pause = self._pause or Future()
-            return None
-        ended, self._pause = self._pause, None
-        if status == "cancelling":
-            self._asked = "cancelling"
-        else:
-            self._asked = "running"
-            if not self._listeners:
-                self._uplink.publish(p.ExecutionState(status="running"))
-        return ended
+
+_unpickled: weakref.WeakValueDictionary[tuple[Any, ...], Run] = weakref.WeakValueDictionary()
+
+
+def _unpickle(dag_id: str, run_id: str | None, url: str | None, redact: Redact | None, price: Price) -> Run:
+    """A run that another process has pickled: one worker of it in each process."""
+    key = (os.getpid(), dag_id, run_id, url)
+    run = _unpickled.get(key)
+    if run is None:
+        locate = discovery.locator(url)
+        run = Run(dag_id, locate, start=None, epoch=run_id, graph=p.Mutation(), redact=redact, price=price, url=url)
+        _unpickled[key] = run
+        lifecycle.deliver_when_worker_exits()
+    return run

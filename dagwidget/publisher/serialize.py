@@ -1,4 +1,4 @@
-"""Previews: what leaves the engine of a node's output. Bounded, JSON-safe, and never an error."""
+"""Previews: values as bounded JSON. Any value has a preview, and making it never fails."""
 
 from __future__ import annotations
 
@@ -17,75 +17,83 @@ Redact: TypeAlias = "Callable[[Any], Any]"
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
-    """How much of a value is shown."""
+    """The size of a preview.
+
+    Attributes:
+        depth: How many containers may be nested.
+        items: The most items of one list or mapping.
+        text: The most characters of one string.
+        total: The most values in all.
+    """
 
     depth: int = 6
     items: int = 100
-    """The most items of one list or mapping."""
     text: int = 4_000
-    """The most characters of one string."""
     total: int = 2_000
-    """The most values in all."""
 
 
 OUTPUT: Final = Bounds()
-"""For what a node puts out."""
+"""The bounds of a node's output."""
 RESULTS: Final = Bounds(depth=12, items=1_000, text=20_000, total=5_000)
-"""For the results of a run, and what a gate shows."""
+"""The bounds of a run's results and of a gate."""
 
 _WHOLE: Final = Bounds(depth=100, items=100_000, text=16 * 1024 * 1024, total=100_000)
-"""Up to where an output is kept whole beside its preview. Its text as JSON has the same bound as one string."""
+"""The bounds of a whole output. Its text as JSON has the same bound as one string."""
 
 
 class Preview(NamedTuple):
-    """What is shown of a value, and whether something of it was left out."""
+    """A preview, and whether it leaves anything out."""
 
     shown: Any
-    cut: bool
+    truncated: bool
 
 
 def preview(value: Any, bounds: Bounds = OUTPUT, redact: Redact | None = None) -> Any:
-    """`value` as bounded JSON: what was left out is named (`… 950 more`), what is not JSON is described.
+    """Make a preview of a value.
 
     Args:
-        value: Anything: containers, dataclasses, pydantic models, messages, arrays, data frames.
-        bounds: How much is shown.
-        redact: Takes the value, and gives what may be shown of it. If it fails, nothing is shown.
+        value: Any value: containers, dataclasses, pydantic models, messages, arrays, data frames …
+        bounds: The size of the preview.
+        redact: Called with the value; returns what may be shown. If it raises, nothing is shown.
+
+    Returns:
+        JSON values. The preview counts what it leaves out (`… 950 more`), and describes what is not JSON.
     """
     return previewed(redacted(value, redact), bounds).shown
 
 
 def previewed(value: Any, bounds: Bounds = OUTPUT) -> Preview:
-    """A preview of `value`, which says whether it is all of it."""
+    """Make a preview of a value, and say whether it leaves anything out."""
     previewer = _Previewer(bounds)
     shown = previewer.show(value, bounds.depth)
-    return Preview(shown, previewer.cut)
+    return Preview(shown, previewer.truncated)
 
 
 def redacted(value: Any, redact: Redact | None) -> Any:
-    """What may be shown of `value`; a notice, if `redact` fails."""
+    """Apply `redact` to a value. If it raises, return a note that says so."""
     if redact is None:
         return value
     try:
         return redact(value)
     except Exception as error:
-        return f"<not shown: redact() failed with {type(error).__name__}>"
+        return f"<hidden: redact() raised {type(error).__name__}>"
 
 
 def whole(value: Any) -> str | None:
-    """All of `value` as JSON, what is not JSON described; None where that is more than 16 MiB or 100,000 values."""
-    shown, cut = previewed(value, _WHOLE)
-    if cut:
+    """Encode a whole value as JSON. Returns None if it has more than 16 MiB or 100,000 values."""
+    shown, truncated = previewed(value, _WHOLE)
+    if truncated:
         return None
     text = encode_value(shown).decode()
     return text if len(text) <= _WHOLE.text else None
 
 
 def exact(value: Any) -> Any:
-    """`value` as JSON, whole: for what an answer starts from, and so can't be cut.
+    """Convert a value to JSON values, without leaving anything out.
 
     Raises:
-        TypeError, ValueError: something in it is not JSON.
+        TypeError: The value holds something that is not JSON.
+        ValueError: The value holds a number that is not JSON, or refers to itself.
     """
     return json.loads(json.dumps(value, allow_nan=False))
 
@@ -93,7 +101,7 @@ def exact(value: Any) -> Any:
 class _Previewer:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self.cut = False
+        self.truncated = False
         self._left = bounds.total
         self._inside: set[int] = set()
 
@@ -104,23 +112,23 @@ class _Previewer:
         if isinstance(value, str):
             return self._text(str(value))
         if isinstance(value, int):
-            # Beyond this, a browser reads another number.
+            # JavaScript does not represent larger integers exactly.
             return int(value) if abs(value) < 2**53 else str(value)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else str(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{len(value):,} bytes>"
         if getattr(value, "shape", None) == () and hasattr(value, "item"):
-            # A scalar of numpy's, or of what is like it.
+            # A scalar of numpy, or of a similar library.
             return self._scalar(value)
         if depth <= 0 or id(value) in self._inside:
-            self.cut = self.cut or id(value) not in self._inside
+            self.truncated = self.truncated or id(value) not in self._inside
             return self._describe(value)
         self._inside.add(id(value))
         try:
             return self._container(value, depth)
         except Exception:
-            # Somebody else's class, whose methods may do anything.
+            # The methods of a user's class may raise anything.
             return self._describe(value)
         finally:
             self._inside.discard(id(value))
@@ -140,7 +148,7 @@ class _Previewer:
                 break
             shown[self._text(str(key))] = self.show(item, depth - 1)
         if len(shown) < len(value):
-            self.cut = True
+            self.truncated = True
             shown["…"] = f"{len(value) - len(shown):,} more"
         return shown
 
@@ -151,7 +159,7 @@ class _Previewer:
                 break
             shown.append(self.show(item, depth - 1))
         if len(shown) < length:
-            self.cut = True
+            self.truncated = True
             shown.append(f"… {length - len(shown):,} more")
         return shown
 
@@ -177,12 +185,12 @@ class _Previewer:
         text = text.encode("utf-8", "replace").decode() if not text.isascii() else text
         if len(text) <= most:
             return text
-        self.cut = True
+        self.truncated = True
         return f"{text[:most]}… {len(text) - most:,} more characters"
 
 
 def _fields(value: Any) -> Mapping[Any, Any] | None:
-    """What has named fields, as a mapping."""
+    """The named fields of a value, if it has any."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, type):
@@ -194,7 +202,7 @@ def _fields(value: Any) -> Mapping[Any, Any] | None:
     model = type(value)
     if hasattr(model, "model_fields") and hasattr(value, "model_dump"):
         fields = {name: getattr(value, name) for name in model.model_fields}
-        # A message of a chat has a dozen fields, most of them empty.
+        # A chat message has a dozen fields, and most are empty.
         return {name: item for name, item in fields.items() if item not in (None, "", [], {})}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         named: Mapping[Any, Any] = value._asdict()

@@ -1,7 +1,7 @@
-"""`Uplink`: a publisher's connection to its room, in a thread of its own.
+"""`Transport`: a publisher's connection to its room, in a thread of its own.
 
-What the engine publishes goes into a bounded buffer; the thread numbers it, sends it, and keeps it until the room has
-said that it has it. So a connection that was cut goes on where it was, and the engine's own thread never waits.
+The engine's threads put events into a bounded buffer and never wait. The transport's thread numbers the events, sends
+them, and stores them until the room has acknowledged them. After a cut it reconnects and sends the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import asyncio
 import atexit
 import contextlib
 import logging
+import socket
+import sys
 import threading
 import time
 import uuid
@@ -17,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,51 +29,57 @@ from ..backoff import backoff
 from ..discovery import LOOPBACK, Endpoint
 from ..errors import DagwidgetError, ProtocolError
 from ..protocol.limits import Limits
-from ..protocol.truncate import cut
-from .buffer import Backlog
+from ..protocol.truncate import truncate
+from .buffer import SendBuffer
+from .clock import now_ms
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 _log = logging.getLogger("dagwidget")
 
-# How many events may wait for the room, and in how many bytes they go at once.
+# The capacity of the buffer, in events.
 _BUFFERED: Final = 200_000
-# So many events wait that nothing large is added to them.
-_LAGS: Final = 2_000
-# What a room takes of one event; cut by us, it fits into a frame.
+# With more unsent events than this, nothing large is published.
+_BEHIND: Final = 2_000
+# The largest event that a room accepts: larger ones are truncated here.
 _EVENT_BYTES: Final = Limits().event_bytes
+# The size of a frame.
 _FRAME_BYTES: Final = 512 * 1024
 _FRAME_EVENTS: Final = 1000
-# While an engine is busy, what it says in this time goes out together.
+# The events that a busy engine publishes in this time go out in one frame.
 _GATHER_SECONDS: Final = 0.002
 _ANSWER_SECONDS: Final = 5.0
-# A connection that stood this long was a success.
+# After this time, a connection counts as successful, and the next retry is soon.
 _STABLE_SECONDS: Final = 5.0
-# How long a publisher that has nothing more to say tries to deliver the rest; at the exit of the process, how long that
-# may hold it up.
+# How long a closed publisher tries to deliver the remaining events, and how long that may delay the process's exit.
 _CLOSE_SECONDS: Final = 30.0
 _EXIT_SECONDS: Final = 3.0
 
 
 class _Ended(Exception):
-    """The server ended the conversation."""
+    """The server ended the connection."""
 
     def __init__(self, bye: p.Bye) -> None:
         super().__init__(f"{bye.reason} (code {bye.code})")
         self.bye = bye
 
 
-class Uplink:
-    """Delivers events to a room, in order, each once.
+class Transport:
+    """Delivers events to a room, in order and exactly once.
 
     Args:
-        dag_id: The room.
-        locate: Finds the server; called in the thread, before each attempt. May block, and raise `DagwidgetError`.
-        start: How to open the run, where this publisher does; `epoch` is its id.
-        epoch: The run; None joins whichever is the current one.
-        hear: Called in the thread with each decision and each change of what is asked of the engine.
-        lost: Called in the thread with the reason, once the room will take nothing more.
+        dag_id: The room's DAG.
+        locate: Finds the server. Called in the thread before each attempt; may block, and raise `DagwidgetError`.
+        start: How to start the run; None for a worker.
+        epoch: The id of the run; None for a worker that joins the DAG's only live run.
+
+    Attributes:
+        name: Identifies the publisher to the server.
+        refused: Why the transport accepts no more events; None while it does.
+        refused_code: The close code with which the server refused the publisher; None if the publisher was closed.
+        finished: Whether it accepts no more events because its thread has ended.
+        url: Where the server was last found.
     """
 
     def __init__(
@@ -81,67 +89,101 @@ class Uplink:
         *,
         start: p.RunStart | None,
         epoch: str | None,
-        hear: Callable[[p.HumanGateResolved | p.ExecutionState], None],
-        lost: Callable[[str], None],
     ) -> None:
         self.name = uuid.uuid4().hex
         self.refused: str | None = None
-        """Why the room takes nothing more from this publisher."""
+        self.refused_code: int | None = None
+        self.finished = False
+        self._dropped = 0
+        # Why the last attempt to deliver has failed.
+        self._failure: str | None = None
+        self._ending = threading.Lock()
         self._dag_id = dag_id
         self._locate = locate
         self._start = start
         self._epoch = epoch
-        self._hear = hear
-        self._lost = lost
-        self._published = Backlog(_BUFFERED)
+        self.url: str | None = None
+        self._receive: Callable[[p.HumanGateResolved | p.ExecutionState], None] = lambda _event: None
+        self._abandon: Callable[[], None] = lambda: None
+        # Not numbered yet.
+        self._published = SendBuffer(_BUFFERED)
+        # Numbered and encoded, in order.
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._numbered = 0
         self._acknowledged = 0
-        # A run that was started is there once the room knows of it, also where nothing has happened in it.
-        self._expected = start is None
+        # A run without events is delivered once the room knows it.
+        self._known_to_room = start is None
         self._asleep = False
         self._closing: float | None = None
         self._delivered = threading.Condition()
         self._loop = asyncio.new_event_loop()
-        self._news = asyncio.Event()
+        # asyncio resolves names in an executor, which takes no work at exit. This thread has nothing else to do.
+        self._loop.getaddrinfo = _getaddrinfo  # type: ignore[method-assign]
+        self._wakeup = asyncio.Event()
         self._closed = asyncio.Event()
         self._attached_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"dagwidget-{dag_id}", daemon=True)
-        self._thread.start()
-        _uplinks.add(self)
 
-    def publish(self, event: p.Event) -> None:
-        """Take an event, in any thread, at once; stamps it with the time where it has none."""
-        if self._closing is not None or self.refused is not None:
-            return
+    def open(
+        self, *, receive: Callable[[p.HumanGateResolved | p.ExecutionState], None], abandon: Callable[[], None]
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            receive: Called in the thread with each decision and each requested status.
+            abandon: Called in the thread when the transport ends; `refused` says why.
+        """
+        self._receive = receive
+        self._abandon = abandon
+        self._thread.start()
+        _transports.add(self)
+
+    def publish(self, event: p.Event) -> bool:
+        """Add an event to the buffer. Returns at once: False if the transport has finished.
+
+        An event without a time gets the current time.
+        """
+        if self.refused_code is not None:
+            self._dropped += 1
+            return True
+        if self._closing is not None:
+            with self._ending:
+                if self.finished:
+                    return False
+                self._append(event)
+                return True
+        self._append(event)
+        return True
+
+    def _append(self, event: p.Event) -> None:
         if event.ts is None:
-            event.ts = time.time_ns() // 1_000_000
+            event.ts = now_ms()
         if self._published.append(event):
-            # In our thread: the engine's has no time for it.
+            # In the transport's thread, because the engine must not wait.
             self._call(self._published.thin)
         if self._asleep:
             self._wake()
 
     @property
-    def lags(self) -> bool:
-        """Whether much waits to be delivered."""
-        return len(self._published) + len(self._unacknowledged) > _LAGS
+    def is_behind(self) -> bool:
+        """Whether many events are not delivered yet."""
+        return len(self._published) + len(self._unacknowledged) > _BEHIND
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the room has everything, or for `timeout` seconds; says whether it has."""
+        """Wait until the room has acknowledged all events. Returns whether it has."""
         with self._delivered:
             self._delivered.wait_for(lambda: self._is_delivered() or not self._thread.is_alive(), timeout)
             return self._is_delivered()
 
     def close(self) -> None:
-        """Deliver what is left, then end. Returns at once."""
+        """Deliver the remaining events, then end. Returns at once."""
         if self._closing is None:
             self._closing = time.monotonic()
             self._call(self._closed.set)
             self._wake()
 
     def join(self, timeout: float) -> None:
-        """Wait until the thread has ended, for at most `timeout` seconds."""
+        """Wait up to `timeout` seconds for the end of the thread."""
         self._thread.join(timeout)
 
     # --- In the thread
@@ -149,24 +191,48 @@ class Uplink:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._deliver())
+            while not self.finished:
+                self._loop.run_until_complete(self._deliver())
+                with self._ending:
+                    # What was published while the last events went out goes out as well.
+                    self.finished = not self._published or not self._may_go_on()
         except Exception:
-            _log.exception("publishing to %r ended with a fault of dagwidget's own", self._dag_id)
+            _log.exception("%r: publishing stopped because of an error in dagwidget", self._dag_id)
         finally:
-            left = len(self._published) + len(self._unacknowledged)
-            if left and self.refused is None:
-                _log.warning("%d events of %r were not delivered", left, self._dag_id)
-            self.refused = self.refused or "closed"
-            self._lost(self.refused)
+            self.finished = True
+            if self.undelivered and self.refused is None:
+                _log.warning("%r: %d events were not delivered", self._dag_id, self.undelivered)
+            self.refused = self.refused or "the publisher was closed"
+            self._abandon()
             self._loop.close()
-            self._tell_delivered()
+            self._notify_delivered()
+
+    def _may_go_on(self) -> bool:
+        return self.refused is None and not self._is_out_of_time()
+
+    @property
+    def undelivered(self) -> int:
+        """How many events the room does not have."""
+        return len(self._published) + len(self._unacknowledged) + self._dropped
+
+    def report(self) -> str | None:
+        """One line that says what was not delivered, and why; None where the room has everything."""
+        if self._is_delivered():
+            return None
+        count = f"{self.undelivered:,} events" if self.undelivered != 1 else "1 event"
+        what = count if self.undelivered else "the run itself"
+        why = self.refused if self.refused_code is not None else self._failure
+        run = f"run {self._epoch!r}" if self._epoch else "a run"
+        were = "were" if self.undelivered > 1 else "was"
+        reason = why or "no answer in time"
+        return f"dagwidget: {what} of {run} of {self._dag_id!r} {were} not delivered: {reason}"
 
     def _wake(self) -> None:
         self._asleep = False
-        self._call(self._news.set)
+        self._call(self._wakeup.set)
 
     def _call(self, function: Callable[[], None]) -> None:
-        # The loop may have been closed just now: then there is nobody to tell.
+        # The loop may have just been closed.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
@@ -176,54 +242,59 @@ class Uplink:
             after = 0.0
             self._attached_at = None
             try:
-                await self._converse(self._locate())
+                await self._connect(self._locate())
                 return
             except _Ended as ended:
                 if not ended.bye.retry:
-                    self.refused = str(ended)
-                    _log.error("the room %r takes nothing more from this run: %s", self._dag_id, ended)
+                    self.refused, self.refused_code = str(ended), ended.bye.code
+                    _log.error("%r: the server refused the publisher: %s", self._dag_id, ended)
                     return
                 reason, after = str(ended), (ended.bye.after_ms or 0) / 1000
-            except (OSError, asyncio.TimeoutError, EOFError, DagwidgetError) as error:
+            except (OSError, EOFError, DagwidgetError) as error:
                 reason = f"{type(error).__name__}: {error}"
             except Exception as error:
                 if not _is_of_websockets(error):
                     raise
                 reason = f"{type(error).__name__}: {error}"
-            stood = self._attached_at is not None and time.monotonic() - self._attached_at > _STABLE_SECONDS
-            failures = 1 if stood else failures + 1
+            stable = self._attached_at is not None and time.monotonic() - self._attached_at > _STABLE_SECONDS
+            failures = 1 if stable else failures + 1
             delay = after + backoff(failures)
-            _log.info("not connected to the room %r (%s); again in %.1f s", self._dag_id, reason, delay)
+            self._failure = reason
+            _log.info("%r: not connected (%s); retry in %.1f s", self._dag_id, reason, delay)
             await self._sleep(delay)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep; but who closes wants to see whether what is left can be delivered."""
+        """Sleep until the next attempt. `close` ends the sleep: the remaining events are tried once more."""
         if self._closing is not None:
             await asyncio.sleep(min(seconds, 1.0))
             return
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), seconds)
 
     def _is_over(self) -> bool:
         if self._closing is None:
             return False
-        return self._is_delivered() or time.monotonic() - self._closing > _CLOSE_SECONDS
+        return self._is_delivered() or self._is_out_of_time()
 
-    async def _converse(self, endpoint: Endpoint) -> None:
+    def _is_out_of_time(self) -> bool:
+        return self._closing is not None and time.monotonic() - self._closing > _CLOSE_SECONDS
+
+    async def _connect(self, endpoint: Endpoint) -> None:
         from websockets.asyncio.client import connect
 
+        self.url = endpoint.url
         async with connect(
             endpoint.publish_url(self._dag_id),
             open_timeout=_ANSWER_SECONDS,
             close_timeout=1,
             compression=None,
             ping_interval=None,
-            # A loopback server is on no other side of any proxy.
+            # No proxy is between this process and a loopback server.
             proxy=None if urlsplit(endpoint.url).hostname in LOOPBACK else True,
         ) as socket:
             heartbeat = await self._attach(socket, endpoint.token)
-            listening = asyncio.create_task(self._listen(socket, heartbeat))
-            sending = asyncio.create_task(self._send(socket))
+            listening = asyncio.create_task(self._receive_loop(socket, heartbeat))
+            sending = asyncio.create_task(self._send_loop(socket))
             try:
                 await asyncio.wait({listening, sending}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -241,7 +312,7 @@ class Uplink:
             token=token,
             epoch=self._epoch,
             start=self._start,
-            now=time.time_ns() // 1_000_000,
+            now=now_ms(),
             acknowledged=self._acknowledged or None,
         )
         await socket.send(p.encode(attach), text=True)
@@ -253,29 +324,29 @@ class Uplink:
             raise ProtocolError(f"the server answered attach with {type(first).__name__}")
         self._epoch = first.epoch
         self._attached_at = time.monotonic()
-        self._expected = True
+        self._known_to_room = True
         if first.seq < self._acknowledged:
-            self._begin_anew(first.seq)
+            self._restart_numbering(first.seq)
         self._trim(first.seq)
         for message in rest:
-            self._take(message)
+            self._handle(message)
         return first.heartbeat_ms / 1000
 
-    def _begin_anew(self, has: int) -> None:
+    def _restart_numbering(self, has: int) -> None:
         _log.warning(
-            "the server has lost what it had of the run %r (%d of %d events): it was restarted without its log",
+            "%r: the server lost %d of the %d events that it had acknowledged: it was restarted without its log",
             self._dag_id,
             self._acknowledged - has,
             self._acknowledged,
         )
-        # Under another name the numbers may start again, at what the server has not been given yet.
+        # A new name starts new numbers, from the first event that was not acknowledged.
         self.name = uuid.uuid4().hex
-        self._published.put_back([event for _, data in self._unacknowledged for event in p.decode_publisher(data)])
+        self._published.put_back([_decoded(data) for _, data in self._unacknowledged])
         self._unacknowledged.clear()
         self._numbered = self._acknowledged = 0
         raise _Ended(p.Bye(code=4003, reason="the server lost its place in the log", retry=True))
 
-    async def _send(self, socket: ClientConnection) -> None:
+    async def _send_loop(self, socket: ClientConnection) -> None:
         sent = self._unacknowledged[0][0] - 1 if self._unacknowledged else self._numbered
         while True:
             self._number()
@@ -287,10 +358,10 @@ class Uplink:
             elif self._closing is not None and self._is_delivered():
                 return
             else:
-                await self._until_news()
+                await self._wait_for_events()
 
     def _frame(self, sent: int) -> list[bytes]:
-        """The next events after number `sent`, as far as a frame takes them."""
+        """The events of the next frame, after number `sent`."""
         frame: list[bytes] = []
         size = 0
         skip = sent + 1 - self._unacknowledged[0][0] if self._unacknowledged else 0
@@ -301,16 +372,16 @@ class Uplink:
             frame.append(data)
         return frame
 
-    async def _until_news(self) -> None:
-        self._news.clear()
+    async def _wait_for_events(self) -> None:
+        self._wakeup.clear()
         self._asleep = True
-        # Something may have come between our last look and falling asleep.
+        # An event may have arrived since the buffer was read.
         if not self._published or not self._has_room():
-            await self._news.wait()
+            await self._wakeup.wait()
         self._asleep = False
 
     def _number(self) -> None:
-        """Give the next events their numbers, as far as a few frames go."""
+        """Number and encode the events of the next few frames."""
         with self._published.lock:
             while self._published and self._has_room():
                 event = self._published.first()
@@ -318,15 +389,15 @@ class Uplink:
                 try:
                     data = _encoded(event)
                     if len(data) > _EVENT_BYTES and not isinstance(event, p.NodeOutput):
-                        data = _encoded(cut(event, len(data), _EVENT_BYTES))
-                    # The room would turn the whole publisher away for it.
+                        data = _encoded(truncate(event, len(data), _EVENT_BYTES))
+                    # The server would disconnect the publisher for an invalid event.
                     p.decode_publisher(data)
                 except (TypeError, ValueError, ProtocolError) as error:
-                    _log.error("%r: an event %s was left out: %s", self._dag_id, type(event).__name__, error)
+                    _log.error("%r: an invalid %s was not sent: %s", self._dag_id, type(event).__name__, error)
                 else:
                     self._numbered += 1
                     self._unacknowledged.append((self._numbered, data))
-                # Only now, so that at no moment it is nowhere, and taken for delivered.
+                # Only now: an event in neither queue would count as delivered.
                 self._published.drop_first()
             if self._published.lost and not self._published:
                 self._report_lost()
@@ -335,17 +406,16 @@ class Uplink:
         lost = self._published.lost
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in lost.most_common())
         text = (
-            f"{lost.total():,} events were lost: the server could not be reached, and the buffer was full. "
-            f"Of these types: {kinds}"
+            f"{lost.total():,} events were lost: the server was unreachable and the buffer was full. By type: {kinds}"
         )
         lost.clear()
         _log.warning("%r: %s", self._dag_id, text)
-        self._published.append(p.RunError(message=text, code="events_lost", ts=time.time_ns() // 1_000_000))
+        self._published.append(p.RunError(message=text, code="events_lost", ts=now_ms()))
 
     def _has_room(self) -> bool:
         return len(self._unacknowledged) < 4 * _FRAME_EVENTS
 
-    async def _listen(self, socket: ClientConnection, heartbeat: float) -> None:
+    async def _receive_loop(self, socket: ClientConnection, heartbeat: float) -> None:
         stuck: int | None = None
         while True:
             frame = await asyncio.wait_for(socket.recv(), 2 * heartbeat + _ANSWER_SECONDS)
@@ -353,43 +423,54 @@ class Uplink:
                 if isinstance(message, p.Ping):
                     oldest = self._unacknowledged[0][0] if self._unacknowledged else None
                     if oldest is not None and oldest == stuck:
-                        # It pings after a silence: what we sent has not come there.
-                        raise asyncio.TimeoutError(f"the server has not acknowledged event {oldest}")
+                        # The server pings when it has received nothing: the events have not arrived.
+                        raise TimeoutError(f"the server has not acknowledged event {oldest}")
                     stuck = oldest
                     await socket.send(p.encode(p.Pong(seq=self._acknowledged)), text=True)
                 else:
-                    self._take(message)
+                    self._handle(message)
 
-    def _take(self, message: object) -> None:
+    def _handle(self, message: p.PublishReply | p.Unknown) -> None:
         match message:
             case p.Ack():
                 self._trim(message.seq)
-                self._news.set()
+                self._wakeup.set()
             case p.Bye():
                 raise _Ended(message)
             case p.HumanGateResolved() | p.ExecutionState():
-                self._hear(message)
+                self._receive(message)
+            case p.Ping() | p.Attached() | p.Unknown():
+                # `_receive_loop` answers pings, and the others come from a newer server.
+                pass
+            case _:
+                assert_never(message)
 
     def _trim(self, seq: int) -> None:
         while self._unacknowledged and self._unacknowledged[0][0] <= seq:
             self._unacknowledged.popleft()
         self._acknowledged = max(self._acknowledged, seq)
         if self._is_delivered():
-            self._tell_delivered()
+            self._notify_delivered()
 
     def _is_delivered(self) -> bool:
-        return self._expected and not self._published and not self._unacknowledged
+        return self._known_to_room and not self._published and not self._unacknowledged and not self._dropped
 
-    def _tell_delivered(self) -> None:
+    def _notify_delivered(self) -> None:
         with self._delivered:
             self._delivered.notify_all()
+
+
+def _decoded(data: bytes) -> p.Event:
+    (event,) = p.decode_publisher(data)
+    assert isinstance(event, p.Event)
+    return event
 
 
 def _encoded(event: p.Event) -> bytes:
     try:
         return p.encode(event)
     except UnicodeEncodeError:
-        # A file name or an error may hold half of a character.
+        # A file name or an error may contain lone surrogates.
         return p.encode_value(_printable(msgspec.to_builtins(event)))
 
 
@@ -407,15 +488,30 @@ def _is_of_websockets(error: Exception) -> bool:
     return isinstance(error, WebSocketException)
 
 
-_uplinks: weakref.WeakSet[Uplink] = weakref.WeakSet()
+_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
 
 
-def _deliver_at_exit() -> None:
+def deliver_at_exit() -> None:
+    """Deliver what is left, for a few seconds; what could not be delivered is said on stderr, a line for each run."""
     deadline = time.monotonic() + _EXIT_SECONDS
-    for uplink in tuple(_uplinks):
-        uplink.close()
-    for uplink in tuple(_uplinks):
-        uplink.join(max(0.0, deadline - time.monotonic()))
+    transports = tuple(_transports)
+    for transport in transports:
+        transport.close()
+    for transport in transports:
+        transport.join(max(0.0, deadline - time.monotonic()))
+    for transport in transports:
+        line = transport.report()
+        if line is not None:
+            print(line, file=sys.stderr, flush=True)
 
 
-atexit.register(_deliver_at_exit)
+def forget_all() -> None:
+    """Forget the transports of the parent: their threads are not in a forked child."""
+    _transports.clear()
+
+
+async def _getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+    return socket.getaddrinfo(*args, **kwargs)
+
+
+atexit.register(deliver_at_exit)

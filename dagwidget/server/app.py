@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import getpass
 import math
@@ -12,11 +11,9 @@ import ssl
 import time
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import msgspec
-from msgspec.structs import replace
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -29,20 +26,15 @@ from .auth.access import Access, bearer
 from .auth.grant import EXPIRED, WRONG, Authorize, Grant
 from .auth.login_backoff import Strangers
 from .auth.token_store import Tokens
-from .broadcaster import now_ms
-from .room_registry import LetGo, Rooms
+from .http_api import HttpApi
+from .room import Refused
+from .room_registry import NotKept, Rooms, now_ms
 from .routing import Route, route
 from .sessions.base import Session
 from .sessions.plain import PlainSession
 from .sessions.publisher import PublisherSession
 from .sessions.viewer import ViewerSession
 from .storage.event_store import Journal
-from .storage.output_cache import OutputKey
-from .storage.page import Page
-
-# What one answer holds of a run's log.
-_PAGE_EVENTS: Final = 5_000
-_PAGE_BYTES: Final = 1024 * 1024
 
 
 class StreamServer:
@@ -88,6 +80,7 @@ class StreamServer:
         )
         self._strangers = Strangers(self.limits)
         self._rooms = Rooms(self.limits, journal)
+        self._api = HttpApi(self._rooms)
         self._server: Server | None = None
         self._ticking: asyncio.Task[None] | None = None
         # What everybody is told once the server stops, who comes in just then too.
@@ -97,6 +90,7 @@ class StreamServer:
         """Set once nobody has been connected for `limits.idle_seconds`."""
 
     async def __aenter__(self) -> StreamServer:
+        await self._rooms.start()
         self._server = await serve(
             self._serve,
             self._host,
@@ -119,11 +113,10 @@ class StreamServer:
         if self._ticking is not None:
             self._ticking.cancel()
         self._bye = p.Bye(code=4000, reason="the server restarts", retry=True, after_ms=1000)
-        for audience in self._rooms:
-            audience.stop(self._bye)
+        self._rooms.stop(self._bye)
         if self._server is not None:
             self._server.close(close_connections=False)
-            await asyncio.wait_for(self._gone(), None)
+            await self._rooms.closed()
             await self._server.wait_closed()
 
     @property
@@ -133,10 +126,6 @@ class StreamServer:
         port = next(iter(self._server.sockets)).getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'wss' if self._tls else 'ws'}://{host}:{port}"
-
-    async def _gone(self) -> None:
-        while connections := [each for audience in self._rooms for each in audience.members]:
-            await asyncio.wait([asyncio.create_task(each.wait_closed()) for each in connections])
 
     # --- HTTP
 
@@ -164,40 +153,17 @@ class StreamServer:
         if grant is None:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing: Authorization: Bearer …\n")
         if to is not None and to.what == "dags":
-            dags = await self._rooms.summaries()
+            dags = await self._api.dags()
             return _json([dag for dag in dags if self._access.authorize(token, dag["dag_id"]) is not None])
         try:
-            body = None if to is None else await self._find(to, dict(parse_qsl(url.query)))
+            body = None if to is None else await self._api.answer(to, dict(parse_qsl(url.query)))
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
-        except LetGo as error:
+        except NotKept as error:
             return connection.respond(HTTPStatus.GONE, f"{error}\n")
+        except Refused as error:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
         return connection.respond(HTTPStatus.NOT_FOUND, f"nothing is here: {path}\n") if body is None else _body(body)
-
-    async def _find(self, to: Route, query: dict[str, str]) -> bytes | None:
-        """What a GET asks for, as JSON: a DAG, its runs, one of these as of `?seq=`, its log, or a node's output."""
-        if to.what == "output":
-            whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
-            return None if whole is None else whole.encode()
-        if to.what == "events" and to.run_id is not None:
-            after, most = _number(query, "after", 0), _number(query, "limit", _PAGE_EVENTS)
-            page = await self._rooms.page(to.dag_id, to.run_id, after, max(1, min(most, _PAGE_EVENTS)))
-            return None if page is None else _log_page(to, page.within(_PAGE_BYTES))
-        if to.what == "runs":
-            return p.encode_value(await self._rooms.runs(to.dag_id))
-        seq = query.get("seq", "")
-        if to.run_id is not None and seq.isdecimal():
-            state = await self._rooms.state_at(to.dag_id, to.run_id, int(seq))
-            if state is None:
-                return None
-            return p.encode_value({"dag_id": to.dag_id, "epoch": to.run_id, "state": state.to_dict()})
-        rooms = self._rooms
-        audience = await (rooms.known(to.dag_id) if to.run_id is None else rooms.run(to.dag_id, to.run_id))
-        if audience is None:
-            return None
-        answer = {**audience.summary(), "state": audience.room.state.to_dict()}
-        rooms.left(audience)
-        return p.encode_value(answer)
 
     def _refuse_socket(self, connection: ServerConnection, headers: Headers, to: Route) -> Response | None:
         if "websocket" not in headers.get("Upgrade", "").lower():
@@ -206,12 +172,10 @@ class StreamServer:
             p.check_dag_id(to.dag_id)
         except ValueError as error:
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{error}\n")
-        members = [session for audience in self._rooms for session in audience.members.values()]
-        strangers = sum(not session.ready for session in members)
-        if len(members) >= self.limits.connections or strangers >= self.limits.unauthenticated:
+        sessions = list(self._rooms.sessions)
+        strangers = sum(not session.ready for session in sessions)
+        if len(sessions) >= self.limits.connections or strangers >= self.limits.unauthenticated:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later\n")
-        if not self._rooms.has_space_for(to.dag_id):
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many DAGs are under way: try again later\n")
         return None
 
     async def _refuse_stranger(
@@ -237,52 +201,34 @@ class StreamServer:
         assert connection.request is not None
         to = route(urlsplit(connection.request.path).path)
         assert to is not None
-        dag_id, run_id = to.dag_id, to.run_id
-        authorize: Authorize = functools.partial(self._access.authorize, dag_id=dag_id)
-        if run_id is None:
-            audience = await self._rooms.live(dag_id)
-        else:
-            past = await self._rooms.run(dag_id, run_id)
-            if past is None:
-                bye = p.Bye(code=4404, reason=f"the run {run_id!r} is not kept", retry=True)
-                with contextlib.suppress(ConnectionClosed):
-                    await connection.send(p.encode(bye), text=True)
-                await connection.close(bye.code)
-                return
-            audience = past
-        if run_id is not None and not audience.is_live:
-            # What is over can be watched, not steered.
-            authorize = _viewing(authorize)
+        authorize: Authorize = functools.partial(self._access.authorize, dag_id=to.dag_id)
         if to.what == "publish":
             kind: type[Session] = PublisherSession
         else:
             kind = ViewerSession if connection.subprotocol == p.SUBPROTOCOL else PlainSession
         token = bearer(connection.request.headers.get("Authorization"))
-        session = kind(audience.room, authorize, now_ms(), token, run_id)
-        audience.join(connection, session)
+        dag = self._rooms.dag(to.dag_id)
+        session = kind(dag.lobby, authorize, now_ms(), token, run_id=to.run_id, runs=dag.runs)
+        self._rooms.connect(connection, session, dag)
         if self._bye is not None:
-            audience.stop(self._bye)
+            self._rooms.stop(self._bye)
         try:
             async for frame in connection:
-                session.receive(frame, now_ms())
-                audience.heard(connection)
+                await self._rooms.receive(connection, session, dag, frame)
         except ConnectionClosed:
             pass
         finally:
             if session.ended is not None and session.ended.code == 4401:
                 self._strangers.failed(_address(connection))
-            audience.leave(connection)
-            self._rooms.left(audience)
+            self._rooms.leave(connection, session, dag)
 
     async def _tick(self) -> None:
         limits = self.limits
         seconds = (limits.hello_seconds, limits.heartbeat_seconds, limits.dead_seconds, limits.stalled_seconds)
         while True:
             await asyncio.sleep(min(1.0, *seconds) / 2)
-            now = now_ms()
-            for audience in self._rooms:
-                audience.tick(now)
-            if any(not audience.empty for audience in self._rooms):
+            self._rooms.tick(now_ms())
+            if any(self._rooms.sessions):
                 self._busy = time.monotonic()
             elif time.monotonic() - self._busy > limits.idle_seconds:
                 self.idle.set()
@@ -302,30 +248,6 @@ def _body(body: bytes) -> Response:
         {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"},
     )
     return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)
-
-
-def _log_page(to: Route, page: Page) -> bytes:
-    events = [msgspec.Raw(event) for event in page.events]
-    return p.encode_value(
-        {"dag_id": to.dag_id, "epoch": to.run_id, "after": page.after, "head": page.head, "events": events}
-    )
-
-
-def _number(query: dict[str, str], name: str, otherwise: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return otherwise
-    if not text.isdecimal() or len(text) > 15:
-        raise ValueError(f"{name} is a number, 0 or more: {text[:50]!r}")
-    return int(text)
-
-
-def _viewing(authorize: Authorize) -> Authorize:
-    def view(token: str | None) -> Grant | None:
-        grant = authorize(token)
-        return None if grant is None else replace(grant, role="view")
-
-    return view
 
 
 def _address(connection: ServerConnection) -> str:

@@ -1,144 +1,87 @@
-"""`Audience`: everybody who is connected to one room, and the task that tells them what is new."""
+"""`Audience`: the connections of everybody in one room, and the task that sends them what is new."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, broadcast
 
 from .. import protocol as p
+from .dag import Dag
 from .room import Room
 from .sessions.base import Session
-from .sessions.publisher import PublisherSession
-from .storage.event_store import Journal
-
-
-def now_ms() -> int:
-    """The time, Unix milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Audience:
-    """Everybody who is connected to one room, and the task that tells them what is new."""
+    """The connections of everybody in one room, and the task that sends them what is new."""
 
-    def __init__(self, room: Room, journal: Journal | None = None, *, live: bool = True) -> None:
-        """The audience of a room, whose events go into `journal`, where there is one."""
+    def __init__(self, dag: Dag, room: Room, now: Callable[[], int]) -> None:
+        """Nobody yet.
+
+        Args:
+            dag: The room's DAG.
+            room: The room.
+            now: The clock, Unix milliseconds.
+        """
         self.room = room
-        self._live = live
-        self._journal = journal
-        # Whether the journal has failed, and what happens is in memory only.
-        self._degraded = False
         self.members: dict[ServerConnection, Session] = {}
+        self._dag = dag
+        self._now = now
         # Since when a connection's transport has taken nothing.
         self._choked: dict[ServerConnection, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        # Where the log stood when everybody was last told.
-        self._told = ("", 0)
+        # Where the log stood when everybody was last sent what is new.
+        self._sent = -1
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._flush_for_ever())
 
-    @property
-    def is_live(self) -> bool:
-        """Whether runs are published here; a past run's room is only looked at."""
-        return self._live
-
-    @property
-    def empty(self) -> bool:
-        return not self.members
-
-    def summary(self) -> dict[str, Any]:
-        """What a list of DAGs says of this one."""
-        room = self.room
-        return {
-            "dag_id": room.dag_id,
-            "epoch": room.epoch,
-            "status": room.state.status,
-            "seq": room.head,
-            "nodes": len(room.state.nodes),
-            "gates": len(room.state.gates),
-            "viewers": sum(not isinstance(session, PublisherSession) for session in self.members.values()),
-        }
-
     def join(self, connection: ServerConnection, session: Session) -> None:
+        """A client has entered the room."""
         self.members[connection] = session
-        self._tell([connection])
+        self._news.set()
 
     def leave(self, connection: ServerConnection) -> None:
-        session = self.members.pop(connection)
+        """A client has gone to another room, or its connection has ended."""
+        del self.members[connection]
         self._choked.pop(connection, None)
-        if isinstance(session, PublisherSession):
-            session.leave()
 
-    def heard(self, connection: ServerConnection) -> None:
-        """A client said something: answer it at once, and let the others know what is new."""
-        self._keep()
-        self._tell([connection])
-        self._announce()
-
-    def _announce(self) -> None:
-        if self._told != (self.room.epoch, self.room.told):
+    def publish(self) -> None:
+        """Send everybody what is new in the log."""
+        if self._sent != self.room.durable:
             self._news.set()
 
-    def _keep(self) -> None:
-        """Hand what is new to the journal; who waits for it is told when it is kept."""
-        if self._journal is None:
-            return
-        loop = asyncio.get_running_loop()
-        for run_id, records in self.room.take_unkept().items():
-            done = functools.partial(_in_loop, loop, self._kept, run_id, records[-1].seq)
-            self._journal.append(self.room.dag_id, run_id, records, done)
-
-    def _kept(self, run_id: str, seq: int, fault: str | None) -> None:
-        self.room.kept(run_id, seq)
-        if (fault is not None) != self._degraded:
-            self._degraded = fault is not None
-            if fault is not None:
-                self.room.warn("log_unavailable", f"what happens is kept in memory only: {fault}", now_ms())
-            else:
-                self.room.warn("log_available", "what happens is kept on disk again", now_ms())
-            self._keep()
-        self._tell([connection for connection, session in self.members.items() if session.has_promised])
-        self._announce()
+    def announce(self) -> None:
+        """Something changed beside the log: see what each client is to be sent."""
+        self._news.set()
 
     def tick(self, now: int) -> None:
-        if self._live:
-            self.room.tick(now)
-            self._keep()
-        for connection, session in list(self.members.items()):
-            session.tick(now)
-            choked = self._choked.get(connection)
-            if choked is not None and now - choked > self.room.limits.stalled_seconds * 1000:
+        """Drop the connections that have taken nothing for long, and see what each client is to be sent."""
+        for connection, since in tuple(self._choked.items()):
+            if now - since > self.room.limits.stalled_seconds * 1000:
                 connection.transport.abort()
-        self._tell(list(self.members))
-
-    def stop(self, bye: p.Bye) -> None:
-        self._task.cancel()
-        for session in self.members.values():
-            session.stop(bye)
-        self._tell(list(self.members))
+        self.send(list(self.members))
 
     def close(self) -> None:
+        """Nobody is here any more."""
         self._task.cancel()
 
     async def _flush_for_ever(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
-            self._told = (self.room.epoch, self.room.told)
-            self._tell(list(self.members))
+            self._sent = self.room.durable
+            self.send(list(self.members))
             # While the room is busy, what comes in this time goes out as one frame.
             await asyncio.sleep(self.room.limits.flush_seconds)
             if self._choked:
                 self._news.set()
 
-    def _tell(self, connections: list[ServerConnection]) -> None:
-        """Send what each may have, in rounds: who is to get the same frame gets it in one go."""
-        now = now_ms()
+    def send(self, connections: list[ServerConnection]) -> None:
+        """Send each client what it may have, in rounds: those that get the same frame get it in one go."""
+        now = self._now()
         while connections:
             frames: dict[int, tuple[bytes, list[ServerConnection]]] = {}
             for connection in connections:
@@ -157,7 +100,7 @@ class Audience:
             self._choked.setdefault(connection, now)
             return None
         self._choked.pop(connection, None)
-        frame = session.pull(now)
+        frame = self._dag.pull(session, now)
         if frame is None and session.ended is not None:
             self._close(connection, session)
         return frame
@@ -172,21 +115,16 @@ class Audience:
         task.add_done_callback(self._closing.discard)
 
 
-def _in_loop(
-    loop: asyncio.AbstractEventLoop,
-    kept: Callable[[str, int, str | None], None],
-    run_id: str,
-    seq: int,
-    fault: str | None,
-) -> None:
+def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function in a loop, from any thread."""
     # The server may have ended meanwhile.
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(kept, run_id, seq, fault)
+        loop.call_soon_threadsafe(function, *arguments)
 
 
 async def _close(connection: ServerConnection, bye: p.Bye, seconds: float) -> None:
     reason = bye.reason.encode()[:120].decode("utf-8", "ignore")
-    with contextlib.suppress(asyncio.TimeoutError):
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(connection.close(bye.code, reason), seconds)
         return
     connection.transport.abort()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import protocol as p
-from ..protocol.json_schema import mismatch_with
+from ..protocol.json_schema import validation_error
 from ..state import Gate
 
 
@@ -19,7 +19,7 @@ def refusal(gate: Gate, asked: p.HumanDecision, by: str) -> tuple[str, str] | No
         return "already_approved", f"{by} has approved this already; it needs somebody else"
     if asked.decision == "modify" and asked.value is None:
         return "invalid_value", "a modification needs its value"
-    mismatch = None if asked.value is None else mismatch_with(shown.schema, asked.value)
+    mismatch = None if asked.value is None else validation_error(shown.schema, asked.value)
     if mismatch is not None:
         return "invalid_value", f"this does not fit what the gate asks for: {mismatch}"
     return None

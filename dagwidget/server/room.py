@@ -1,41 +1,35 @@
-"""`Room`: everything a server holds for one DAG. Sans-I/O: no sockets, no clock, no tasks; `now` comes from outside.
+"""`Room`: everything a server holds for one run. Sans-I/O: no sockets, no clock, no tasks; `now` comes from outside.
 
-A room numbers what engines publish, keeps it as a log and as the state that it adds up to, and decides: the first
+A room numbers what engines publish, stores it as a log and as the state that it adds up to, and decides: the first
 valid answer to an open gate wins, and every command has one answer, however often it is asked.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final, Protocol
 
 from .. import protocol as p
 from ..errors import DagwidgetError
 from ..protocol.limits import Limits
-from ..protocol.truncate import cut
-from ..state import FINAL, DagState, Decision, Execution, Node, compact
+from ..protocol.truncate import truncate
+from ..state import FINAL, DagState, Execution, Node
 from .budget import BUDGET_NODE, Spending
-from .catch_up import CatchUp, chunk_frames, join_frame
-from .gate_rules import approvals, is_late, refusal, resolved, still_open, timed_out
-from .storage.event_store import Record
+from .catch_up import CatchUp, Frames, compacted, entry_of
+from .commands import decide, give_up, resolved_event, steer
+from .gate_rules import is_late, timed_out
+from .presence import Presence
+from .storage.event_store import Record, RunMeta
 from .storage.memory_log import Entry, MemoryLog
 from .storage.output_cache import Outputs
 from .storage.page import Page
 
 # How many answers to commands are remembered, for clients that ask again.
 _ANSWERS: Final = 10_000
-# How many earlier runs are remembered.
-_REPLACED: Final = 1000
-# How many encoded ranges of the log are kept for the clients that are a moment behind the first.
-_FRAMES: Final = 32
-# A tail below this is sent without looking whether the state would be smaller.
-_SMALL_TAIL: Final = 64 * 1024
-
 # What caused an event that neither a publisher nor a command did.
 _NOTHING: Final[tuple[str | None, int | None, str | None]] = (None, None, None)
-
-_FOR_ENGINES: Final = (p.HumanGateResolved, p.ExecutionState)
 
 
 class Refused(DagwidgetError):
@@ -48,42 +42,67 @@ class Refused(DagwidgetError):
         self.after_ms = after_ms
 
 
-class Room:
-    """The log, the state and the gates of one DAG."""
+class Waiter(Protocol):
+    """A client that waits until something in a room's log is durable."""
 
-    def __init__(self, dag_id: str, limits: Limits | None = None, *, journaled: bool = False) -> None:
+    @property
+    def has_pending_acks(self) -> bool:
+        """Whether it still waits."""
+
+
+class Room:
+    """The log, the state and the gates of one run. The first publisher that starts a run gives it its id."""
+
+    def __init__(
+        self,
+        dag_id: str,
+        limits: Limits | None = None,
+        *,
+        journaled: bool = False,
+        presence: Presence | None = None,
+    ) -> None:
         """A room without a run.
 
         Args:
             dag_id: Its DAG.
             limits: Every bound.
-            journaled: Whether somebody takes what is `unkept`, and says when it is `kept`: until then nobody is told.
+            journaled: Whether a store takes what `take_unstored` returns; clients are sent what is stored.
+            presence: Whether the owner of the run is connected.
         """
         self.dag_id = dag_id
         self.limits = limits or Limits()
         self._journaled = journaled
-        self._unkept: dict[str, list[Record]] = {}
-        self._kept = 0
+        self._unstored: list[Record] = []
+        self._stored = 0
+        self.degraded = False
+        """Whether the store has failed, and events are stored in memory only."""
+        self.waiters: set[Waiter] = set()
+        """Clients to wake up once more of the log is durable."""
         # What the events that are being appended come from: a publisher and its number, or a command.
         self._cause = _NOTHING
         self.state = DagState(epoch="")
-        # How many publishers are connected right now; without one nobody could honour a command.
+        self.presence = presence or Presence(self.limits, 0)
+        self.log_id = uuid.uuid4().hex
+        # The publisher that owns the run, and those that it took the run over from.
+        self.owner: str | None = None
+        self._replaced: list[str] = []
+        self._name: str | None = None
+        self._tags: list[str] | None = None
+        # The run's place in the run list.
+        self._started_at: int | None = None
+        # How many publishers are connected; without one, nothing can honour a command.
         self.engines = 0
-        self._log = MemoryLog(self.limits.log_events)
+        self._set_log(MemoryLog(self.limits.log_events))
         # Whole outputs, where they are not kept with the rest.
         self.outputs = Outputs(self.limits.outputs_bytes)
         self._spending = Spending()
         # The newest event of each publisher, by its own numbers.
         self._published: dict[str, int] = {}
-        # Earlier runs: a newer one is not replaced by them when their publishers reconnect.
-        self._replaced: dict[str, None] = {}
         self._answers: OrderedDict[str, p.CommandAck] = OrderedDict()
-        self._frames: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._compacted: tuple[int, Sequence[bytes]] | None = None
 
     @property
     def epoch(self) -> str:
-        """The current run; empty before the first."""
+        """The run; empty before it has begun."""
         return self.state.epoch or ""
 
     @property
@@ -92,75 +111,140 @@ class Room:
         return self._log.head
 
     @property
-    def told(self) -> int:
-        """The `seq` up to which others may be told: what is kept."""
-        return self._kept if self._journaled else self.head
+    def durable(self) -> int:
+        """The `seq` up to which clients may be sent the log: what is stored."""
+        return self._stored if self._journaled else self.head
+
+    @property
+    def headline(self) -> tuple[object, ...]:
+        """What the run list says of the run, but for its engine and what changes with each event."""
+        return self.state.status, len(self.state.gates), self.state.ended_at
 
     @property
     def under_way(self) -> bool:
-        """Whether a run has begun and not ended."""
+        """Whether the run has begun and not ended."""
         return self.state.status != "pending" and self.state.status not in FINAL
 
-    # --- Keeping
+    @property
+    def started_at(self) -> int:
+        """When the run started: its place in the run list."""
+        return self._started_at or self.state.started_at or 0
 
-    def take_unkept(self) -> dict[str, list[Record]]:
-        """What is to be kept, by run; each record is given once."""
-        unkept, self._unkept = self._unkept, {}
-        return unkept
+    def engine(self, now: int) -> p.EngineState:
+        """The state of the run's engine."""
+        return self.presence.state(now) if self.under_way else "ended"
 
-    def kept(self, run_id: str, seq: int) -> None:
-        """The records of a run up to `seq` are kept."""
-        if run_id == self.epoch:
-            self._kept = max(self._kept, seq)
+    def engine_message(self, now: int) -> p.Engine:
+        """The state of the run's engine, for clients."""
+        since = self.presence.heard_at if self.under_way else self.state.ended_at
+        return p.Engine(state=self.engine(now), since=since)
 
-    def restore(self, run_id: str, records: Sequence[Record], earlier: Iterable[str] = ()) -> None:
-        """Become what the room was when these records were kept, with the ids of the runs before.
+    def summary(self, now: int) -> p.RunSummary:
+        """The run's row in the run list."""
+        state = self.state
+        return p.RunSummary(
+            run_id=self.epoch,
+            name=self._name,
+            tags=self._tags,
+            status=state.status,
+            started_at=self.started_at,
+            ended_at=state.ended_at,
+            gates=len(state.gates),
+            engine=self.engine(now),
+            spent=None if state.cost is None else state.cost.spent,
+            events=self.head,
+        )
+
+    # --- Storing
+
+    def take_unstored(self) -> list[Record]:
+        """What is to be stored; each record is given once."""
+        unstored, self._unstored = self._unstored, []
+        return unstored
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a store has everything, so that the room may leave memory."""
+        return self._journaled and not self.degraded and self._stored == self.head and not self._unstored
+
+    @property
+    def deadline(self) -> int | None:
+        """The earliest deadline of an open gate."""
+        deadlines = (gate.presentation.deadline for gate in self.state.gates.values())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def meta(self, now: int) -> RunMeta:
+        """What is stored beside the log."""
+        return RunMeta(
+            summary=self.summary(now),
+            owner=self.owner,
+            replaced=tuple(self._replaced),
+            log=self.log_id,
+            deadline=self.deadline,
+            heard_at=self.presence.heard_at,
+        )
+
+    def stored(self, seq: int) -> None:
+        """The records up to `seq` are stored."""
+        self._stored = max(self._stored, seq)
+
+    def restore(self, run_id: str, records: Sequence[Record], meta: RunMeta | None = None) -> None:
+        """Become the room that stored these records.
 
         Raises:
             ProtocolError: a record is not an event.
         """
         self.state = DagState(epoch=run_id)
-        self._replaced = dict.fromkeys(earlier)
-        self._log = MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0)
+        if meta is not None:
+            self.owner, self._replaced = meta.owner, list(meta.replaced)
+            self._name, self._tags, self._started_at = meta.summary.name, meta.summary.tags, meta.summary.started_at
+            # A log without its tail is another log: cursors into the old one don't fit.
+            head = records[-1].seq if records else 0
+            self.log_id = meta.log if meta.log is not None and head >= meta.summary.events else self.log_id
+        self._set_log(MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0))
         for record in records:
-            (event,) = p.decode_server(record.data)
-            self._log.append(_entry(record.data, event))
+            event = record.event()
+            self._log.append(entry_of(record.data, event))
             self.state.apply(event)
             if record.publisher is not None and record.number is not None:
                 self._published[record.publisher] = record.number
             if record.command is not None:
                 self._answers[record.command] = p.CommandAck(id=record.command, ok=True)
         self._spending = Spending.of(self.state.cost)
-        self._kept = self.head
+        self._stored = self.head
 
     def warn(self, code: str, message: str, now: int) -> None:
         """Tell everybody who watches of a fault of the room itself."""
         if self.epoch:
             self._append(p.RunError(message=message, code=code), now)
 
+    def _set_log(self, log: MemoryLog) -> None:
+        self._log = log
+        self._frames = Frames(log, self.limits.batch_events)
+
     # --- Publishing
 
-    def attach(self, request: p.Attach, now: int) -> p.Attached:
-        """Let a publisher in, and open its run where it starts one.
+    def attach(self, request: p.Attach, now: int, *, ahead: int = 0, offset: int = 0) -> p.Attached:
+        """Let a publisher in: an owner, which begins the run or continues it, or a worker.
+
+        Args:
+            request: The publisher's first message.
+            now: Unix milliseconds.
+            ahead: How far this server's clock is ahead of the publisher's, by which its times are corrected.
+            offset: The same as it was measured, where `ahead` leaves out what may be transit time.
 
         Raises:
-            Refused: the run that it names is not the room's current one.
+            Refused: the run has not begun, or another process has taken it over.
         """
-        starts = request.start is not None
-        if starts and request.epoch is None:
-            raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
-        if starts and request.epoch != self.epoch:
-            if request.epoch in self._replaced:
-                raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
-            self._begin(request, now)
-        elif starts and self.state.status in FINAL and request.publisher not in self._published:
-            # An engine goes on with a run that had ended.
-            capabilities = request.start.capabilities if request.start is not None else None
-            self._append(p.ExecutionState(status="running", capabilities=capabilities), now)
-        elif request.epoch in self._replaced:
-            raise Refused(4006, f"a newer run of {self.dag_id!r} than {request.epoch!r} has begun: {self.epoch!r}")
-        elif request.epoch is not None and request.epoch != self.epoch:
-            raise Refused(4404, f"the run {request.epoch!r} of {self.dag_id!r} has not been started yet")
+        if request.start is not None:
+            if request.epoch is None:
+                raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
+            if request.publisher in self._replaced:
+                raise Refused(4006, f"another process has taken over the run {self.epoch!r}")
+        if self.epoch and request.epoch not in (None, self.epoch):
+            raise Refused(4404, f"this is the room of the run {self.epoch!r}, not of {request.epoch!r}")
+        if request.start is not None:
+            self._own(request, request.start, now, ahead, offset)
         elif not self.epoch:
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
         return p.Attached(
@@ -169,6 +253,29 @@ class Room:
             seq=self._published.setdefault(request.publisher, 0),
             heartbeat_ms=round(self.limits.heartbeat_seconds * 1000),
         )
+
+    def is_replaced(self, publisher: str) -> bool:
+        """Whether another process has taken the run over from this one."""
+        return publisher in self._replaced
+
+    def _own(self, request: p.Attach, start: p.RunStart, now: int, ahead: int, offset: int) -> None:
+        """A publisher owns the run from now on."""
+        before, status = self.owner, self.state.status
+        known = request.publisher == before or request.publisher in self._published
+        self.owner = request.publisher
+        if not self.epoch:
+            self._begin(request, start, now, ahead, offset)
+            return
+        at = now if known else _started_at(start, now, ahead)
+        if status == "lost" or self.state.inferred or (status in FINAL and not known):
+            # The engine is back, or another one continues a run that had ended.
+            self._append(p.ExecutionState(status="running", capabilities=start.capabilities), at)
+        if before not in (None, request.publisher):
+            self._replaced.append(before)
+            match status:
+                case "running" | "pausing" | "paused" | "resuming" | "cancelling" as live:
+                    # An event, so that the new owner is stored, and what it is capable of.
+                    self._append(p.ExecutionState(status=live, capabilities=start.capabilities), now)
 
     def publish(self, publisher: str, events: Iterable[p.Event], now: int) -> int:
         """Append what a publisher sent; what it sends again is dropped by its own numbers.
@@ -200,7 +307,7 @@ class Room:
 
     def news_for_engines(self) -> list[bytes]:
         """What an engine may have missed: every decision of this run, and what is asked of it now."""
-        news: list[p.Event] = [_resolved(decision) for decision in self.state.decisions]
+        news: list[p.Event] = [resolved_event(decision) for decision in self.state.decisions]
         match self.state.status:
             case "pausing" | "paused" | "resuming" | "cancelling" as asked:
                 news.append(p.ExecutionState(status=asked))
@@ -208,25 +315,27 @@ class Room:
             event.seq = self.head
         return [p.encode(event) for event in news]
 
-    def _begin(self, request: p.Attach, now: int) -> None:
-        start = request.start or p.RunStart()
-        if self.epoch:
-            self._replaced = dict.fromkeys([*self._replaced, self.epoch][-_REPLACED:])
+    def _begin(self, request: p.Attach, start: p.RunStart, now: int, ahead: int, offset: int) -> None:
         self.state = DagState(epoch=request.epoch)
-        # A run whose log was lost is numbered from where it can't have come to, so that no old cursor fits by chance.
-        self._log = MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0)
-        self._kept = self.head
+        self._name, self._tags = start.name, start.tags
+        # In the run list by the offset as it was measured, so that the clocks of any two machines compare.
+        self._started_at = _started_at(start, now, offset)
+        at = _started_at(start, now, ahead)
+        # After losing its log, number from the current time, so that no stale cursor matches.
+        self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))
+        self._stored = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
-        self._published.clear()
-        self.outputs.clear()
-        self._frames.clear()
-        self._compacted = None
-        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), now)
+        self._append(p.ExecutionState(status="running", capabilities=start.capabilities), at)
         if start.budget is not None:
-            self._append(self._spending.total(None), now)
+            self._append(self._spending.total(None), at)
 
     def _take(self, event: p.Event, now: int) -> None:
+        if isinstance(event, p.NodeState | p.ExecutionState | p.ExecutionComplete):
+            # Only the room infers; what an engine says is so.
+            event.inferred = None
         match event:
+            case p.ExecutionState(status="lost"):
+                event = p.Unknown(type="run_lost")
             case p.Unknown():
                 # Its number is kept, so that its publisher finds its place again after a restart.
                 event = p.Unknown(type=event.type)
@@ -249,14 +358,19 @@ class Room:
             case p.HumanGateResolved() if event.gate_id not in self.state.gates:
                 # Somebody was first.
                 event = p.Unknown(type="late_decision")
-            case p.HumanGateResolved(node_id=node_id) if node_id == BUDGET_NODE:
-                self._append(event, event.ts or now)
-                self._settle_budget(event, now)
+            case p.HumanGateResolved():
+                self._resolve(event, now)
                 return
             case p.ExecutionComplete():
-                for unfinished in list(_unfinished(self.state.nodes.values())):
-                    self._append(unfinished, event.ts or now)
+                self._end(event, event.ts or now)
+                return
         self._append(event, event.ts or now)
+
+    def _end(self, event: p.ExecutionComplete, ts: int) -> None:
+        """End the run, and infer what has become of the nodes that its engine left open."""
+        for unfinished in list(_unfinished(self.state.nodes.values())):
+            self._append(unfinished, ts)
+        self._append(event, ts)
 
     def _is_decided(self, gate_id: str) -> bool:
         return gate_id not in self.state.gates and any(made.gate_id == gate_id for made in self.state.decisions)
@@ -267,12 +381,12 @@ class Room:
         event.ts = ts
         data = p.encode(event)
         if len(data) > self.limits.event_bytes:
-            event = cut(event, len(data), self.limits.event_bytes)
+            event = truncate(event, len(data), self.limits.event_bytes)
             data = p.encode(event)
-        self._log.append(_entry(data, event))
+        self._log.append(entry_of(data, event))
         self.state.apply(event)
         if self._journaled:
-            self._unkept.setdefault(self.epoch, []).append(Record(event.seq or 0, data, *self._cause, output))
+            self._unstored.append(Record(event.seq or 0, data, *self._cause, output))
 
     # --- Commands
 
@@ -280,86 +394,45 @@ class Room:
         """Answer a command, once: who asks again with the same id gets the same answer."""
         answer = self._answers.get(command.id)
         if answer is None:
-            self._cause = (None, None, command.id)
-            try:
-                if isinstance(command, p.HumanDecision):
-                    answer = self._decide(command, by, now)
-                else:
-                    answer = self._steer(command, now)
-            finally:
-                self._cause = _NOTHING
+            answer = self._judge(command, by, now)
             self._answers[command.id] = answer
             if len(self._answers) > _ANSWERS:
                 self._answers.popitem(last=False)
         return answer
 
-    def _decide(self, asked: p.HumanDecision, by: str, now: int) -> p.CommandAck:
-        gates = [
-            gate
-            for gate in self.state.gates.values()
-            if gate.node_id == asked.node_id and asked.gate_id in (None, gate.gate_id)
-        ]
-        if not gates:
-            return self._too_late(asked)
-        if len(gates) > 1:
-            ids = ", ".join(gate.gate_id for gate in gates)
-            return _refusal(asked, "ambiguous_gate", f"{asked.node_id!r} has several open gates; name one: {ids}")
-        gate = gates[0]
-        if is_late(gate, now):
-            # It is the clock that answers, not this command.
+    def _judge(self, command: p.Command, by: str, now: int) -> p.CommandAck:
+        if isinstance(command, p.HumanDecision):
+            # It is the clock that answers a late gate, not this command.
+            self.tick(now)
+            ack, event = decide(self.state, command, by, now, engine=self.engine(now))
+        elif isinstance(command, p.CancelExecution) and command.give_up:
+            ack, event = give_up(self.state, command, by, engine=self.engine(now))
+        else:
+            ack, event = steer(self.state, command, engines=self.engines)
+        self._cause = (None, None, command.id)
+        try:
+            if isinstance(event, p.HumanGateResolved):
+                self._resolve(event, now)
+            elif isinstance(event, p.ExecutionComplete):
+                self._end(event, now)
+            elif event is not None:
+                self._append(event, now)
+        finally:
             self._cause = _NOTHING
-            self._append(timed_out(gate, now), now)
-            return self._too_late(asked)
-        refused = refusal(gate, asked, by)
-        if refused is not None:
-            return _refusal(asked, *refused)
-        given, required = approvals(gate, asked, by, now), gate.presentation.required or 1
-        if asked.decision == "approve" and len(given) < required:
-            self._append(still_open(gate, given), now)
-            return p.CommandAck(id=asked.id, ok=True, message=f"{len(given)} of {required} approvals")
-        closed = resolved(gate, asked, by, now)
-        self._append(closed, now)
-        if gate.node_id == BUDGET_NODE:
-            self._settle_budget(closed, now)
-        return p.CommandAck(id=asked.id, ok=True)
+        return ack
 
-    def _too_late(self, asked: p.HumanDecision) -> p.CommandAck:
-        for decision in reversed(self.state.decisions):
-            if decision.node_id == asked.node_id and asked.gate_id in (None, decision.gate_id):
-                ack = _refusal(asked, "already_decided", f"{decision.by} was first: {decision.decision}")
-                ack.winner = _resolved(decision)
-                return ack
-        which = f"{asked.node_id!r}" if asked.gate_id is None else f"{asked.node_id!r} ({asked.gate_id})"
-        return _refusal(asked, "no_such_gate", f"no gate is open at {which}")
+    def _resolve(self, event: p.HumanGateResolved, now: int) -> None:
+        """Close a gate, and do what follows where it is the budget's."""
+        self._append(event, event.ts or now)
+        if event.node_id == BUDGET_NODE:
+            self._settle_budget(event, now)
 
-    def _steer(self, command: p.Command, now: int) -> p.CommandAck:
-        status, can = self.state.status, self.state.capabilities or p.Capabilities()
-        target: p.LiveStatus
-        done: tuple[str, ...]
-        match command:
-            case p.PauseExecution():
-                verb, ability, done, target = "paused", can.pause, ("pausing", "paused"), "pausing"
-            case p.ResumeExecution():
-                verb, ability, done, target = "resumed", can.pause, ("running", "resuming"), "resuming"
-            case p.CancelExecution():
-                verb, ability, done, target = "cancelled", can.cancel, ("cancelling",), "cancelling"
-            case _:
-                return _refusal(command, "unknown_command", "this server does not know that command")
-        if not self.under_way:
-            return _refusal(command, "not_running", f"no run is under way, so none can be {verb}: it is {status}")
-        if ability == "none":
-            return _refusal(command, "not_supported", f"the engine of this run can't be {verb}")
-        if self.engines == 0:
-            return _refusal(command, "engine_gone", f"the engine is not connected, so the run can't be {verb} now")
-        if target == "resuming" and any(gate.node_id == BUDGET_NODE for gate in self.state.gates.values()):
-            return _refusal(command, "budget_spent", "the budget is spent: say at its gate whether to go on")
-        if status == "cancelling" and target != "cancelling":
-            return _refusal(command, "not_running", f"the run is being cancelled, so it can't be {verb}")
-        if status not in done:
-            self._append(p.ExecutionState(status=target), now)
-        return p.CommandAck(id=command.id, ok=True)
+    # --- Deadlines, lost engines and the budget
 
-    # --- Deadlines and the budget
+    def lose(self, now: int) -> None:
+        """The engine has been gone for so long that the run counts as lost, until it is back."""
+        if self.under_way and self.state.status != "lost":
+            self._append(p.ExecutionState(status="lost", inferred=True), now)
 
     def tick(self, now: int) -> None:
         """Answer the gates whose deadline has passed in people's place."""
@@ -396,23 +469,15 @@ class Room:
 
     # --- Reading
 
-    def catch_up(self, last: p.Cursor | None) -> CatchUp:
+    def catch_up(self, last: p.Cursor | None, *, lost: bool = True) -> CatchUp:
         """The shortest way from a client's cursor to the head."""
-        head = self.head
-        if last is not None and last.epoch == self.epoch and self._log.holds(last.seq):
-            tail = self._log.size(last.seq)
-            if tail <= _SMALL_TAIL or tail <= sum(map(len, self._compact())):
-                return CatchUp(False, head, [*self._tail(last.seq, head)])
-        return CatchUp(True, head, self._compact())
+        fits = last is not None and last.epoch == self.epoch and last.log in (None, self.log_id)
+        seq = last.seq if last is not None and fits else None
+        return self._frames.catch_up(seq, self.state, lost=lost)
 
-    def frame(self, after: int, upto: int) -> bytes:
+    def frame(self, after: int, upto: int, *, lost: bool = True) -> bytes:
         """The events with `after < seq <= upto` as one frame: the same bytes for everybody who asks."""
-        frame = self._frames.get((after, upto))
-        if frame is None:
-            frame = self._frames[after, upto] = join_frame([entry.data for entry in self._log.read(after, upto)])
-            if len(self._frames) > _FRAMES:
-                self._frames.popitem(last=False)
-        return frame
+        return self._frames.frame(after, upto, lost=lost)
 
     def entries(self, after: int, upto: int) -> Iterator[Entry]:
         """The events with `after < seq <= upto`, one by one: who takes only the first pays for no more."""
@@ -425,26 +490,21 @@ class Room:
     def page(self, after: int, most: int) -> Page | None:
         """The first `most` events after `after`, or from where the run's numbers begin; None where they were let go."""
         after = max(after, self._log.begins)
-        if after > self.told:
-            return Page(after, self.told, [])
+        if after > self.durable:
+            return Page(after, self.durable, [])
         if not self._log.holds(after):
             return None
-        entries = self.entries(after, min(after + most, self.told))
-        return Page(after, self.told, [entry.data for entry in entries])
+        entries = self.entries(after, min(after + most, self.durable))
+        return Page(after, self.durable, [entry.data for entry in entries])
 
     def compacted(self) -> list[Entry]:
         """The fewest events that add up to the state, one by one."""
-        return [_entry(p.encode(event), event) for event in compact(self.state)]
+        return compacted(self.state)
 
-    def _tail(self, after: int, head: int) -> Iterator[bytes]:
-        step = self.limits.batch_events
-        for start in range(after, head, step):
-            yield self.frame(start, min(start + step, head))
 
-    def _compact(self) -> Sequence[bytes]:
-        if self._compacted is None or self._compacted[0] != self.head:
-            self._compacted = (self.head, [*chunk_frames([entry.data for entry in self.compacted()])])
-        return self._compacted[1]
+def _started_at(start: p.RunStart, now: int, ahead: int) -> int:
+    """When a run started: by its publisher's clock, corrected, and never later than now."""
+    return now if start.started_at is None else min(start.started_at + ahead, now)
 
 
 def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:
@@ -459,17 +519,11 @@ def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:
 def _end(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.NodeState]:
     if execution.status not in p.TERMINAL:
         status: p.NodeStatus = "skipped" if execution.status == "pending" else "cancelled"
-        yield p.NodeState(node_id=node_id, instance=instance, status=status, reason="the run ended")
-
-
-def _entry(data: bytes, event: p.Event) -> Entry:
-    return Entry(data, isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES))
-
-
-def _refusal(command: p.Command, code: str, message: str) -> p.CommandAck:
-    return p.CommandAck(id=command.id, ok=False, code=code, message=message)
-
-
-def _resolved(decision: Decision) -> p.HumanGateResolved:
-    fields: dict[str, Any] = {name: getattr(decision, name) for name in Decision.__struct_fields__}
-    return p.HumanGateResolved(**fields, ts=decision.at)
+        yield p.NodeState(
+            node_id=node_id,
+            instance=instance,
+            attempt=execution.attempt,
+            status=status,
+            reason="the run ended",
+            inferred=True,
+        )

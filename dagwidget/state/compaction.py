@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -12,7 +12,7 @@ from .records import Execution, Gate, Node
 from .reducer import DagState
 
 
-def compact(state: DagState) -> list[p.Event]:
+def compact(state: DagState) -> list[p.AnyEvent]:
     """The fewest ordinary events that, reduced, give `state` again.
 
     Each carries the state's own `seq`, so they stand for everything up to it. The order matters: structure comes
@@ -20,7 +20,7 @@ def compact(state: DagState) -> list[p.Event]:
     """
     events = [*_compact_run(state), *_compact_structure(state)]
     events.extend(p.HumanGateResolved(**_fields(decision)) for decision in state.decisions)
-    gates: dict[str, list[p.Event]] = {}
+    gates: dict[str, list[p.AnyEvent]] = {}
     for gate in state.gates.values():
         gates.setdefault(gate.node_id, []).append(_gate_event(gate))
     for node in state.nodes.values():
@@ -36,24 +36,37 @@ def compact(state: DagState) -> list[p.Event]:
         events.append(p.CostUpdate(**_fields(state.cost)))
     match state.status:
         case "completed" | "failed" | "cancelled" as status:
-            events.append(p.ExecutionComplete(results=state.results, status=status, ts=state.ended_at))
+            events.append(
+                p.ExecutionComplete(
+                    results=state.results,
+                    status=status,
+                    reason=state.reason,
+                    inferred=state.inferred,
+                    ts=state.ended_at,
+                )
+            )
     for event in events:
         event.seq = state.seq
     return events
 
 
-def _compact_run(state: DagState) -> Iterator[p.Event]:
+def _compact_run(state: DagState) -> Iterator[p.AnyEvent]:
     match state.status:
         case "pending":
             return
         case "completed" | "failed" | "cancelled":
-            status: p.LiveStatus = "running"
+            status: p.LiveStatus | Literal["lost"] = "running"
+        case "pausing" | "resuming" | "cancelling" as asked:
+            yield p.ExecutionState(status="running", capabilities=state.capabilities, ts=state.started_at)
+            yield p.ExecutionState(status=asked, ts=state.asked_at)
+            return
         case live:
             status = live
-    yield p.ExecutionState(status=status, capabilities=state.capabilities, ts=state.started_at)
+    inferred = True if status == "lost" else None
+    yield p.ExecutionState(status=status, capabilities=state.capabilities, inferred=inferred, ts=state.started_at)
 
 
-def _compact_structure(state: DagState) -> Iterator[p.Event]:
+def _compact_structure(state: DagState) -> Iterator[p.AnyEvent]:
     if not state.nodes:
         return
     nodes = [
@@ -68,7 +81,7 @@ def _compact_structure(state: DagState) -> Iterator[p.Event]:
     yield p.DagMutated(mutation=p.Mutation(add_nodes=nodes, add_edges=edges or None), ts=state.started_at)
 
 
-def _gate_event(gate: Gate) -> p.Event:
+def _gate_event(gate: Gate) -> p.AnyEvent:
     return p.HumanGateWaiting(
         node_id=gate.node_id,
         gate_id=gate.gate_id,
@@ -79,23 +92,38 @@ def _gate_event(gate: Gate) -> p.Event:
     )
 
 
-def _compact_node(node: Node, gated: bool) -> Iterator[p.Event]:
-    for name, instance in (node.instances or {}).items():
-        yield _node_event(node.id, instance, name)
-    own = {name: value for name, value in _fields(node, Execution).items() if name != "status" and value is not None}
-    if own or gated or (node.status != "pending" and not node.instances):
-        yield _node_event(node.id, node, None)
+def _compact_node(node: Node, gated: bool) -> Iterator[p.AnyEvent]:
+    instances = [*(node.instances or {}).items()]
+    # To name an attempt after all instances have ended begins it without them, so one stays open until it is named.
+    kept_open = instances[:1] if node.settled and (node.attempt or 0) > 1 else []
+    for name, instance in kept_open:
+        yield p.NodeState(node_id=node.id, instance=name, status="pending", attempt=instance.attempt)
+    for name, instance in instances[len(kept_open) :]:
+        yield from _compact_execution(node.id, instance, name)
+    for name, instance in kept_open:
+        yield p.NodeState(node_id=node.id, status="pending", attempt=node.attempt)
+        yield from _compact_execution(node.id, instance, name)
+    own = any(getattr(node, name) is not None for name in Execution.__struct_fields__ if name != "status")
+    if own or gated or (node.status != "pending" and not instances):
+        yield from _compact_execution(node.id, node, None)
     if node.logs:
         yield p.NodeLog(node_id=node.id, lines=node.logs)
 
 
-def _node_event(node_id: str, execution: Execution, instance: str | None) -> p.NodeState:
+def _compact_execution(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.AnyEvent]:
     fields = _fields(execution, Execution)
-    ended_at = fields.pop("ended_at")
-    return p.NodeState(node_id=node_id, instance=instance, ts=ended_at, **fields)
+    ended_at, inferred = fields.pop("ended_at"), fields.pop("inferred")
+    if not inferred:
+        yield p.NodeState(node_id=node_id, instance=instance, ts=ended_at, **fields)
+        return
+    # Only an execution that is known and open can be inferred to have ended, and only its end is inferred.
+    end = {name: fields.pop(name) for name in ("status", "native", "reason", "message")}
+    if instance is not None or any(value is not None for value in fields.values()):
+        yield p.NodeState(node_id=node_id, instance=instance, status="pending", **fields)
+    yield p.NodeState(node_id=node_id, instance=instance, attempt=execution.attempt, inferred=True, ts=ended_at, **end)
 
 
-def _compact_edges(state: DagState) -> Iterator[p.Event]:
+def _compact_edges(state: DagState) -> Iterator[p.AnyEvent]:
     for target, sources in state.edges.items():
         for source, edge in sources.items():
             if edge.taken:

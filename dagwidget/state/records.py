@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from .. import protocol as p
 
-RunStatus: TypeAlias = Literal["pending"] | p.LiveStatus | p.FinalStatus
+RunStatus: TypeAlias = Literal["pending", "lost"] | p.LiveStatus | p.FinalStatus
 
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 """The run statuses after which the run is over."""
@@ -30,6 +30,8 @@ class Execution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     message: str | None = None
     started_at: int | None = None
     ended_at: int | None = None
+    inferred: bool | None = None
+    """The end is the room's inference, as the run had ended: any later word of the engine replaces it."""
 
 
 class Node(Execution, frozen=True, omit_defaults=True, kw_only=True):

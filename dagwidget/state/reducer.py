@@ -1,7 +1,7 @@
-"""`DagState`: the one reducer of a run's events, and `compact`, its inverse.
+"""`DagState`: the one reducer of a run's events. `compact`, in compaction.py, is its inverse.
 
-The browser has the same reducer in `js/src/store.ts`; both run the vectors in `tests/vectors`. Records are frozen and
-replaced when they change, so a reader may keep what it was given, and `is` tells whether something changed.
+The browser has the same reducer in `js/src/state/reducer.ts`; both run the vectors in `tests/vectors`. Records are
+frozen and replaced when they change, so a reader may keep what it was given, and `is` tells whether something changed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ LOG_TAIL: Final = 200
 ERRORS_TAIL: Final = 100
 """How many errors of a run are kept."""
 
+# What a run is in between what was asked and the engine's confirmation.
+_ASKED: Final = ("pausing", "resuming", "cancelling")
 # An instance's status decides its node's in this order.
-_WORST_FIRST: Final = ("failed", "waiting", "running", "pending", "completed", "cancelled", "skipped")
+_WORST_FIRST: Final = ("failed", "waiting", "running", "pending", "cancelled", "completed", "skipped")
 
 
 class DagState(Struct, kw_only=True):
@@ -42,6 +44,12 @@ class DagState(Struct, kw_only=True):
     decisions: list[Decision] = []
     errors: list[Fault] = []
     results: Any = None
+    reason: str | None = None
+    """Why the run ended."""
+    inferred: bool | None = None
+    """The end is the room's inference: the engine's own end replaces it."""
+    asked_at: int | None = None
+    """When the pause, resume or cancel was asked that the engine has not confirmed yet."""
 
     def apply(self, event: p.Event) -> None:
         """Apply one event. Events must come in the order of their `seq`; it is the caller who drops duplicates."""
@@ -91,24 +99,114 @@ def _edge(state: DagState, source: str, target: str) -> Edge:
     return edge
 
 
-def _advance(old: Execution | None, event: p.NodeState) -> dict[str, Any] | None:
-    """The fields of an execution after `event`, or None where the event is of an older attempt."""
-    before = old.attempt if old is not None else None
-    if before is not None and event.attempt is not None and event.attempt < before:
-        return None
-    restarted = old is not None and event.status not in p.TERMINAL and old.status in p.TERMINAL
-    if old is None or restarted or (event.attempt is not None and event.attempt > (before or 0)):
-        kept = Execution(status=event.status)
+def _node_state(state: DagState, event: p.NodeState) -> None:
+    if event.inferred:
+        _infer_end(state, event)
+        return
+    if event.status != "pending":
+        _begin(state, event.ts)
+    node = _node(state, event.node_id)
+    if event.attempt is not None and _starts_attempt(node, event.attempt, event.instance):
+        node = _next_attempt(node, event.attempt)
+    if event.instance is None:
+        # Its instances decide a node's status, so it does not say whether the node's own execution has ended.
+        fields = _advance(node, event, ended=node.instances is None and _has_ended(node))
+        if fields is not None:
+            _set_node(state, replace(node, **fields))
+        return
+    before = (node.instances or {}).get(event.instance)
+    if before is None:
+        if event.attempt is not None and node.attempt is not None and event.attempt < node.attempt:
+            return
+        before = Execution(status="pending", attempt=node.attempt)
+    fields = _advance(before, event, ended=_has_ended(before))
+    if fields is not None:
+        _set_instance(state, node, event.instance, Execution(**fields))
+
+
+def _infer_end(state: DagState, event: p.NodeState) -> None:
+    """End an execution that is open, as the run has ended. What the engine said of it stays as it is."""
+    node = state.nodes.get(event.node_id)
+    if node is None or event.status not in p.TERMINAL:
+        return
+    if event.instance is not None:
+        execution: Execution | None = (node.instances or {}).get(event.instance)
     else:
-        kept = old
+        execution = node if node.instances is None else None
+    if execution is None or execution.status in p.TERMINAL or event.attempt not in (None, execution.attempt):
+        return
+    _begin(state, event.ts)
+    end: dict[str, Any] = {
+        "status": event.status,
+        "native": event.native,
+        "reason": event.reason,
+        "message": event.message,
+        "ended_at": event.ended_at if event.ended_at is not None else event.ts,
+        "inferred": True,
+    }
+    if event.instance is not None:
+        _set_instance(state, node, event.instance, replace(execution, **end))
+    else:
+        _set_node(state, replace(node, **end))
+
+
+def _has_ended(execution: Execution) -> bool:
+    """Whether the engine said that the execution has ended."""
+    return execution.status in p.TERMINAL and not execution.inferred
+
+
+def _starts_attempt(node: Node, attempt: int, instance: str | None) -> bool:
+    """Whether an event begins the node's next attempt, with no instances: one that it names, after all others ended."""
+    if not node.settled:
+        return False
+    if instance is None:
+        # The first attempt may go without a number.
+        return node.instances is not None and attempt > (1 if node.attempt is None else node.attempt)
+    if node.attempt is None or attempt <= node.attempt:
+        # In a node whose attempts have no numbers, an instance counts its own.
+        return False
+    before = (node.instances or {}).get(instance)
+    return before is None or attempt > (before.attempt or 0)
+
+
+def _next_attempt(node: Node, attempt: int) -> Node:
+    return Node(
+        id=node.id,
+        status="pending",
+        attempt=attempt,
+        label=node.label,
+        kind=node.kind,
+        group=node.group,
+        description=node.description,
+        logs=node.logs,
+    )
+
+
+def _advance(old: Execution, event: p.NodeState, *, ended: bool) -> dict[str, Any] | None:
+    """The fields of an execution after `event`, or None where the event changes nothing.
+
+    Args:
+        old: The execution before it.
+        event: What the engine says of it.
+        ended: Whether the engine said that it has ended.
+    """
+    terminal = event.status in p.TERMINAL
+    if event.attempt is not None and old.attempt is not None:
+        late = ended and not terminal and event.attempt == old.attempt
+        if late or event.attempt < old.attempt:
+            return None
+    restarts = ended and not terminal
+    kept = old
+    if restarts or (event.attempt is not None and event.attempt > (old.attempt or 0)):
+        kept = Execution(status=event.status, attempt=old.attempt)
     started_at = event.started_at if event.started_at is not None else kept.started_at
     if started_at is None and event.status == "running":
         started_at = event.ts
-    ended_at = kept.ended_at
-    if event.status not in p.TERMINAL:
+    ended_at = event.ended_at
+    if not terminal:
         ended_at = None
     elif ended_at is None:
-        ended_at = event.ts
+        ended_at = kept.ended_at if kept.ended_at is not None and not kept.inferred else event.ts
     error = event.error if event.error is not None else kept.error
     return {
         "status": event.status,
@@ -117,33 +215,27 @@ def _advance(old: Execution | None, event: p.NodeState) -> dict[str, Any] | None
         "metrics": {**(kept.metrics or {}), **event.metrics} if event.metrics else kept.metrics,
         "error": None if event.status == "completed" and event.error is None else error,
         "progress": event.progress if event.progress is not None else kept.progress,
-        "attempt": event.attempt if event.attempt is not None else before,
+        "attempt": event.attempt if event.attempt is not None else kept.attempt,
         "native": event.native,
         "reason": event.reason,
         "message": event.message,
         "started_at": started_at,
         "ended_at": ended_at,
+        "inferred": None,
     }
 
 
-def _node_state(state: DagState, event: p.NodeState) -> None:
-    if event.status != "pending":
-        _begin(state, event.ts)
-    node = _node(state, event.node_id)
-    if event.instance is None:
-        fields = _advance(node, event)
-        if fields is None:
-            return
-        node = replace(node, **fields)
-    else:
-        instances = {} if node.instances is None else node.instances
-        before = instances.get(event.instance)
-        fields = _advance(before, event)
-        if fields is None:
-            return
-        instances[event.instance] = Execution(**fields)
-        counts = _count(node.counts or {}, before.status if before is not None else None, event.status)
-        node = replace(node, instances=instances, counts=counts)
+def _set_instance(state: DagState, node: Node, name: str, execution: Execution) -> None:
+    instances = {} if node.instances is None else node.instances
+    before = instances.get(name)
+    counts = _count(node.counts or {}, before.status if before is not None else None, execution.status)
+    instances[name] = execution
+    if node.inferred:
+        node = _reopened(node)
+    _set_node(state, replace(node, instances=instances, counts=counts))
+
+
+def _set_node(state: DagState, node: Node) -> None:
     if node.counts:
         status = next(status for status in _WORST_FIRST if status in node.counts)
         node = replace(node, status=status, ended_at=node.ended_at if status in p.TERMINAL else None)
@@ -153,6 +245,11 @@ def _node_state(state: DagState, event: p.NodeState) -> None:
     elif node.status != "waiting" and node.id in state.gates and state.gates[node.id].node_id == node.id:
         # A gate that goes by its node's name has no other sign that it was answered.
         del state.gates[node.id]
+
+
+def _reopened(node: Node) -> Node:
+    """`node` without the end that was inferred for it."""
+    return replace(node, native=None, reason=None, message=None, ended_at=None, inferred=None)
 
 
 def _count(counts: dict[str, int], before: str | None, after: str) -> dict[str, int]:
@@ -234,10 +331,15 @@ def _cost_update(state: DagState, event: p.CostUpdate) -> None:
 
 
 def _execution_complete(state: DagState, event: p.ExecutionComplete) -> None:
+    if event.inferred and state.status in FINAL:
+        return
     _begin(state, event.ts)
     state.status = event.status or "completed"
+    state.asked_at = None
     state.ended_at = event.ts
     state.results = event.results
+    state.reason = event.reason
+    state.inferred = event.inferred or None
     state.gates.clear()
     for sources in state.edges.values():
         for source, edge in sources.items():
@@ -262,6 +364,7 @@ def _human_gate_waiting(state: DagState, event: p.HumanGateWaiting) -> None:
         approvals=event.approvals or (before.approvals if before is not None else None),
     )
     if not node.instances and node.status != "waiting":
+        node = _reopened(node) if node.inferred else node
         state.nodes[node.id] = replace(node, status="waiting", ended_at=None)
 
 
@@ -279,9 +382,13 @@ def _error(state: DagState, event: p.RunError) -> None:
 
 
 def _execution_state(state: DagState, event: p.ExecutionState) -> None:
+    if (event.inferred or event.status == "lost") and state.status in FINAL:
+        return
     _begin(state, event.ts)
+    if event.status != state.status:
+        state.asked_at = event.ts if event.status in _ASKED else None
     state.status = event.status
-    state.ended_at = state.results = None
+    state.ended_at = state.results = state.reason = state.inferred = None
     if event.capabilities is not None:
         state.capabilities = event.capabilities
 
@@ -304,6 +411,3 @@ _APPLY: Final[dict[type[p.Event], Callable[[DagState, Any], None]]] = {
     p.ExecutionState: _execution_state,
     p.NodeLog: _node_log,
 }
-
-
-# --- Compacting

@@ -1,16 +1,22 @@
-"""`Pictures`: what the front end was asked to draw, until it has."""
+"""What is taken out of the widget: pictures that a page draws, and the small one that is saved with the notebook."""
 
 from __future__ import annotations
 
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from ..cross_loop import Waiters
-from ..errors import DagwidgetError, NotConnected
+from ..errors import DagwidgetError, NoFrontEnd
+from ..state import DagState
 
 PictureFormat: TypeAlias = Literal["svg", "png"]
+
+
+# The largest graph that is saved with the notebook, in nodes.
+_SNAPSHOT_NODES: Final = 500
+_SNAPSHOT_NODE_FIELDS: Final = ("id", "label", "kind", "group", "status", "counts", "started_at", "ended_at")
 
 
 class _Asked:
@@ -39,7 +45,7 @@ class Pictures:
         """Wait until the graph is drawn.
 
         Raises:
-            NotConnected: no front end has drawn it in `timeout` seconds.
+            NoFrontEnd: no front end has drawn it in `timeout` seconds.
             DagwidgetError: the front end could not.
         """
         name, asked = str(uuid.uuid4()), _Asked(format)
@@ -49,9 +55,10 @@ class Pictures:
             self._post(name, asked)
             await self._waiters.wait(lambda: asked.answered, timeout, "the picture")
         except TimeoutError:
-            raise NotConnected(
+            raise NoFrontEnd(
                 f"no front end has drawn the graph in {timeout} s: show the widget, with a run that has nodes, in a "
-                "cell of a notebook that is open in a browser"
+                "cell of a notebook that is open in a browser",
+                timeout=timeout,
             ) from None
         finally:
             with self._lock:
@@ -81,3 +88,13 @@ class Pictures:
 
     def _post(self, name: str, asked: _Asked) -> None:
         self._send({"type": "picture?", "id": name, "format": asked.format})
+
+
+def snapshot(state: DagState) -> dict[str, Any]:
+    """What is saved with the notebook, and drawn when nothing live is there; empty for a large graph."""
+    if len(state.nodes) > _SNAPSHOT_NODES:
+        return {}
+    whole = state.to_dict()
+    nodes = whole["nodes"].values()
+    small = {node["id"]: {name: node[name] for name in _SNAPSHOT_NODE_FIELDS if name in node} for node in nodes}
+    return {**whole, "nodes": small, "gates": {}, "errors": whole["errors"][-1:]}

@@ -1,34 +1,38 @@
 """`DAGStreamWidget`: a running DAG in a notebook cell, and the same state in Python.
 
-The front end (`js/src/widget.ts`) holds the connection to the stream server. What arrives there is forwarded as
-custom messages, never as synced traits, and reduced here once more; commands go the other way.
+The kernel follows the run on a connection of its own (`shared_client`), and so does each page that shows the widget:
+both reduce the same events. Decisions made here go out on the page's connection while that is live (`decisions`).
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 import pathlib
 import threading
-import time
 import uuid
 from collections.abc import Callable
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import anywidget
 import msgspec
 import traitlets
 
-from .. import discovery, local_runs
+from .. import discovery
 from .. import protocol as p
-from ..client.http import earlier_durations, log_page, output_at
+from ..client.client import Outcome, StreamClient
+from ..client.http import output_at
 from ..client.pending_command import SentCommand
+from ..client.state_machine import Batch
 from ..cross_loop import Waiters
-from ..errors import DagwidgetError, InvalidDecision, NotConnected, ProtocolError, RunFailed, UnknownGate
-from ..state import FINAL, Cost, DagState, Decision, Edge, Fault, Gate
-from .export import Pictures
+from ..errors import InvalidDecision, RunFailed
+from ..publisher.run import Run
+from ..state import FINAL, Cost, Decision, Fault, Gate
+from .decisions import Decisions, check_decision, open_gate
+from .export import snapshot
+from .kernel_bridge import KernelBridge
 from .kernel_comm import use_from_any_thread
+from .live_state import Changes, LiveEdges, LiveNodes
+from .shared_client import Key, acquire, release
 
 __all__ = ["DAGStreamWidget"]
 
@@ -36,45 +40,56 @@ _log = logging.getLogger("dagwidget")
 
 _STATIC: Final = pathlib.Path(__file__).parent / "static"
 
-# The largest graph that is saved with the notebook, in nodes.
-_SNAPSHOT_NODES: Final = 500
 # How long a picture may take: a page that shows the graph draws it at once, but it may have to connect first.
 _PICTURE_SECONDS: Final = 30.0
-_SNAPSHOT_NODE_FIELDS: Final = ("id", "label", "kind", "group", "status", "counts", "started_at", "ended_at")
 
 
 class DAGStreamWidget(anywidget.AnyWidget):
     """A live DAG in a notebook cell.
 
-    The traits below are read-only and change once per batch of events; observe them, or await `wait_for` and
-    `complete`. Observers may be called in another thread than the cell's (Jupyter's subshells).
+    The traits are read-only and change once per batch of events. Observe them, or await `wait_for` and `complete`;
+    neither needs a browser. Observers are called in a thread of the widget's own, without its locks.
 
     Args:
-        dag_id: The DAG to watch; it may start later.
+        dag_id: The DAG to watch. Its first run may start later.
         url: Base URL of the stream server, such as `wss://example.org/team`. By default `DAGWIDGET_URL`, or this
             machine's server, which is started if need be.
-        token: What the server asks for, or a function that gives it, called for each connection and when it is about
-            to expire; found together with a default `url`.
-        run: A run that is kept, from `dagwidget.runs(dag_id)`, to look at; by default the current one, as it runs.
+        token: The server's token, or a function that returns it, called for each connection and before it expires. By
+            default it is found together with the `url`.
+        run: A run, from `dagwidget.runs(dag_id)`. By default the widget follows the DAG: a run that this process
+            starts, else the newest live run, else the newest.
 
     Raises:
         TypeError, ValueError: `dag_id` or `run` is not a non-empty string.
+
+    Example:
+        >>> w = dagwidget.DAGStreamWidget("my-dag")
+        >>> with dagwidget.start_run("my-dag", ["extract", "train"]) as run:
+        ...     run.complete({"model": "v7"})
+        >>> await w.complete(timeout=60)
+        {'model': 'v7'}
     """
 
     _esm = _STATIC / "widget.js"
     _details = traitlets.Unicode(read_only=True).tag(sync=True)
-    """The second part of the front end: what stands around the graph, loaded when that is drawn."""
+    """The second part of the front end, loaded when the graph is drawn: what stands around it."""
 
     dag_id = traitlets.Unicode(read_only=True).tag(sync=True)
     snapshot = traitlets.Dict(read_only=True).tag(sync=True)
     """A small picture of the state, saved with the notebook and drawn when nothing live is there."""
 
+    run_id = traitlets.Unicode(None, allow_none=True, read_only=True)
+    """The run that the traits show; None before the first."""
+    runs: traitlets.List[p.RunSummary] = traitlets.List(read_only=True)
+    """The DAG's runs, newest first: `dagwidget.protocol.RunSummary`."""
+    engine = traitlets.Instance(p.Engine, allow_none=True, read_only=True)
+    """Whether the engine behind the run is there: `state` (`connected`, `silent`, `gone`, `ended`) and `since`."""
     status = traitlets.Unicode("pending", read_only=True)
-    """`pending`, `running`, `pausing`, `paused`, `resuming`, `cancelling`, `completed`, `failed` or `cancelled`."""
-    nodes = traitlets.Dict(read_only=True)
-    """`dagwidget.state.Node` by id."""
-    edges = traitlets.Dict(read_only=True)
-    """`dagwidget.state.Edge` by `(from, to)`."""
+    """`pending`, `running`, `pausing`, `paused`, `resuming`, `cancelling`, `lost`, or how the run has ended."""
+    nodes = traitlets.Instance(LiveNodes, read_only=True)
+    """`dagwidget.state.Node` by id. `change.changed` holds the ids that changed, None for all."""
+    edges = traitlets.Instance(LiveEdges, read_only=True)
+    """`dagwidget.state.Edge` by `(from, to)`. `change.changed` holds the pairs that changed, None for all."""
     cost = traitlets.Instance(Cost, allow_none=True, read_only=True)
     gates = traitlets.Dict(read_only=True)
     """The open gates: `dagwidget.state.Gate` by `gate_id`."""
@@ -83,8 +98,11 @@ class DAGStreamWidget(anywidget.AnyWidget):
     results = traitlets.Any(read_only=True)
     errors: traitlets.List[Fault] = traitlets.List(read_only=True)
     """What the run reported: `dagwidget.state.Fault`."""
-    connection = traitlets.Dict({"phase": "unseen"}, read_only=True)
-    """How the front end is connected: `phase` (`unseen` until it exists), `reason`, `role`, `resumable` …"""
+    connection = traitlets.Dict({"phase": "idle"}, read_only=True)
+    """The kernel's connection: `phase`, `role`, `reason`, `resumable` …; `page`: the phase of the page's own."""
+
+    # Until there is something to close: a widget whose arguments are refused is closed all the same.
+    _closed = True
 
     def __init__(
         self, dag_id: str, *, url: str | None = None, token: discovery.Token | None = None, run: str | None = None
@@ -92,27 +110,27 @@ class DAGStreamWidget(anywidget.AnyWidget):
         p.check_dag_id(dag_id)
         if run is not None:
             p.check_dag_id(run, "run")
-        locate = discovery.locator(url, token)
+        self._locate = discovery.locator(url, token)
         super().__init__()
         self.set_trait("dag_id", dag_id)
-        self._url = url
-        self._run = run
-        self._locate = locate
-        self._endpoint: discovery.Endpoint | None = None
-        self._state = DagState()
-        self._source: str | None = None
-        # The last message of a kind and page: (type, source) to its number.
-        self._newest: dict[tuple[str, str], int] = {}
-        self._caught_up: str | None = None
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._waiters = Waiters()
-        self._commands: dict[str, SentCommand] = {}
         self._listeners: list[Callable[[p.Event], None]] = []
-        self._pictures = Pictures(self._post)
-        self._shown = False
-        self.on_msg(self._receive)
+        self._changes = Changes()
+        self._events: list[p.Event] = []
+        self._news = threading.Event()
+        self._idle = True
+        self._unsubscribe: list[Callable[[], None]] = []
+        self.set_trait("nodes", LiveNodes(lambda: self._client.state))
+        self.set_trait("edges", LiveEdges(lambda: self._client.state))
         use_from_any_thread(self.comm)
-        self._in_thread(self._announce)
+        self._bridge = KernelBridge(self, dag_id, self._locate, run)
+        self._shown = False
+        self._key = Key(url, token, dag_id, run)
+        self._client = self._subscribe(self._key)
+        self._closed = False
+        self.on_msg(self._receive)
+        threading.Thread(target=self._publish_for_ever, name=f"dagwidget-traits-{dag_id}", daemon=True).start()
 
     @traitlets.default("_details")
     def _read_details(self) -> str:
@@ -121,6 +139,18 @@ class DAGStreamWidget(anywidget.AnyWidget):
     def __repr__(self) -> str:
         settled = sum(node.settled for node in self.nodes.values())
         return f"DAGStreamWidget({self.dag_id!r}: {self.status}, {settled} of {len(self.nodes)} nodes settled)"
+
+    def close(self) -> None:
+        """Close the widget in all pages, and end its connection.
+
+        Example:
+            >>> w.close()
+        """
+        super().close()
+        if not self._closed:
+            self._closed = True
+            self._drop_client()
+            self._news.set()
 
     # --- What a person asks
 
@@ -133,36 +163,51 @@ class DAGStreamWidget(anywidget.AnyWidget):
         value: Any = None,
         gate_id: str | None = None,
     ) -> SentCommand:
-        """Answer the gate that is open at a node. Goes out at once, from any cell, and never blocks.
+        """Decide at a gate. Never blocks; may be called in any cell and thread.
 
-        Before the widget has been shown there is no connection: then the decision waits for it.
+        The decision goes out on the browser's connection while that is live, else on the kernel's own. Where the gate
+        is not known here yet, as its engine opened it just now, the decision waits for it for a few seconds.
 
         Args:
             node_id: The node that waits.
             decision: `approve`, `reject` or `modify`.
-            feedback: A word to whoever reads the decision, and to the engine.
+            feedback: A comment for other people and for the engine.
             value: The answer itself, JSON-safe; needed to `modify`.
-            gate_id: Which gate, where several are open at the node.
+            gate_id: The gate, if several are open at the node.
+
+        Returns:
+            A handle: `state` is `waiting`, `sent`, `accepted` or `refused`. Await it for the server's answer.
 
         Raises:
             TypeError: `node_id` is not a string.
             InvalidDecision: the gate does not accept this decision.
-            UnknownGate: no such gate is open.
+            UnknownGate: the run has ended, or several gates are open at the node.
+
+        Example:
+            >>> gate = run.gate("review", title="Ship it?")
+            >>> sent = await w.decide("review", "approve", feedback="looks good")
+            >>> sent.state
+            'accepted'
         """
-        _check_decision(node_id, decision, value)
-        with self._lock:
-            # While the connection is not live, what is known here may be behind: then the server judges.
-            if self.connection["phase"] == "live" and not self._is_behind():
-                gate = self._open_gate(node_id, gate_id)
-                allowed = gate.presentation.allowed
-                if allowed is not None and decision not in allowed:
-                    raise InvalidDecision(
-                        f"the gate {gate.gate_id!r} does not take {decision!r}; it takes {' or '.join(allowed)}"
-                    )
-                gate_id = gate.gate_id
-        return self._send_command(
+        check_decision(node_id, decision, value)
+        client = self._client
+        with client.lock:
+            gate = None if client.is_behind else open_gate(client.state, node_id, gate_id)
+            run_id = client.run_id
+        if gate is not None:
+            allowed = gate.presentation.allowed
+            if allowed is not None and decision not in allowed:
+                raise InvalidDecision(
+                    f"gate {gate.gate_id!r} does not accept {decision!r}; it accepts {' or '.join(allowed)}",
+                    node_id=node_id,
+                    decision=decision,
+                    allowed=tuple(allowed),
+                )
+            gate_id = gate.gate_id
+        return self._decisions.send(
             p.HumanDecision(
                 id=str(uuid.uuid4()),
+                run_id=run_id,
                 node_id=node_id,
                 gate_id=gate_id,
                 decision=decision,
@@ -173,389 +218,379 @@ class DAGStreamWidget(anywidget.AnyWidget):
         )
 
     def pause(self) -> SentCommand:
-        """Ask the engine to start nothing new."""
-        return self._send_command(p.PauseExecution(id=str(uuid.uuid4())))
+        """Ask the engine to start nothing new.
+
+        Example:
+            >>> (await w.pause()).state
+            'accepted'
+        """
+        return self._client.send(p.PauseExecution(id=str(uuid.uuid4()), run_id=self._client.run_id))
 
     def resume(self) -> SentCommand:
-        """Ask the engine to go on."""
-        return self._send_command(p.ResumeExecution(id=str(uuid.uuid4())))
+        """Ask the engine to go on after a pause.
+
+        Example:
+            >>> (await w.resume()).state
+            'accepted'
+        """
+        return self._client.send(p.ResumeExecution(id=str(uuid.uuid4()), run_id=self._client.run_id))
 
     def cancel(self) -> SentCommand:
-        """Ask the engine to stop the run for good."""
-        return self._send_command(p.CancelExecution(id=str(uuid.uuid4())))
+        """Ask the engine to stop the run for good.
+
+        Example:
+            >>> (await w.cancel()).state
+            'accepted'
+        """
+        return self._client.send(p.CancelExecution(id=str(uuid.uuid4()), run_id=self._client.run_id))
+
+    def follow(self, run_id: str | None) -> None:
+        """Show one run from now on, here and in all views; or follow the DAG again (None).
+
+        Example:
+            >>> w.follow(w.runs[0].run_id)
+        """
+        if run_id is not None:
+            p.check_dag_id(run_id, "run_id")
+        self._drop_client()
+        self._key = self._key._replace(run=run_id)
+        self._client = self._subscribe(self._key)
+        self._bridge.follow(run_id)
 
     # --- Waiting and listening
 
     async def wait_for(self, node_id: str | None = None, *, timeout: float | None = None) -> Gate:
-        """Wait until a gate is open (at `node_id`, where given), and return it.
+        """Wait until a gate is open.
 
         Args:
-            node_id: The node that will ask; any node when absent.
-            timeout: Seconds to wait; for ever when absent.
+            node_id: The node that will ask; any node by default.
+            timeout: The longest wait in seconds. By default there is no limit once the server was reached.
+
+        Returns:
+            The gate.
 
         Raises:
-            RunFailed: the run ended, and no gate is open.
-            NotConnected: the time is over, and no front end has ever answered.
-            TimeoutError: the time is over.
+            RunFailed: the run has ended, and no gate is open.
+            NotConnected: the server refuses, or was never reached.
+            TimeoutError: `timeout` seconds have passed.
+
+        Example:
+            >>> asked = run.gate("review", title="Ship it?")
+            >>> gate = await w.wait_for("review", timeout=60)
+            >>> gate.presentation.title
+            'Ship it?'
+            >>> sent = w.decide("review", "approve", gate_id=gate.gate_id)
         """
-
-        def found() -> bool:
-            return self._is_over() or self._gates_at(node_id) != []
-
         where = "a gate" if node_id is None else f"a gate at {node_id!r}"
-        await self._wait(found, timeout, where)
+        await self._wait(self._client, lambda: self._is_over() or bool(self._gates_at(node_id)), timeout, where)
         gates = self._gates_at(node_id)
         if not gates:
-            raise RunFailed(f"{where} did not open: the run {self.dag_id!r} is {self.status}")
+            state = self._client.state
+            text = f"{where} did not open: the run of {self.dag_id!r} is {state.status}"
+            raise self._failure(text, state.epoch, state.status)
         return gates[0]
 
-    async def complete(self, *, timeout: float | None = None) -> Any:
-        """Wait until the run has ended, and return its results.
+    async def complete(self, run: Run | str | None = None, *, timeout: float | None = None) -> Any:
+        """Wait until a run has ended.
 
         Args:
-            timeout: Seconds to wait; for ever when absent.
+            run: The run, or its id; by default the run that the widget follows when this is called.
+            timeout: The longest wait in seconds. By default there is no limit once the server was reached.
+
+        Returns:
+            The run's results.
 
         Raises:
             RunFailed: the run failed or was cancelled; the text holds its last error.
-            NotConnected: the time is over, and no front end has ever answered.
-            TimeoutError: the time is over.
+            NotConnected: the server refuses, or was never reached.
+            TimeoutError: `timeout` seconds have passed.
+
+        Example:
+            >>> run.complete({"model": "v7"})
+            >>> await w.complete(timeout=60)
+            {'model': 'v7'}
         """
-        await self._wait(self._is_over, timeout, "the end of the run")
-        if self.status != "completed":
-            last = self.errors[-1].message if self.errors else "it gave no reason"
-            raise RunFailed(f"the run {self.dag_id!r} is {self.status}: {last}")
-        return self.results
+        what = "the end of the run"
+        client = self._client
+        target = run.run_id if isinstance(run, Run) else run
+        if target is None:
+            await self._wait(client, lambda: client.run_id is not None or self._is_over(), timeout, "the first run")
+            target = client.run_id
+        # A plain server names no runs.
+        run_id = target or ""
+        if client.run_id == target:
+            # It may go on to another run before this one's end has arrived.
+            ended = lambda: client.outcome(run_id) is not None or client.run_id != target  # noqa: E731
+            await self._wait(client, ended, timeout, what)
+        outcome = client.outcome(run_id) or await self._outcome_of(run_id, timeout, what)
+        if outcome.status != "completed":
+            last = outcome.errors[-1].message if outcome.errors else "it gave no reason"
+            text = f"run {run_id!r} of {self.dag_id!r} is {outcome.status}: {last}"
+            raise self._failure(text, run_id, outcome.status, outcome.errors)
+        return outcome.results
+
+    async def next_run(self, after: str | None = None, *, timeout: float | None = None) -> str:
+        """Wait until a newer run has begun.
+
+        Args:
+            after: The run that it is newer than; by default the one that the widget shows.
+            timeout: The longest wait in seconds. By default there is no limit once the server was reached.
+
+        Returns:
+            The id of the newest run.
+
+        Raises:
+            NotConnected: the server refuses, or was never reached.
+            TimeoutError: `timeout` seconds have passed.
+
+        Example:
+            >>> newer = dagwidget.start_run("my-dag")
+            >>> await w.next_run(run.run_id, timeout=60) == newer.run_id
+            True
+        """
+        client = self._client
+        before = after if after is not None else client.run_id
+
+        def newer() -> str | None:
+            runs = client.runs
+            age = {run.run_id: (run.started_at, run.run_id) for run in runs}
+            if not runs or runs[0].run_id == before or (before in age and age[before] >= age[runs[0].run_id]):
+                return None
+            return runs[0].run_id
+
+        await self._wait(client, lambda: newer() is not None, timeout, "the next run")
+        found = newer()
+        assert found is not None
+        return found
 
     def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
-        """Call `callback` with every event that is applied, in order.
+        """Call `callback` with every event from now on, in order, in the widget's own thread.
+
+        What happened before the widget was connected is in the traits, and not repeated as events.
 
         Returns:
             A function that stops it.
+
+        Example:
+            >>> stop = w.on_event(print)
+            >>> stop()
         """
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
     def output(self, node_id: str, *, instance: str | None = None) -> Any:
-        """The whole output of a node, where what is shown is only a preview of it. Asks the server, and waits for it.
+        """Read the whole output of a node, where the widget shows a preview. Asks the server, and blocks.
 
         Raises:
-            UnknownOutput: the server has not kept it.
+            UnknownOutput: the server does not have it.
             NotConnected: the server does not answer, or refuses.
+
+        Example:
+            >>> with run.node("extract") as node:
+            ...     node.output(rows=3)
+            >>> run.flush()
+            True
+            >>> w.output("extract")
+            {'rows': 3}
         """
-        return output_at(self._locate, self.dag_id, node_id, instance=instance, run_id=self._run)
+        return output_at(self._locate, self.dag_id, node_id, instance=instance, run_id=self._client.run_id)
 
     # --- Files
 
     async def to_svg(self, *, timeout: float | None = _PICTURE_SECONDS) -> str:
-        """The whole graph as an SVG file, drawn by a front end that shows it.
+        """Draw the whole graph as an SVG file, by a page that shows it.
 
         Args:
-            timeout: Seconds to wait; for ever when absent.
+            timeout: The longest wait in seconds; None for no limit.
 
         Raises:
-            NotConnected: the time is over, and no front end has drawn it.
-            DagwidgetError: the front end could not, and says why.
+            NoFrontEnd: no page has drawn it in time.
+            DagwidgetError: the page could not, and says why.
+
+        Example:
+            >>> svg = await w.to_svg()
         """
-        return (await self._pictures.ask("svg", timeout)).decode()
+        return (await self._bridge.pictures.ask("svg", timeout)).decode()
 
     async def to_png(self, *, timeout: float | None = _PICTURE_SECONDS) -> bytes:
-        """The whole graph as a PNG file at twice its size, or at less where that would be too large.
+        """Draw the whole graph as a PNG file at twice its size, or at less where that would be too large.
 
         Args:
-            timeout: Seconds to wait; for ever when absent.
+            timeout: The longest wait in seconds; None for no limit.
 
         Raises:
-            NotConnected: the time is over, and no front end has drawn it.
-            DagwidgetError: the front end could not, and says why.
+            NoFrontEnd: no page has drawn it in time.
+            DagwidgetError: the page could not, and says why.
+
+        Example:
+            >>> png = await w.to_png()
         """
-        return await self._pictures.ask("png", timeout)
+        return await self._bridge.pictures.ask("png", timeout)
 
     def to_json(self) -> str:
-        """The whole state as JSON, in the form that the server has it in too. It needs no front end."""
-        with self._lock:
-            return p.encode_value(self._state.to_dict()).decode()
+        """The whole state as JSON, as the server has it. Needs no page.
 
-    # --- The front end
+        Example:
+            >>> import json
+            >>> json.loads(w.to_json())["status"]
+            'running'
+        """
+        with self._client.lock:
+            return p.encode_value(self._client.state.to_dict()).decode()
+
+    # --- Pages
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if not self._shown:
             self._shown = True
-            # A kernel that answers no front end while a cell runs can still speak to it.
-            self._in_thread(self._introduce)
+            self._bridge.displayed()
         return super()._repr_mimebundle_(**kwargs)
 
-    def _announce(self) -> None:
-        """Find the server, and tell the front end."""
-        try:
-            self._endpoint = self._locate()
-        except DagwidgetError as error:
-            self._fail(str(error))
-        else:
-            self._post_endpoint()
-
-    def _introduce(self) -> None:
-        for delay in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4):
-            time.sleep(delay)
-            if self.connection["phase"] != "unseen" or self.comm is None:
-                return
-            self._post_endpoint()
-
-    def _post(self, message: dict[str, Any]) -> None:
-        self.send(message)
-
-    def _post_endpoint(self) -> None:
-        endpoint = self._endpoint
-        if endpoint is not None:
-            self.send({"type": "endpoint", "url": endpoint.stream_url(self.dag_id, self._run), "token": endpoint.token})
-
-    def _post_output(self, node_id: str) -> None:
-        try:
-            text = json.dumps(self.output(node_id), ensure_ascii=False)
-        except DagwidgetError as error:
-            self.send({"type": "output", "node_id": node_id, "fault": str(error)})
-        else:
-            self.send({"type": "output", "node_id": node_id, "text": text})
-
-    def _post_log(self, run_id: str, after: int) -> None:
-        about = {"type": "log", "run": run_id, "after": after}
-        try:
-            page = log_page(self._locate, self.dag_id, run_id, after)
-        except DagwidgetError as error:
-            self.send({**about, "fault": str(error)})
-        else:
-            # Jupyter's server drops what a kernel sends faster than 1 MB/s.
-            self.send(about, [gzip.compress(page, compresslevel=3)])
-
-    def _post_earlier(self, run_id: str) -> None:
-        try:
-            earlier = earlier_durations(self._locate, self.dag_id, run_id)
-        except DagwidgetError as error:
-            self.send({"type": "earlier", "run": run_id, "fault": str(error)})
-        else:
-            self.send({"type": "earlier", "run": run_id, "durations": msgspec.to_builtins(earlier)})
-
-    def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Run what may have to wait for a server."""
-        threading.Thread(target=function, args=arguments, name=f"dagwidget{function.__name__}", daemon=True).start()
-
-    def _rouse(self) -> None:
-        """Let a front end that gave up, as nobody looked at it, try again."""
-        self.send({"type": "state?"})
-
-    def _fail(self, reason: str) -> None:
-        with self._lock:
-            self.set_trait("connection", {"phase": "stopped", "reason": reason})
-        self.send({"type": "fault", "reason": reason})
-        self._waiters.wake()
-
-    def _send_command(self, command: p.AnyCommand) -> SentCommand:
-        sent = SentCommand(command)
-        with self._lock:
-            self._commands[sent.id] = sent
-            if self.connection["phase"] != "unseen":
-                self._post_command(sent)
-        return sent
-
-    def _post_command(self, sent: SentCommand) -> None:
-        sent.state = "sent"
-        self.send({"type": "command", "command": msgspec.to_builtins(sent.command)})
-
     def _receive(self, _widget: Any, message: Any, buffers: Any) -> None:
-        kind = message.get("type") if isinstance(message, dict) else None
+        self._bridge.receive(message, buffers)
+        if isinstance(message, dict) and message.get("type") == "page":
+            self._news.set()
+
+    # --- The client
+
+    def _subscribe(self, key: Key) -> StreamClient:
+        client = acquire(key, self._locate)
+        self._decisions = Decisions(client, self._bridge)
+        self._unsubscribe = [
+            client.on_batch(self._take),
+            client.on_change(self._news.set),
+            client.on_begin(self._bridge.begin),
+        ]
         with self._lock:
-            match kind:
-                case "endpoint?":
-                    # It may have to ask somebody for a token.
-                    self._in_thread(self._renew_endpoint)
-                    self._pictures.repeat()
-                case "output?":
-                    self._in_thread(self._post_output, message["node_id"])
-                case "log?":
-                    self._in_thread(self._post_log, message["run"], message["after"])
-                case "earlier?":
-                    self._in_thread(self._post_earlier, message["run"])
-                case "picture":
-                    self._pictures.answer(message, buffers)
-                case "connection" | "state" if self._is_overtaken(message):
-                    pass
-                case "connection":
-                    self._connected(message["connection"])
-                case "state":
-                    self._replace(message["source"], message["state"])
-                case "events":
-                    self._apply(message)
-                case "ack":
-                    self._acknowledged(message["ack"])
-                case _:
-                    raise ValueError(f"the front end sent a message of an unknown type: {kind!r}")
-        self._waiters.wake()
+            self._changes.everything = True
+        self._news.set()
+        return client
 
-    def _renew_endpoint(self) -> None:
-        """The front end (re)connects, or its token expires: the server may have moved since it was last told."""
-        if self._endpoint is None:
-            # It is being found for the first time.
-            return
-        try:
-            self._endpoint = self._locate()
-        except DagwidgetError as error:
-            _log.warning("%r: %s", self, error)
-        self._post_endpoint()
+    def _drop_client(self) -> None:
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        release(self._key, self._client)
 
-    def _is_overtaken(self, message: dict[str, Any]) -> bool:
-        """Whether a later one has come before: a message in a subshell overtakes one that waits for a cell to end."""
-        key, n = (message["type"], message["source"]), int(message["n"])
-        newest = self._newest.get(key, 0)
-        self._newest[key] = max(newest, n)
-        return n < newest
+    def _take(self, batch: Batch) -> None:
+        """A batch was applied. In the client's thread, which observers must not hold up."""
+        with self._lock:
+            self._idle = False
+            self._changes.everything = self._changes.everything or batch.reset
+            self._changes.add(batch.events, self._client.state)
+            if self._listeners and not batch.reset:
+                # After a reset they only add up to what has happened before.
+                self._events += batch.events
+        self._decisions.check()
+        self._news.set()
 
-    def _connected(self, connection: dict[str, Any]) -> None:
-        first = self.connection["phase"] == "unseen"
-        self.set_trait("connection", connection)
-        if connection["phase"] == "idle" and self._waiters.waiting:
-            self._rouse()
-        if first:
-            for sent in self._commands.values():
-                if sent.state == "waiting":
-                    self._post_command(sent)
+    # --- Traits, in a thread of their own
 
-    def _replace(self, source: str, state: dict[str, Any]) -> None:
-        new = msgspec.convert(state, DagState)
-        if new.epoch is not None and new.epoch == self._state.epoch and new.seq <= self._state.seq:
-            return
-        self._source = source
-        self._state = new
-        self._publish()
-
-    def _apply(self, message: dict[str, Any]) -> None:
-        events = _well_formed(message["events"])
-        state = self._state
-        if message.get("epoch") is None:
-            if self._source is None:
-                # The state that these events continue waits for a cell to end.
-                self.send({"type": "state?"})
-            # A plain server numbers nothing, so with two tabs open only one may speak.
-            fresh = events if message["source"] == self._source else []
-        elif message["epoch"] != state.epoch or message["after"] > state.seq:
-            self.send({"type": "state?"})
-            return
-        else:
-            fresh = [event for event in events if event.seq is None or event.seq > state.seq]
-        for event in fresh:
-            state.apply(event)
-        if fresh:
-            self._publish()
-            for event in fresh:
-                for listener in tuple(self._listeners):
-                    try:
-                        listener(event)
-                    except Exception:
-                        _log.exception("a callback of %r failed", self)
-
-    def _acknowledged(self, ack: dict[str, Any]) -> None:
-        sent = self._commands.pop(ack["id"], None)
-        if sent is not None:
-            sent.answer(msgspec.convert(ack, p.CommandAck))
+    def _publish_for_ever(self) -> None:
+        while not self._closed:
+            self._news.wait()
+            self._news.clear()
+            try:
+                self._publish()
+            except Exception:
+                _log.exception("an observer of %r failed", self)
+            with self._lock:
+                self._idle = not self._changes and not self._events
+            self._waiters.wake()
 
     def _publish(self) -> None:
         """Set the traits from the state, once."""
-        state = self._state
-        newest = local_runs.latest(self._url, self.dag_id)
-        if newest is not None and state.epoch == newest.run_id:
-            self._caught_up = state.epoch
-        settled_before = self.status in FINAL
-        gates_before = self.gates
-        with self.hold_trait_notifications():
-            self.set_trait("nodes", dict(state.nodes))
-            self.set_trait("edges", _edges(state))
-            self.set_trait("cost", state.cost)
-            self.set_trait("gates", dict(state.gates))
-            self.set_trait("decisions", state.decisions)
-            self.set_trait("errors", state.errors)
-            self.set_trait("results", state.results)
-            self.set_trait("status", state.status)
-        if (state.status in FINAL) != settled_before or self.gates.keys() != gates_before.keys():
-            self.set_trait("snapshot", _snapshot(state))
+        client = self._client
+        with self._lock:
+            changes, self._changes = self._changes, Changes()
+            events, self._events = self._events, []
+        with client.lock:
+            state = client.state
+            gates = dict(state.gates)
+            small = {
+                "cost": state.cost,
+                "decisions": state.decisions,
+                "errors": state.errors,
+                "results": state.results,
+                "status": "pending" if client.is_behind else state.status,
+                "run_id": client.run_id,
+                "engine": client.engine,
+                "runs": client.runs,
+            }
+        settled_before, gates_before = self.status in FINAL, self.gates
+        self._change_connection(client)
+        self._notify_mapping("nodes", changes.nodes, everything=changes.everything)
+        self._notify_mapping("edges", changes.edges, everything=changes.everything)
+        if gates != gates_before:
+            self.set_trait("gates", gates)
+        # The status last: who observes it finds all the rest in place.
+        for name in ("run_id", "runs", "engine", "cost", "decisions", "errors", "results", "status"):
+            if getattr(self, name) is not small[name]:
+                self.set_trait(name, small[name])
+        if (self.status in FINAL) != settled_before or gates.keys() != gates_before.keys() or changes.everything:
+            with client.lock:
+                picture = snapshot(client.state)
+            self.set_trait("snapshot", picture)
+        for event in events:
+            for listener in tuple(self._listeners):
+                try:
+                    listener(event)
+                except Exception:
+                    _log.exception("a callback of %r failed", self)
+
+    def _notify_mapping(self, name: str, changed: set[Any], *, everything: bool) -> None:
+        """Tell observers of a live mapping what changed in it: no copy is made."""
+        if not changed and not everything:
+            return
+        mapping = getattr(self, name)
+        self.notify_change(
+            traitlets.Bunch(
+                name=name,
+                old=mapping,
+                new=mapping,
+                owner=self,
+                type="change",
+                changed=None if everything else frozenset(changed),
+            )
+        )
+
+    def _change_connection(self, client: StreamClient) -> None:
+        page = self._bridge.page
+        connection = {
+            **{name: value for name, value in msgspec.structs.asdict(client.connection).items() if name != "seen_at"},
+            "page": None if page is None else page.phase,
+        }
+        if connection != self.connection:
+            self.set_trait("connection", connection)
 
     # --- Helpers
 
-    def _is_over(self) -> bool:
-        return self.status in FINAL and not self._is_behind()
+    async def _wait(self, client: StreamClient, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        await client.wait(ready, timeout, what)
+        # What was waited for is also in the traits.
+        await self._waiters.wait(lambda: self._idle, None, what)
 
-    def _is_behind(self) -> bool:
-        """Whether this process has begun a run that is not here yet: what is here is an earlier one's."""
-        newest = local_runs.latest(self._url, self.dag_id) if self._run is None else None
-        if newest is None or self._state.epoch in (None, newest.run_id):
-            return False
-        return newest.run_id != self._caught_up and (self._state.started_at or 0) < newest.at
+    async def _outcome_of(self, run_id: str, timeout: float | None, what: str) -> Outcome:
+        """How a run ends that this widget does not follow."""
+        key = self._key._replace(run=run_id)
+        client = acquire(key, self._locate)
+        try:
+            await client.wait(lambda: client.outcome(run_id) is not None, timeout, what)
+            outcome = client.outcome(run_id)
+            assert outcome is not None
+            return outcome
+        finally:
+            release(key, client)
+
+    def _is_over(self) -> bool:
+        return self._client.state.status in FINAL and not self._client.is_behind
 
     def _gates_at(self, node_id: str | None) -> list[Gate]:
-        if self._is_behind():
+        client = self._client
+        if client.is_behind:
             return []
-        return [gate for gate in self.gates.values() if node_id is None or gate.node_id == node_id]
+        with client.lock:
+            return [gate for gate in client.state.gates.values() if node_id is None or gate.node_id == node_id]
 
-    def _open_gate(self, node_id: str, gate_id: str | None) -> Gate:
-        open_gates = self._state.gates.values()
-        matching = [g for g in open_gates if g.node_id == node_id and gate_id in (None, g.gate_id)]
-        if len(matching) == 1:
-            return matching[0]
-        asked = f"{node_id!r}" if gate_id is None else f"{node_id!r} with gate_id {gate_id!r}"
-        if matching:
-            ids = ", ".join(repr(gate.gate_id) for gate in matching)
-            raise UnknownGate(f"{len(matching)} gates are open at {asked}: say which with gate_id=… ({ids})")
-        others = ", ".join(f"{gate.node_id!r}" for gate in open_gates) or "none"
-        hint = "" if node_id in self._state.nodes or not self._state.nodes else " (there is no such node)"
-        raise UnknownGate(f"no gate is open at {asked}{hint}; open now: {others}. `await w.wait_for(…)` waits for one")
-
-    async def _wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
-        if self.connection["phase"] == "idle":
-            self._rouse()
-        try:
-            await self._waiters.wait(ready, timeout, what)
-        except TimeoutError:
-            if self.connection["phase"] != "unseen":
-                raise
-            raise NotConnected(
-                f"no front end has answered in {timeout} s: show the widget in a cell of a notebook that is open in "
-                "a browser, or follow the run from where it was started"
-            ) from None
-
-
-def _check_decision(node_id: object, decision: object, value: object) -> None:
-    if not isinstance(node_id, str):
-        raise TypeError(f"node_id must be a string, not {type(node_id).__name__}: {node_id!r}")
-    verdicts = get_args(p.Verdict)
-    if decision not in verdicts:
-        raise InvalidDecision(f"a decision is {', '.join(map(repr, verdicts))}; not {decision!r}")
-    if decision == "modify" and value is None:
-        raise InvalidDecision("to modify, give the answer: decide(…, 'modify', value=…)")
-    try:
-        msgspec.json.encode(value)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise InvalidDecision(f"value must be JSON-safe: {error}") from None
-
-
-def _well_formed(events: list[Any]) -> list[p.Event]:
-    """The events that follow the protocol. A plain server may be anybody's: what it makes up is left out and logged."""
-    try:
-        return p.decode_server(msgspec.json.encode(events))
-    except ProtocolError:
-        good: list[p.Event] = []
-        for event in events:
-            try:
-                good += p.decode_server(msgspec.json.encode(event))
-            except ProtocolError as error:
-                _log.warning("the server sent an event that is left out: %s", error)
-        return good
-
-
-def _edges(state: DagState) -> dict[tuple[str, str], Edge]:
-    return {(source, target): edge for target, sources in state.edges.items() for source, edge in sources.items()}
-
-
-def _snapshot(state: DagState) -> dict[str, Any]:
-    if len(state.nodes) > _SNAPSHOT_NODES:
-        return {}
-    whole = state.to_dict()
-    nodes = whole["nodes"].values()
-    small = {node["id"]: {name: node[name] for name in _SNAPSHOT_NODE_FIELDS if name in node} for node in nodes}
-    return {**whole, "nodes": small, "gates": {}, "errors": whole["errors"][-1:]}
+    def _failure(self, text: str, run_id: str | None, status: str, errors: list[Fault] | None = None) -> RunFailed:
+        errors = self._client.state.errors if errors is None else errors
+        return RunFailed(text, dag_id=self.dag_id, run_id=run_id, status=status, errors=tuple(errors))

@@ -12,6 +12,8 @@ export interface DAGStreamOptions {
   url?: string;
   /** What the server asks for; a function is asked before each attempt, so that it can be renewed. */
   token?: string | (() => Promise<string>);
+  /** Watches this run alone; by default the DAG is followed from run to run. */
+  run?: string;
 }
 
 /** A command without its id, which `send` makes. */
@@ -21,9 +23,14 @@ export interface DAGStream {
   /** Send a command, now or as soon as there is a connection; resolves with the server's answer. */
   send(command: Unsent<Command>): Promise<Ack>;
   connection: Connection;
+  /** Whether the engine of the run is there; undefined where the server does not say. */
+  engine: Stream["engine"];
+  /** The DAG's runs; undefined where the server does not list them. */
+  runs: Stream["runs"];
 }
 
-const IDLE: Connection = { phase: "idle", attempt: 0 };
+type Standing = Omit<DAGStream, "send">;
+const IDLE: Standing = { connection: { phase: "idle", attempt: 0 }, engine: undefined, runs: undefined };
 
 /**
  * Follow a DAG for as long as the component is mounted, reducing what comes into `store`.
@@ -31,9 +38,11 @@ const IDLE: Connection = { phase: "idle", attempt: 0 };
  * Make the store once (`useState(() => new Store())`), and read it with `useSyncExternalStore` or `store.subscribe`.
  */
 export function useDAGStream(dagId: string, store: Store, options: DAGStreamOptions = {}): DAGStream {
-  const { url } = options;
+  const { url, run } = options;
   const token = useRef(options.token);
   token.current = options.token;
+  const pinned = useRef(run);
+  pinned.current = run;
   const [stream, setStream] = useState<Stream>();
 
   useEffect(() => {
@@ -41,7 +50,8 @@ export function useDAGStream(dagId: string, store: Store, options: DAGStreamOpti
       url: streamUrl(url, dagId),
       token: typeof token.current === "function" ? await token.current() : token.current,
     });
-    const opened = new Stream({ store, endpoint });
+    const wanted = pinned.current === undefined ? undefined : { run: pinned.current };
+    const opened = new Stream({ store, endpoint, wanted });
     const leave = opened.attend();
     const sleep = onWake(opened.probe);
     setStream(opened);
@@ -52,7 +62,9 @@ export function useDAGStream(dagId: string, store: Store, options: DAGStreamOpti
     };
   }, [url, dagId, store]);
 
-  const connection = useConnection(stream);
+  useEffect(() => stream?.watch(run ?? null), [stream, run]);
+
+  const standing = useStanding(stream);
   const send = useCallback(
     async (command: Unsent<Command>): Promise<Ack> => {
       const whole = { ...command, id: command.id ?? uuid() } as Command;
@@ -61,16 +73,16 @@ export function useDAGStream(dagId: string, store: Store, options: DAGStreamOpti
     },
     [stream],
   );
-  return { send, connection };
+  return { send, ...standing };
 }
 
-function useConnection(stream: Stream | undefined): Connection {
+function useStanding(stream: Stream | undefined): Standing {
   const last = useRef(IDLE);
   const subscribe = useCallback(
     (changed: () => void) => {
       if (!stream) return () => {};
       const take = () => {
-        last.current = stream.connection;
+        last.current = { connection: stream.connection, engine: stream.engine, runs: stream.runs };
         changed();
       };
       take();

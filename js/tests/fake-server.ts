@@ -148,6 +148,7 @@ export class FakeServer {
 
 /** A widget model whose kernel is the test. */
 export class FakeModel implements Model {
+  widget_manager: object | undefined;
   /** What the kernel was told. */
   readonly sent: Record<string, unknown>[] = [];
   /** The bytes that went with each. */

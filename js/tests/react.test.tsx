@@ -72,6 +72,30 @@ describe("useDAGStream", () => {
     expect([...store.state.nodes.keys()]).toEqual(["a", "b"]);
   });
 
+  test("pins a run, and another one over the same connection", async () => {
+    const { rerender } = await follow("d", { url: "ws://server", run: "b" });
+    act(() => server.last.greet({ epoch: "b" }));
+    rerender({ dagId: "d", options: { url: "ws://server", run: "c" } });
+    act(() => {
+      server.last.welcome({ epoch: "c" });
+      server.last.sync({ epoch: "c" });
+    });
+    rerender({ dagId: "d", options: { url: "ws://server" } });
+    expect(server.last.said("hello").map(({ run }) => run)).toEqual(["b", "c", undefined]);
+    expect(server.sockets).toHaveLength(1);
+  });
+
+  test("says what the server says of the engine and of the DAG's runs", async () => {
+    const { result } = await live();
+    expect([result.current.engine, result.current.runs]).toEqual([undefined, undefined]);
+    act(() => {
+      server.last.say({ type: "engine", state: "gone", since: 7 });
+      server.last.say({ type: "runs", total: 3, live: 0, waiting: 0, runs: [] });
+    });
+    expect(result.current.engine).toMatchObject({ state: "gone", since: 7 });
+    expect(result.current.runs).toMatchObject({ total: 3 });
+  });
+
   test("says how the connection is, whenever that changes", async () => {
     const { result } = await follow("d");
     expect(result.current.connection).toMatchObject({ phase: "connecting", attempt: 1 });

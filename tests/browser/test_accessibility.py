@@ -43,7 +43,10 @@ def page(browser, files):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
     "state",
-    ["empty", "running", "instances", "gate", "gates", "failed", "complete", "stale", "refused", "viewer", "over"],
+    [
+        *("empty", "running", "instances", "gate", "gates", "failed", "complete", "stale", "refused", "viewer", "over"),
+        *("runs", "past", "gone", "gone at a gate", "lost", "cancelling"),
+    ],
 )
 def test_axe_finds_nothing(page, state, theme):
     page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
@@ -60,6 +63,19 @@ def test_axe_finds_nothing_in_what_can_be_unfolded(page, state, theme):
     page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
     page.evaluate("() => document.querySelectorAll('.dagwidget details').forEach((one) => (one.open = true))")
     page.wait_for_timeout(100)
+    page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
+    found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
+    assert found == []
+    assert passed > 5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_list_of_runs(page, theme):
+    page.goto(f"{ORIGIN}/?state=runs&theme={theme}")
+    page.locator(".dagwidget .dw-surface").focus()
+    page.keyboard.press("n")
+    expect(page.get_by_role("listbox", name="Runs of research-agent")).to_be_focused()
+    page.keyboard.press("ArrowDown")
     page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
     found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
     assert found == []

@@ -36,6 +36,11 @@ def replay(page):
         page.keyboard.press(".")
 
 
+def runs(page):
+    page.get_by_role("button", name="run 11 of 12").click()
+    page.keyboard.press("ArrowDown")
+
+
 PICTURES = {
     "empty": ("empty", 900, None),
     "running": ("running", 1000, None),
@@ -45,6 +50,13 @@ PICTURES = {
     "failed": ("failed", 1000, keys("f", "Enter")),
     "complete": ("complete", 900, None),
     "stale": ("stale", 900, None),
+    "runs": ("runs", 900, runs),
+    "runs, narrow": ("runs", 360, runs),
+    "past run": ("past", 900, None),
+    "engine gone": ("gone", 900, None),
+    "engine gone at a gate": ("gone at a gate", 900, None),
+    "lost": ("lost", 900, lambda page: page.get_by_role("button", name="Give up").click()),
+    "not confirmed": ("cancelling", 900, None),
     "over budget": ("over", 900, None),
     "300 nodes": ("n300", 1000, None),
     "10000 nodes": ("n10000", 1000, None),
@@ -57,13 +69,25 @@ PICTURES = {
 }
 
 
-CONTRASTING = {"running", "gates", "failed", "timeline"}
+# As it looks in a bare page it looks in an output area of JupyterLab, with all style rules of that: the same pictures.
+INSIDE = [(name, theme) for name in PICTURES if name != "10000 nodes" for theme in ("light", "dark")]
+CONTRASTING = {"running", "gates", "failed", "timeline", "runs"}
 LOOKS = [(name, theme) for name in PICTURES for theme in ("light", "dark")]
 LOOKS += [(name, f"{theme} contrast") for name in PICTURES if name in CONTRASTING for theme in ("light", "dark")]
 
 
 @pytest.mark.parametrize(("name", "theme"), LOOKS)
 def test_it_looks_as_it_was_stored(browser, view_page, tmp_path, name, theme):
+    compare(take(browser, view_page, name, theme), name, theme, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "theme"), INSIDE)
+def test_it_looks_the_same_in_an_output_of_jupyterlab(browser, output_page, tmp_path, name, theme):
+    compare(take(browser, output_page(theme), name, theme), name, theme, tmp_path)
+
+
+def take(browser, address, name, theme):
+    """A picture of the view in a page."""
     state, width, act = PICTURES[name]
     context = browser.new_context(
         viewport={"width": width + 32, "height": 900},
@@ -75,15 +99,19 @@ def test_it_looks_as_it_was_stored(browser, view_page, tmp_path, name, theme):
     try:
         page = context.new_page()
         page.clock.set_fixed_time(MOMENT)
-        page.goto(f"{view_page}?state={state}&theme={theme.split()[0]}&width={width}")
+        page.goto(f"{address}?state={state}&theme={theme.split()[0]}&width={width}")
         laid_out(page)
         if act:
             act(page)
             laid_out(page)
-        taken = settled(page)
+        return settled(page)
     finally:
         context.close()
-    stored = STORED / f"{name}.{theme}.png".replace(" ", "-")
+
+
+def compare(taken, name, theme, tmp_path):
+    """Compare a picture with the one that is stored, or store it."""
+    stored = STORED / f"{name}.{theme}.png".replace(",", "").replace(" ", "-")
     if os.environ.get("PICTURES") == "store":
         STORED.mkdir(exist_ok=True)
         taken.quantize(256, dither=Image.Dither.NONE).save(stored, optimize=True)

@@ -68,7 +68,7 @@ def test_batched_tool_calls_get_a_decision_for_each(decision, answer):
 
 
 def test_an_edit_of_other_than_all_tool_calls_is_refused():
-    with pytest.raises(ValueError, match="2 tool calls were asked about, and 1 came back"):
+    with pytest.raises(ValueError, match="the value must have 2 tool calls, got 1"):
         question(CALLS).answer(decided("modify", [{"to": "bob"}]))
 
 

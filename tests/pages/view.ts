@@ -1,9 +1,9 @@
 // A page to look at the view: `?state=running&theme=dark&width=900&select=plan`. The states are made here, nothing is connected.
 // Bundle it with js/build.mjs's settings next to view.html; `window.page` lets a script push changes.
 
-import type { Event, HumanDecision } from "../../js/src/protocol/messages";
+import type { Engine, Event, HumanDecision, RunSummary } from "../../js/src/protocol/messages";
 import type { Change, DagState, Edge, Node, NodeStatus } from "../../js/src/state/types";
-import type { Ack, Connection, Pending } from "../../js/src/stream/stream";
+import type { Ack, Connection, Pending, RunList, Wanted } from "../../js/src/stream/stream";
 import { mountDetails } from "../../js/src/view/details";
 import type { Draw } from "../../js/src/view/panel";
 import { mountView } from "../../js/src/view/view";
@@ -372,8 +372,48 @@ function logOf(state: DagState): Event[] {
   return sorted.map((event, i) => ({ ...event, seq: i + 1 }));
 }
 
+const summary = (run_id: string, minutes: number, more: Partial<RunSummary> = {}): RunSummary => ({
+  run_id,
+  status: "completed",
+  started_at: NOW - minutes * 60_000,
+  ended_at: NOW - minutes * 60_000 + 74_000 + minutes * 700,
+  engine: "ended",
+  ...more,
+});
+
+/** The runs of a DAG of which `e1` is shown: two live, one that waits, one whose engine is gone. */
+function runs(): RunList {
+  const live = { status: "running", ended_at: undefined, engine: "connected" } as const;
+  const past = Array.from({ length: 7 }, (_, i) =>
+    summary(`0b5f2c${i}e-run`, 180 + i * 211, i === 2 ? { status: "failed" } : {}),
+  );
+  return {
+    total: 12,
+    live: 2,
+    waiting: 2,
+    runs: [
+      summary("5cf1a7d2-9e41", 1, { ...live, name: "v8" }),
+      summary("e1", 74 / 60, { ...live, name: "v7 with the new prompt", gates: 1 }),
+      summary("3d21b0aa-77c2", 22, { ...live, name: "v6", engine: "gone", gates: 1 }),
+      summary("91ab33f0-12d8", 95, { status: "cancelled" }),
+      summary("c0ffee12-83e1", 130, { ...live, status: "lost", engine: "gone" }),
+      ...past,
+    ],
+  };
+}
+
+const gone = (minutes: number): Engine => ({ type: "engine", state: "gone", since: NOW - minutes * 60_000 });
+
 const LIVE: Connection = { phase: "live", attempt: 1, resumable: true, role: "operate", seenAt: NOW };
-const STATES: Record<string, () => { state: DagState; connection?: Connection; select?: string }> = {
+interface Shown {
+  state: DagState;
+  connection?: Connection;
+  select?: string;
+  engine?: Engine;
+  runs?: RunList;
+  following?: boolean;
+}
+const STATES: Record<string, () => Shown> = {
   empty: () => ({ state: empty() }),
   running: () => ({ state: agent(), select: "plan" }),
   instances: () => ({ state: agent(), select: "read" }),
@@ -413,6 +453,24 @@ const STATES: Record<string, () => { state: DagState; connection?: Connection; s
     state.cost = { spent: 0.5312, budget: 0.5, remaining: -0.0312, currency: "USD", tokens: 212_000 };
     return { state };
   },
+  runs: () => ({ state: gated(false), runs: runs() }),
+  past: () => {
+    const state = failed();
+    state.epoch = "0b5f2c2e-run";
+    return { state, runs: runs(), following: false };
+  },
+  gone: () => ({ state: agent(), engine: gone(1), runs: runs() }),
+  "gone at a gate": () => ({ state: gated(false), engine: gone(0.25) }),
+  lost: () => {
+    const state = gated(false);
+    Object.assign(state, { status: "lost", started_at: NOW - 1_900_000 });
+    return { state, engine: gone(31) };
+  },
+  cancelling: () => {
+    const state = agent();
+    Object.assign(state, { status: "cancelling", asked_at: NOW - 40_000 });
+    return { state };
+  },
   fan: () => ({ state: fan() }),
   n30: () => ({ state: large(30) }),
   n300: () => ({ state: large(300) }),
@@ -428,12 +486,17 @@ const query = new URLSearchParams(location.search);
 document.body.dataset.jpThemeLight = String(query.get("theme") !== "dark");
 const host = document.getElementById("view")!;
 host.style.width = `${query.get("width") ?? 900}px`;
-const { state, connection = LIVE, select } = STATES[query.get("state") ?? "running"]!();
+const shown = STATES[query.get("state") ?? "running"]!();
+const { state, connection = LIVE, select } = shown;
 
 class Page {
   state = state;
   connection: Connection = connection;
   pending: readonly Pending[] = [];
+  engine = shown.engine;
+  runs = shown.runs;
+  following = shown.following ?? true;
+  readonly picked: Wanted[] = [];
   readonly sent: unknown[] = [];
   readonly select = select;
   /** Settles as soon as the graph is laid out. */
@@ -472,8 +535,17 @@ class Page {
     get connection() {
       return page.connection;
     },
+    get engine() {
+      return page.engine;
+    },
+    get following() {
+      return page.following;
+    },
     get pending() {
       return page.pending;
+    },
+    get runs() {
+      return page.runs;
     },
     send: (command: never) => this.send(command),
     subscribe: (listener: () => void) => this.#on(this.#streams, listener),
@@ -520,14 +592,16 @@ const unmount = mountView(host, {
     const events = logOf(page.state).slice(after);
     return { after, head: after + events.length, events, size: 0 };
   },
+  pick: (wanted) => page.picked.push(wanted) > 0,
   dagId: query.get("state") === "empty" ? "quickstart" : "research-agent",
 });
 Object.assign(window, { page, unmount });
 
 const chosen = query.get("select");
 if (chosen) {
-  host.querySelector<HTMLElement>(".dw-outline button")!.click();
-  const item = host.querySelector<HTMLElement>(`[data-node="${chosen}"]`)!;
+  const view = host.querySelector("[data-lm-suppress-shortcuts]")!.shadowRoot!;
+  view.querySelector<HTMLElement>(".dw-outline button")!.click();
+  const item = view.querySelector<HTMLElement>(`[data-node="${chosen}"]`)!;
   item.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
-  (document.activeElement as HTMLElement).blur();
+  (view.activeElement as HTMLElement).blur();
 }

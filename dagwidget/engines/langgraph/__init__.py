@@ -1,7 +1,7 @@
-"""LangGraph: `await dagwidget.engines.langgraph.run(graph, input, dag_id="…")` streams a compiled graph.
+"""LangGraph: `await dagwidget.engines.langgraph.run(graph, input, dag_id="my-dag")` runs and publishes a graph.
 
-It listens to what `graph.astream` says of its tasks, and to what models report of their tokens. An `interrupt()`
-becomes a gate, and its decision resumes the graph; `dagwidget.engines.langgraph.hitl` tells which forms are recognised.
+Tasks come from `graph.astream`, tokens from the models' callbacks. An `interrupt()` becomes a gate, and its decision
+resumes the graph: `dagwidget.engines.langgraph.hitl` lists the requests that are recognised.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ try:
     from langgraph.runtime import RunControl as _  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f'dagwidget.engines.langgraph needs LangGraph 1.2 or newer: pip install "dagwidget[langgraph]" ({error})'
+        f'dagwidget.engines.langgraph requires LangGraph 1.2 or newer: pip install "dagwidget[langgraph]" ({error})'
     ) from error
 
 from ... import discovery
@@ -47,42 +47,52 @@ async def run(
     price: Price = list_price,
     answer: Answer | None = None,
 ) -> Any:
-    """Run a compiled graph, as `graph.ainvoke` does, and publish what happens.
+    """Run a compiled graph, as `graph.ainvoke` does, and publish the run.
 
-    Pausing works between supersteps and, like `interrupt()`, needs a checkpointer. A decision resumes the graph at
-    once, also while other gates are open; LangGraph then runs each node that still waits from its start.
+    Pausing works between supersteps. Like `interrupt()`, it requires a checkpointer. A decision resumes the graph at
+    once, even if other gates are open; LangGraph then restarts each node that still waits.
 
-    A node tells how far it has come with LangGraph's `get_stream_writer()` or `dispatch_custom_event`: a mapping with
-    `progress` (0 to 1) or `message`. A stream writer does not say which of several nodes wrote, so where several run
-    at once, it needs a `node` too; everything else that is written goes to the node's log.
+    A node reports its progress with LangGraph's `get_stream_writer()` or `dispatch_custom_event`: a mapping with
+    `progress` (0 to 1) or `message`. Other values go to the node's log. LangGraph does not say which node used a stream
+    writer: if several nodes run in parallel, add the node's name as `node`.
 
     Args:
         graph: A compiled graph.
-        input: Its input.
-        dag_id: The DAG to publish as.
-        config: A `RunnableConfig`. Where the graph has a checkpointer and there is no `thread_id`, a new one is made.
+        input: The graph's input.
+        dag_id: The DAG.
+        config: A `RunnableConfig`. If the graph has a checkpointer and `config` has no `thread_id`, a new one is made.
         context: The graph's context.
-        budget: How much may be spent, in US dollars.
-        on_budget: What happens once it is spent, as for `start_run`; the run pauses between supersteps.
-        url: Base URL of the stream server; see `dagwidget.start_run`.
-        token: What the server asks for.
-        redact: Takes each output, and gives what may be shown of it.
-        price: `price(model, usage)`; by default from the table of `genai-prices`.
-        answer: `answer(value, decision)` makes of a person's decision what `interrupt(value)` returns, in place of the
-            forms that are recognised.
+        budget: The budget of the run, in US dollars.
+        on_budget: What happens once the budget is spent, as in `dagwidget.start_run`. The run pauses between
+            supersteps.
+        url: The base URL of the stream server, as in `dagwidget.start_run`.
+        token: The token to present, as in `dagwidget.start_run`.
+        redact: Called with each output. Returns what may leave the process.
+        price: `price(model, usage)` returns the price of tokens, or None. By default it looks it up in the table of
+            `genai-prices`.
+        answer: `answer(value, decision)` returns what `interrupt(value)` returns in the node. By default this follows
+            the form of `value`.
 
     Returns:
         The graph's output.
 
     Raises:
-        TypeError: `graph` is no compiled graph.
-        DagwidgetError: it asks with `interrupt()`, and has no checkpointer.
-        RunCancelled: a person cancelled the run.
-        Exception: whatever the graph raises.
+        TypeError: `graph` is not a compiled graph.
+        DagwidgetError: A node calls `interrupt()`, and the graph has no checkpointer.
+        RunCancelled: A person cancelled the run.
+        Exception: The graph raised it.
+
+    Example:
+        >>> from langgraph.graph import END, START, StateGraph
+        >>> graph = StateGraph(dict)
+        >>> _ = graph.add_node("greet", lambda state: {"text": f"hello {state['name']}"})
+        >>> _ = graph.add_edge(START, "greet").add_edge("greet", END)
+        >>> await dagwidget.engines.langgraph.run(graph.compile(), {"name": "Ana"}, dag_id="my-dag")
+        {'text': 'hello Ana'}
     """
     if not hasattr(graph, "astream") or not hasattr(graph, "get_graph"):
         hint = ": call its compile()" if hasattr(graph, "compile") else ""
-        raise TypeError(f"graph must be a compiled graph, not {type(graph).__name__}{hint}")
+        raise TypeError(f"graph must be a compiled graph, got {type(graph).__name__}{hint}")
     has_checkpointer = bool(getattr(graph, "checkpointer", None))
     capabilities = p.Capabilities(
         pause="native" if has_checkpointer else "none", cancel="native", gate="native" if has_checkpointer else "none"

@@ -1,4 +1,4 @@
-"""Hears from LangChain what models used, and what nodes dispatch."""
+"""LangChain callbacks: the tokens of models, and the custom events of nodes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .watch import Task, Watch
 
 
 class Callbacks(BaseCallbackHandler):
-    """Hears from LangChain's models what they used, and from nodes what they dispatch."""
+    """Reports the tokens of LangChain's models, and the custom events of nodes."""
 
-    # In the thread of whoever calls, so that it comes before the node has ended.
+    # In the calling thread, so that the report comes before the node ends.
     run_inline = True
 
     def __init__(self, watch: Watch) -> None:
@@ -40,7 +40,7 @@ class Callbacks(BaseCallbackHandler):
             usage = getattr(message, "usage_metadata", None)
             if usage:
                 answered = message.response_metadata.get("model_name") if message is not None else None
-                self._watch.spent(task, answered or model, usage)
+                self._watch.add_tokens(task, answered or model, usage)
 
     def on_llm_error(self, error: BaseException, *, run_id: uuid.UUID, **_: Any) -> None:  # noqa: ARG002
         self._calls.pop(run_id, None)

@@ -1,14 +1,14 @@
-"""The forms in which LangGraph code asks a person, and what each wants back.
+"""The requests that LangGraph code makes with `interrupt()`, and what `interrupt()` returns for each.
 
-An `interrupt()` may carry any value. These are recognised, in this order:
+The value of an `interrupt()` is recognised in this order:
 
-- LangChain's `HumanInTheLoopMiddleware`: all tool calls of a turn at once (`HITLRequest`), or each on its own
-  (`tool_approval`). Their *edit* is our *modify*.
+- A request of LangChain's `HumanInTheLoopMiddleware`: all tool calls of a turn (`HITLRequest`), or a single one
+  (`tool_approval`). Its *edit* is dagwidget's *modify*.
 - Agent Inbox's `HumanInterrupt`, alone or in a list of one.
-- a `response_schema`: the answer is a value that it describes.
-- a mapping with a `title`: ours; its fields are those of a gate, and the node gets a mapping with `decision`, and
-  `feedback` and `value` where they were given.
-- anything else: the node gets the value that was given, or else True (approve) or False (reject).
+- Any value with a `response_schema`: returns a value that follows the schema.
+- A mapping with a `title`: its fields are those of `Run.gate`. Returns a mapping with `decision`, and with `feedback`
+  and `value` if the decision has them.
+- Any other value: returns the decision's value; without one, True for approve and False for reject.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...publisher.serialize import RESULTS, exact, preview
 from ...state import Decision
 
 _SHOWN: Final = frozenset(p.Presentation.__struct_fields__)
-# What is shown as it is, in bytes.
+# Larger values are shown as a preview, in bytes.
 _WHOLE: Final = 100_000
 _VERDICTS: Final[dict[str, p.Verdict]] = {
     "approve": "approve",
@@ -36,14 +36,19 @@ _VERDICTS: Final[dict[str, p.Verdict]] = {
 
 
 class Question(NamedTuple):
-    """What a person is shown, and how their decision becomes what the node waits for."""
+    """What a gate shows, and a function that makes the value which `interrupt()` returns from the decision."""
 
     presentation: p.Presentation
     answer: Callable[[Decision], Any]
 
 
 def question(value: Any, schema: Any = None) -> Question:
-    """The question that an interrupt's `value` asks, with its `response_schema` where it has one."""
+    """The question of an interrupt.
+
+    Args:
+        value: The interrupt's value.
+        schema: The interrupt's `response_schema`, if it has one.
+    """
     if isinstance(value, Mapping):
         if isinstance(value.get("action_requests"), Sequence):
             return _tool_calls(value)
@@ -71,7 +76,7 @@ def _tool_calls(request: Mapping[str, Any]) -> Question:
         if isinstance(policy, Mapping)
     }
     each = [_allowed(policies.get(action.get("name"), ())) for action in actions]
-    # One answer is for all of them, so it may only be what each of them takes.
+    # One decision is for all tool calls, so each of them must allow it.
     allowed = [verdict for verdict in ("approve", "reject", "modify") if all(verdict in one for one in each)]
     calls = [{"name": action.get("name"), "args": action.get("args")} for action in actions]
     names = " and ".join(f"`{call['name']}`" for call in calls)
@@ -89,7 +94,7 @@ def _tool_calls(request: Mapping[str, Any]) -> Question:
                 return value
             edits = value if isinstance(value, list) else [value]
             if len(edits) != len(calls):
-                raise ValueError(f"{len(calls)} tool calls were asked about, and {len(edits)} came back")
+                raise ValueError(f"the value must have {len(calls)} tool calls, got {len(edits)}")
             return {"decisions": [_edited(edit, call) for edit, call in zip(edits, calls, strict=True)]}
         return {"decisions": [_plain(decision) for _ in calls]}
 
@@ -113,7 +118,7 @@ def _tool_call(request: Mapping[str, Any], schema: Any) -> Question:
 
 
 def _decision_types(schema: Any) -> Sequence[str]:
-    """Which decisions a `response_schema` of LangChain's takes: one of several, or only this."""
+    """The decisions that a `response_schema` of LangChain allows: one of several, or a single one."""
     if not isinstance(schema, Mapping):
         return ()
     mapping = (schema.get("discriminator") or {}).get("mapping")
@@ -130,7 +135,7 @@ def _plain(decision: Decision) -> dict[str, Any]:
 
 
 def _edited(edit: Any, call: Mapping[str, Any]) -> Any:
-    """An edit of a tool call: the call anew, its arguments alone, or a decision as LangChain spells it."""
+    """An edited tool call: from the whole call, from its arguments, or from a decision in LangChain's form."""
     if isinstance(edit, str):
         return {"type": "respond", "message": edit}
     if isinstance(edit, Mapping):
@@ -139,7 +144,7 @@ def _edited(edit: Any, call: Mapping[str, Any]) -> Any:
         if set(edit) <= {"name", "args"} and "args" in edit:
             return {"type": "edit", "edited_action": {"name": edit.get("name", call["name"]), "args": edit["args"]}}
         return {"type": "edit", "edited_action": {"name": call["name"], "args": dict(edit)}}
-    raise ValueError(f"a tool call is changed by its name and args, not by {edit!r}")
+    raise ValueError(f"an edited tool call must have a name and args, got {edit!r:.200}")
 
 
 def _allowed(decisions: Sequence[str]) -> set[str]:
@@ -223,7 +228,7 @@ def _anything(value: Any) -> Question:
 
 
 def _presentation(**fields: Any) -> p.Presentation:
-    """A presentation of values that may hold anything; one that its fields don't fit shows them as data."""
+    """Make a presentation of values of any type. Values that do not fit its fields are shown as data."""
     exact = {name: _json(item) for name, item in fields.items() if item not in (None, "", [])}
     if "title" in exact:
         exact["title"] = str(exact["title"])
@@ -234,7 +239,7 @@ def _presentation(**fields: Any) -> p.Presentation:
 
 
 def _json(value: Any) -> Any:
-    """As it is where it is JSON already: an answer starts from it, so it is not cut short without need."""
+    """Convert a value to JSON values: whole if possible, because an answer starts from it."""
     try:
         whole = exact(value)
     except (TypeError, ValueError, RecursionError):

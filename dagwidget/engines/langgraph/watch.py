@@ -1,4 +1,4 @@
-"""Turns what a graph's stream says of its tasks into a run's events."""
+"""Reports the stream of a graph's tasks as a run's events."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ...publisher.tracebacks import describe
 from ...state import Decision
 from . import hitl
 
-# The ends of LangGraph's pictures: nothing runs in them.
+# The entry and exit nodes of a LangGraph drawing, which never run.
 _ENDS: Final = frozenset({"__start__", "__end__"})
-# What triggers a task that was sent.
+# The trigger of a task that `Send` made.
 _PUSHED: Final = "__pregel_push"
 
 
 class Task(Struct):
-    """A task of LangGraph, as a node's execution or as one of its instances."""
+    """A LangGraph task: an execution of a node, or of an instance of it."""
 
     node_id: str
     instance: str | None
     attempt: int | None
-    began: float
+    started: float
     ended: bool = False
     tokens_in: int = 0
     tokens_out: int = 0
@@ -36,8 +36,8 @@ class Task(Struct):
     model: str | None = None
 
     def metrics(self) -> dict[str, float | str]:
-        """What is known of it, at its end."""
-        metrics: dict[str, float | str] = {"duration_ms": round((time.perf_counter() - self.began) * 1000, 3)}
+        """The task's metrics at its end."""
+        metrics: dict[str, float | str] = {"duration_ms": round((time.perf_counter() - self.started) * 1000, 3)}
         for name in ("tokens_in", "tokens_out", "cost", "model"):
             value = getattr(self, name)
             if value:
@@ -45,8 +45,8 @@ class Task(Struct):
         return metrics
 
 
-class Asked(Struct):
-    """An interrupt that waits for a person."""
+class Interrupt(Struct):
+    """An interrupt that waits for a decision."""
 
     task: Task
     gate: OpenGate
@@ -55,26 +55,33 @@ class Asked(Struct):
 
 
 class Watch:
-    """Turns what a graph's stream says into a run's events."""
+    """Reports a graph's stream as a run's events.
+
+    Args:
+        run: The run to publish to.
+        graph: The compiled graph.
+
+    Attributes:
+        interrupts: The interrupts of the current pass, by id.
+    """
 
     def __init__(self, run: Run, graph: Any) -> None:
-        self.gates: dict[str, Asked] = {}
-        """The interrupts of this pass, by their id."""
+        self.interrupts: dict[str, Interrupt] = {}
         self._run = run
         self._resumable = bool(getattr(graph, "checkpointer", None))
         self._tasks: dict[str, Task] = {}
-        # When each node was last begun and last completed, in the order of events.
+        # When each node last started and last completed, as a counter of such events.
         self._moment = 0
-        self._begun: dict[str, int] = {}
+        self._started: dict[str, int] = {}
         self._completed: dict[str, int] = {}
         self._visits: dict[str, int] = {}
         self._instances: dict[str, int] = {}
         self._nodes: set[str] = set()
         self._sources: dict[str, list[str]] = {}
         self._groups: set[str] = set()
-        self._draw(graph)
+        self._publish_graph(graph)
 
-    def _draw(self, graph: Any) -> None:
+    def _publish_graph(self, graph: Any) -> None:
         picture = graph.get_graph(xray=True)
         nodes = [name for name in picture.nodes if name.rpartition(":")[2] not in _ENDS]
         edges = [edge for edge in picture.edges if edge.source in nodes and edge.target in nodes]
@@ -95,9 +102,10 @@ class Watch:
             ],
         )
 
-    def take(self, kind: str, namespace: tuple[str, ...], data: Any) -> None:
+    def handle(self, kind: str, namespace: tuple[str, ...], data: Any) -> None:
+        """Report a part of the stream: a task's start or end, or what a stream writer wrote."""
         if kind == "custom":
-            self._written(namespace, data)
+            self._handle_custom(namespace, data)
         elif "result" not in data:
             self._start(namespace, data)
         else:
@@ -106,15 +114,15 @@ class Watch:
     def _start(self, namespace: tuple[str, ...], data: Mapping[str, Any]) -> None:
         name = _path(namespace, data["name"])
         if name in self._groups and name not in self._nodes:
-            # A subgraph: its nodes speak for it.
+            # A subgraph, which is shown by its nodes.
             return
         task = self._tasks.get(data["id"])
         if task is not None and task.ended:
-            # A sibling was resumed. This one is not run again.
+            # LangGraph repeats ended tasks when it resumes a sibling.
             return
         if task is None:
             task = self._tasks[data["id"]] = self._first_seen(name, namespace, data)
-        task.began = time.perf_counter()
+        task.started = time.perf_counter()
         self._run.update(name, "running", instance=task.instance, attempt=task.attempt)
 
     def _first_seen(self, name: str, namespace: tuple[str, ...], data: Mapping[str, Any]) -> Task:
@@ -126,16 +134,16 @@ class Watch:
         if instance is None:
             visits = self._visits[name] = self._visits.get(name, 0) + 1
             attempt = visits if visits > 1 else None
-        began = self._begun.get(name, -1)
+        started = self._started.get(name, -1)
         for source in self._sources.get(name, ()):
-            if self._completed.get(source, -1) > began:
+            if self._completed.get(source, -1) > started:
                 self._run.edge(source, name)
         self._moment += 1
-        self._begun[name] = self._moment
-        return Task(node_id=name, instance=instance, attempt=attempt, began=0.0)
+        self._started[name] = self._moment
+        return Task(node_id=name, instance=instance, attempt=attempt, started=0.0)
 
     def _instance(self, name: str, namespace: tuple[str, ...], data: Mapping[str, Any]) -> str | None:
-        """A task that was sent is one of many; so is a node of a subgraph that was sent."""
+        """The instance of a task that `Send` made, or of a node in a subgraph that `Send` made."""
         parents = [self._tasks.get(part.rpartition(":")[2]) for part in namespace]
         sent = [task.instance for task in parents if task is not None and task.instance is not None]
         if _PUSHED in data["triggers"]:
@@ -165,25 +173,25 @@ class Watch:
             self._run.update(task.node_id, "failed", error=str(error), **state)
 
     def _interrupted(self, task: Task, interrupt: Mapping[str, Any]) -> None:
-        # A subgraph's interrupt is told by each graph that it is in; the innermost is the first.
+        # Each graph around a subgraph repeats its interrupt. The innermost comes first.
         if not self._resumable:
             raise DagwidgetError(
-                f"{task.node_id!r} asks with interrupt(), and the graph has no checkpointer to go on from an answer: "
-                "compile it with one, such as graph.compile(checkpointer=InMemorySaver())"
+                f"node {task.node_id!r} calls interrupt(), which requires a checkpointer: "
+                "compile the graph with one, such as graph.compile(checkpointer=InMemorySaver())"
             )
-        if interrupt["id"] not in self.gates:
+        if interrupt["id"] not in self.interrupts:
             shown, answer = hitl.question(interrupt["value"], interrupt.get("response_schema"))
             gate = self.ask(task, shown, gate_id=interrupt["id"])
-            self.gates[interrupt["id"]] = Asked(task, gate, interrupt["value"], answer)
+            self.interrupts[interrupt["id"]] = Interrupt(task, gate, interrupt["value"], answer)
 
     def ask(self, task: Task, shown: p.Presentation, *, gate_id: str) -> OpenGate:
-        """Open a gate at the task's node, which waits meanwhile."""
+        """Open a gate, and set the task to waiting."""
         self._run.update(task.node_id, "waiting", instance=task.instance, attempt=task.attempt)
         return self._run.ask(task.node_id, shown, gate_id=gate_id, instance=task.instance)
 
-    # --- What nodes say of themselves
+    # --- Reports by nodes
 
-    def _written(self, namespace: tuple[str, ...], data: Any) -> None:
+    def _handle_custom(self, namespace: tuple[str, ...], data: Any) -> None:
         running = [
             task
             for task in self._tasks.values()
@@ -196,7 +204,7 @@ class Watch:
             self.report(running[0], data)
 
     def report(self, task: Task, data: Any) -> None:
-        """Show what a node wrote: how far it has come or, failing that, in its log."""
+        """Report what a node wrote: as its progress if it is that, or else in its log."""
         progress, message = (data.get("progress"), data.get("message")) if isinstance(data, Mapping) else (None, None)
         if isinstance(progress, (int, float)) and 0 <= progress <= 1:
             self._run.update(
@@ -211,11 +219,12 @@ class Watch:
             self._run.log(task.node_id, message if message is not None else data)
 
     def task_of(self, metadata: Mapping[str, Any] | None) -> Task | None:
-        """The task that a callback of LangChain's comes from."""
+        """The task that a LangChain callback belongs to."""
         namespace = str((metadata or {}).get("langgraph_checkpoint_ns", ""))
         return self._tasks.get(namespace.rpartition("|")[2].rpartition(":")[2])
 
-    def spent(self, task: Task | None, model: str | None, usage: Mapping[str, Any]) -> None:
+    def add_tokens(self, task: Task | None, model: str | None, usage: Mapping[str, Any]) -> None:
+        """Report the tokens of a call to a model."""
         tokens_in, tokens_out = int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0)
         details = usage.get("input_token_details") or {}
         amount = self._run.cost(
@@ -234,7 +243,7 @@ class Watch:
 
 
 def _path(namespace: tuple[str, ...], name: str) -> str:
-    """`sub:inner`, as in the graph's picture, of `("sub:<task>",)` and `inner`."""
+    """The name of a node in the drawing: `sub:inner` for `("sub:<task>",)` and `inner`."""
     group = _group(namespace)
     return f"{group}:{name}" if group else name
 

@@ -1,4 +1,4 @@
-"""Sessions: one client's conversation with a room, in one of three dialects. Sans-I/O; times are Unix milliseconds.
+"""Sessions: one client's conversation with a DAG's rooms, in one of three dialects. Sans-I/O; times are Unix ms.
 
 A client is a cursor into its room's log, not a queue. The shell around a session hands it what came (`receive`), and
 then takes what may go out (`pull`) for as long as the transport has room for it; `tick` is called now and then.
@@ -6,40 +6,116 @@ then takes what may go out (`pull`) for as long as the transport has room for it
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from ... import protocol as p
 from ...errors import ProtocolError
 from ..auth.grant import EXPIRED, MISSING, WRONG, Authorize, Grant
 from ..auth.rate_limit import Throttle
 from ..room import Refused, Room
+from ..run_list import RunList
+
+
+class Seek(NamedTuple):
+    """The room that a session asks for.
+
+    Attributes:
+        run_id: The run. Without one, a viewer follows the DAG, and a publisher joins the DAG's only live run.
+        current: The run that a viewer is at which follows the DAG.
+        begins: Whether the run begins where there is none: its publisher starts it.
+        waits: Whether the client waits where there is no such run yet; otherwise it is refused.
+    """
+
+    run_id: str | None
+    current: str | None = None
+    begins: bool = False
+    waits: bool = True
 
 
 class Session:
-    """What the three dialects share: who the client is, how it is heard, and how it ends."""
+    """What the three dialects share: who the client is, how its messages are handled, and how it ends.
+
+    Attributes:
+        room: The room that the client is in. It has no run until the client has said which run it means.
+        grant: What the client may do, once that is known.
+        ended: Set once the session is over; the shell sends what is left, and closes with its code.
+        abort: Whether the shell should drop the connection: an orderly close hangs on a peer that does not read.
+        seek: The room to find for the client, until it has entered it.
+        forwarded: Commands for other runs than the room's, until somebody has them answered (`answer`).
+        follows: Whether the client is moved to another run once its own is over, lost or gone.
+        awaits: The run that the client waits for, as it has not begun.
+        leaves: Whether to look for another room as soon as the client has been sent all of this one.
+    """
+
+    # A server holds a thousand of them: without a dict each, they take half the memory.
+    __slots__ = (
+        "_authorize",
+        "_control",
+        "_cursor",
+        "_fixed_run",
+        "_heard",
+        "_opened",
+        "_pending_acks",
+        "_pings",
+        "_runs",
+        "_said",
+        "_throttle",
+        "_token",
+        "abort",
+        "awaits",
+        "ended",
+        "follows",
+        "forwarded",
+        "grant",
+        "leaves",
+        "room",
+        "seek",
+    )
 
     def __init__(
-        self, room: Room, authorize: Authorize, now: int, token: str | None = None, run_id: str | None = None
+        self,
+        room: Room,
+        authorize: Authorize,
+        now: int,
+        token: str | None = None,
+        *,
+        run_id: str | None = None,
+        runs: RunList | None = None,
     ) -> None:
-        """A client of `room`; `token` is what came with the handshake. It is shown one run, where that is named."""
+        """A client that has just connected.
+
+        Args:
+            room: The DAG's room without a run.
+            authorize: Says what a token permits.
+            now: Unix milliseconds.
+            token: What came with the handshake.
+            run_id: The run that the address names.
+            runs: The DAG's run list.
+        """
         self.room = room
-        self._run_id = run_id
-        # Once it is known who the client is.
         self.grant: Grant | None = None
-        # Set once the session is over; the shell sends what is left, and closes with its code.
         self.ended: p.Bye | None = None
-        # Whether the shell should drop the connection: an orderly close hangs on a peer that does not read.
         self.abort = False
+        self.seek: Seek | None = None
+        self.forwarded: list[tuple[str, p.Command]] = []
+        self.follows = False
+        self.awaits: str | None = None
+        self.leaves = False
+        self._fixed_run = run_id
+        self._runs = runs
         self._authorize = authorize
         self._token = token
         self._throttle = Throttle(room.limits.commands_burst, room.limits.commands_per_second)
+        self._cursor = 0
         self._opened = now
         self._heard = now
         self._said = now
+        # How many pings were sent.
+        self._pings = 0
         # Here and below, lists: they are short, and an empty deque of each of 1,000 clients would have 760 bytes.
         self._control: list[bytes] = []
-        # What may be said once the room's log has kept what it is about: the run, the seq, and the frame.
-        self._promised: list[tuple[str, int, bytes]] = []
+        # Frames to send once a room's log is durable up to a seq.
+        self._pending_acks: list[tuple[Room, int, bytes]] = []
 
     @property
     def ready(self) -> bool:
@@ -53,7 +129,7 @@ class Session:
             return
         try:
             self._measure(frame)
-            self._take_all(self._decode(frame), now)
+            self._handle(frame, now)
         except ProtocolError as error:
             self._end(4400, str(error))
         except Refused as refused:
@@ -63,16 +139,15 @@ class Session:
         """The next frame to the client, or None where there is none, or none that it has room for."""
         if self._control:
             frame: bytes | None = self._control.pop(0)
-        elif self._promised and self._is_kept(*self._promised[0][:2]):
-            frame = self._promised.pop(0)[2]
-        elif self._run_id not in (None, self.room.epoch) and self.ended is None:
-            # What it lacks of its run is in the log.
-            self._end(4003, f"a newer run of {self.room.dag_id!r} has begun")
-            frame = self._control.pop(0)
+        elif self._pending_acks and _is_durable(*self._pending_acks[0][:2]):
+            frame = self._pending_acks.pop(0)[2]
         else:
             frame = self._next(now) if self.ended is None else None
         if frame is not None:
             self._said = now
+        elif self.leaves and self.seek is None and self.ended is None and self._has_all:
+            self.leaves = False
+            self.seek = Seek(self.awaits, current=self.room.epoch or None)
         return frame
 
     def tick(self, now: int) -> None:
@@ -92,12 +167,16 @@ class Session:
         elif now - self._heard > limits.dead_seconds * 1000 and self._answers_pings:
             self._end(4001, f"no sign of life in {limits.dead_seconds:g} s", abort=True)
         elif now - self._said >= limits.heartbeat_seconds * 1000 and self._answers_pings:
-            self._say(p.Ping(head=self._cursor))
+            self._ping()
+
+    def enter(self, room: Room, now: int) -> None:
+        """Be in `room` from now on. Entering the same room again changes nothing."""
+        raise NotImplementedError
 
     @property
-    def has_promised(self) -> bool:
-        """Whether something waits to be said until it is kept."""
-        return bool(self._promised)
+    def has_pending_acks(self) -> bool:
+        """Whether a frame waits until a room's log is durable."""
+        return bool(self._pending_acks)
 
     def stop(self, bye: p.Bye) -> None:
         """The server ends the session."""
@@ -108,19 +187,21 @@ class Session:
 
     _answers_pings = True
     _needed: p.Role = "view"
-    _cursor = 0
-
-    def _decode(self, frame: str | bytes) -> list[Any]:
-        return p.decode_client(frame)
 
     def _largest_frame(self) -> int:
         return self.room.limits.frame_bytes
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        """Decode a frame and handle its messages."""
         raise NotImplementedError
 
     def _next(self, now: int) -> bytes | None:
         raise NotImplementedError
+
+    @property
+    def _has_all(self) -> bool:
+        """Whether the client was sent everything up to the head of its room."""
+        return self._cursor >= self.room.head
 
     # What they use
 
@@ -160,21 +241,47 @@ class Session:
                 id=command.id, ok=False, code="forbidden", message="you may watch this run, not steer it"
             )
         else:
-            ack = self.room.command(command, self.grant.user, now)
-        self._promise(p.encode(ack))
+            run_id = command.run_id or self._meant_run()
+            if run_id == self.room.epoch:
+                self.answer(self.room, command, now)
+            else:
+                self.forwarded.append((run_id, command))
+            return
+        self._send_when_durable(self.room, p.encode(ack))
+
+    def answer(self, room: Room | None, command: p.Command, now: int) -> None:
+        """Answer a command that is meant for the run of `room`; None where there is no such run."""
+        assert self.grant is not None
+        if room is None:
+            run_id, dag_id = command.run_id or self._meant_run(), self.room.dag_id
+            text = f"{dag_id!r} has no run {run_id!r}" if run_id else f"no run of {dag_id!r} has been started yet"
+            self._control.append(p.encode(p.CommandAck(id=command.id, ok=False, code="unknown_run", message=text)))
+        else:
+            self._send_when_durable(room, p.encode(room.command(command, self.grant.user, now)))
+
+    def _meant_run(self) -> str:
+        """The run of a command that names none."""
+        return self.room.epoch
+
+    def _ping(self) -> None:
+        self._pings += 1
+        self._say(p.Ping(head=self._cursor))
 
     def _say(self, message: p.Control) -> None:
         self._control.append(p.encode(message))
 
-    def _promise(self, frame: bytes) -> None:
-        """Say it once everything up to now is kept."""
-        self._promised.append((self.room.epoch, self.room.head, frame))
-
-    def _is_kept(self, epoch: str, seq: int) -> bool:
-        return epoch != self.room.epoch or seq <= self.room.told
+    def _send_when_durable(self, room: Room, frame: bytes) -> None:
+        """Send a frame once everything in the room up to now is durable."""
+        self._pending_acks.append((room, room.head, frame))
+        if not _is_durable(room, room.head):
+            room.waiters.add(self)
 
     def _end(self, code: int, reason: str, *, abort: bool = False, after_ms: int | None = None) -> None:
         retry = next((row.retry for row in p.CLOSE_CODES if row.code == code), True)
         self.ended = p.Bye(code=code, reason=reason, retry=retry, after_ms=after_ms)
         self.abort = abort
         self._say(self.ended)
+
+
+def _is_durable(room: Room, seq: int) -> bool:
+    return seq <= room.durable

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ... import protocol as p
 from ..auth.grant import Authorize
 from ..room import Refused, Room
-from .base import Session
+from ..run_list import RunList
+from .base import Seek, Session
 
-# How far two clocks may be apart before their times are not taken as they are, in milliseconds.
-_CLOCKS_AGREE = 2000
+# How long `attach` may take to arrive, in milliseconds. A publisher's clock that is further behind is wrong.
+_TRANSIT = 2000
 
 
 class PublisherSession(Session):
@@ -18,42 +17,66 @@ class PublisherSession(Session):
 
     _needed: p.Role = "publish"
 
+    __slots__ = (
+        "_ahead",
+        "_held",
+        "_offset",
+        "_owns",
+        "_publisher",
+        "_request",
+    )
+
     def __init__(
-        self, room: Room, authorize: Authorize, now: int, token: str | None = None, run_id: str | None = None
+        self,
+        room: Room,
+        authorize: Authorize,
+        now: int,
+        token: str | None = None,
+        *,
+        run_id: str | None = None,
+        runs: RunList | None = None,
     ) -> None:
-        super().__init__(room, authorize, now, token, run_id)
+        super().__init__(room, authorize, now, token, run_id=run_id, runs=runs)
         self._publisher: str | None = None
-        self._epoch = ""
-        # How far our clock is ahead of the publisher's, in milliseconds, where that is no matter of the way here.
-        self._ahead = 0
+        self._owns = False
+        # What waits until the room is there: the request, and what came after it.
+        self._request: p.Attach | None = None
+        self._held: list[p.Event] = []
+        # How far our clock is ahead of the publisher's, in milliseconds: as it was measured, and 0 where that may be
+        # transit time.
+        self._offset = self._ahead = 0
 
     @property
     def ready(self) -> bool:
-        return self._publisher is not None
+        return self.grant is not None
 
     def leave(self) -> None:
         """The connection is gone."""
         if self._publisher is not None:
             self._publisher = None
             self.room.engines -= 1
-
-    def _decode(self, frame: str | bytes) -> list[Any]:
-        return p.decode_publisher(frame)
+            if self._owns:
+                self.room.presence.disconnect()
 
     def _largest_frame(self) -> int:
         return self.room.limits.publish_bytes
 
-    def _take_all(self, messages: list[Any], now: int) -> None:
-        if self._publisher is None:
-            self._attach(messages[0] if messages else None, now)
+    def _handle(self, frame: str | bytes, now: int) -> None:
+        messages = p.decode_publisher(frame)
+        if self._publisher is None and self.seek is None:
+            self._ask_to_attach(messages[0] if messages else None, now)
             messages = messages[1:]
+        if self._owns:
+            self.room.presence.hear(now)
         # What has no number, and a type from the future, is no event.
         known = [message for message in messages if not isinstance(message, p.Unknown) or message.seq is not None]
-        events = [message for message in known if isinstance(message, p.Event)]
-        if events:
+        events: list[p.Event] = [message for message in known if isinstance(message, p.Event)]
+        if self._publisher is None:
+            self._held += events
+        elif events:
             self._publish(events, now)
 
-    def _attach(self, request: Any, now: int) -> None:
+    def _ask_to_attach(self, request: p.PublisherMessage | p.Unknown | None, now: int) -> None:
         if not isinstance(request, p.Attach):
             raise Refused(4400, "the first message of a publisher must be attach")
         if request.protocol < p.PROTOCOL:
@@ -61,43 +84,64 @@ class PublisherSession(Session):
                 4409, f"this server speaks protocol {p.PROTOCOL}, the publisher {request.protocol}: update it"
             )
         self._admit(request.token, now)
-        attached = self.room.attach(request, now)
-        if request.now is not None and abs(now - request.now) > _CLOCKS_AGREE:
-            self._ahead = now - request.now
-        self._publisher, self._epoch = request.publisher, attached.epoch
-        self._cursor = self.room.head
-        self.room.engines += 1
-        self._promise(p.encode(attached))
-        self._promise_news()
+        if request.start is not None and request.epoch is None:
+            raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
+        if request.now is not None:
+            self._offset = now - request.now
+            # Nothing arrives before it was sent: a publisher's clock that is ahead of ours is wrong.
+            self._ahead = 0 if 0 <= self._offset <= _TRANSIT else self._offset
+        self._request = request
+        self.seek = Seek(request.epoch, begins=request.start is not None)
+
+    def enter(self, room: Room, now: int) -> None:
+        self.room = room
+        request, self._request = self._request, None
+        if request is None:
+            return
+        try:
+            attached = room.attach(request, now, ahead=self._ahead, offset=self._offset)
+            self._publisher, self._owns = request.publisher, request.start is not None
+            self._cursor = room.head
+            room.engines += 1
+            if self._owns:
+                room.presence.connect(now)
+            self._send_when_durable(room, p.encode(attached))
+            self._send_news()
+            held, self._held = self._held, []
+            if held:
+                self._publish(held, now)
+        except Refused as refused:
+            self._end(refused.code, refused.reason, after_ms=refused.after_ms)
 
     def _publish(self, events: list[p.Event], now: int) -> None:
         assert self._publisher is not None
-        if self._epoch != self.room.epoch:
-            raise Refused(4006, f"a newer run of {self.room.dag_id!r} has begun")
+        if self.room.is_replaced(self._publisher):
+            raise Refused(4006, f"another process has taken over the run {self.room.epoch!r}")
         if self._ahead:
             for event in events:
                 _move(event, self._ahead)
-        self._promise(p.encode(p.Ack(seq=self.room.publish(self._publisher, events, now))))
+        ack = p.Ack(seq=self.room.publish(self._publisher, events, now))
+        self._send_when_durable(self.room, p.encode(ack))
 
     def _next(self, now: int) -> bytes | None:
         if self._publisher is None:
             return None
-        if self._epoch != self.room.epoch:
-            self._end(4006, f"a newer run of {self.room.dag_id!r} has begun")
+        if self.room.is_replaced(self._publisher):
+            self._end(4006, f"another process has taken over the run {self.room.epoch!r}")
             return self._control.pop(0)
         if not self.room.holds(self._cursor):
-            self._promise_news()
+            self._send_news()
             self._cursor = self.room.head
             return self.pull(now)
-        for entry in self.room.entries(self._cursor, self.room.told):
+        for entry in self.room.entries(self._cursor, self.room.durable):
             self._cursor += 1
             if entry.engine:
                 return entry.data
         return None
 
-    def _promise_news(self) -> None:
+    def _send_news(self) -> None:
         for frame in self.room.news_for_engines():
-            self._promise(frame)
+            self._send_when_durable(self.room, frame)
 
 
 def _move(event: p.Event, by: int) -> None:
@@ -105,7 +149,10 @@ def _move(event: p.Event, by: int) -> None:
     if event.ts is not None:
         event.ts += by
     match event:
-        case p.NodeState(started_at=int(started_at)):
-            event.started_at = started_at + by
+        case p.NodeState():
+            event.started_at = None if event.started_at is None else event.started_at + by
+            event.ended_at = None if event.ended_at is None else event.ended_at + by
         case p.HumanGateWaiting() if event.presentation.deadline is not None:
             event.presentation.deadline += by
+        case p.HumanGateResolved():
+            event.at += by

@@ -13,6 +13,8 @@ class Entry(NamedTuple):
     """Whether a client that knows only the seven basic events may read it."""
     engine: bool
     """Whether it is news to the engine: a decision, or what a person asked of the run."""
+    without_lost: bytes | None = None
+    """The event for clients that don't know `lost` as a status, where it differs."""
 
 
 class MemoryLog:
@@ -28,6 +30,8 @@ class MemoryLog:
         """The `seq` before the first event that there ever was."""
         self._dropped = after
         self._dropped_bytes = 0
+        self.has_lost = False
+        """Whether some event differs for clients that don't know `lost`."""
 
     @property
     def head(self) -> int:
@@ -37,6 +41,7 @@ class MemoryLog:
     def append(self, entry: Entry) -> None:
         before = self._bytes[-1] if self._bytes else self._dropped_bytes
         self._entries.append(entry)
+        self.has_lost = self.has_lost or entry.without_lost is not None
         self._bytes.append(before + len(entry.data))
         # Half as many again may pile up, so that the list is not shifted at each event.
         if len(self._entries) > self._most + self._most // 2:

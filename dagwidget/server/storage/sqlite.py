@@ -16,23 +16,23 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct, msgpack
+from msgspec import msgpack
 
 from ...protocol import NodeOutput
-from ...protocol.http_types import RunInfo
-from .event_store import Record
+from .event_store import Record, RunMeta, StoredLog, StoredRun, Unreadable
 from .output_cache import OutputKey, joined
 from .page import Page
+from .retention import Retention, Row, may_go, too_large, too_many, too_old
 
 _log = logging.getLogger("dagwidget")
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS runs (
-  id INTEGER PRIMARY KEY, dag_id TEXT NOT NULL, run_id TEXT NOT NULL, started_at INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY, dag_id TEXT NOT NULL, run_id TEXT NOT NULL, started_at INTEGER NOT NULL, meta BLOB,
   UNIQUE (dag_id, run_id)
 );
 CREATE TABLE IF NOT EXISTS batches (
@@ -43,7 +43,12 @@ CREATE TABLE IF NOT EXISTS outputs (
   PRIMARY KEY (run, node_id, instance, part)
 );
 """
-_VERSION: Final = 1
+_DELETE: Final = (
+    "DELETE FROM batches WHERE run = ?",
+    "DELETE FROM outputs WHERE run = ?",
+    "DELETE FROM runs WHERE id = ?",
+)
+_VERSION: Final = 2
 # Written into the file's header: "dagw".
 _APPLICATION: Final = 0x64616777
 _BATCH: Final = 5_000
@@ -54,21 +59,12 @@ _RETRY_SECONDS: Final = 2.0
 _CHECKPOINT_PAGES: Final = 4_000
 
 
-class Retention(Struct, frozen=True, kw_only=True):
-    """What is kept of runs that are over. The newest run of a DAG always is."""
-
-    runs: int = 20
-    """Of each DAG."""
-    days: float = 30.0
-    bytes: int = 1024 * 1024 * 1024
-    """In all."""
-
-
 class _Job(NamedTuple):
     dag_id: str
     run_id: str
     records: Sequence[Record]
     done: Callable[[str | None], None]
+    meta: RunMeta | None
 
 
 class SqliteJournal:
@@ -87,6 +83,8 @@ class SqliteJournal:
     def __init__(self, path: Path, retention: Retention | None = None, *, lazy: bool = False) -> None:
         self.path = path
         self._retention = retention or Retention()
+        self.protected: Callable[[str, str], bool] = lambda _dag_id, _run_id: False
+        self.removed: Callable[[str, str], None] = lambda _dag_id, _run_id: None
         self._ours = lazy
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting: deque[_Job] = deque()
@@ -101,19 +99,27 @@ class SqliteJournal:
         self._thread = threading.Thread(target=self._write_for_ever, name="dagwidget-journal", daemon=True)
         self._thread.start()
 
-    def append(self, dag_id: str, run_id: str, records: Sequence[Record], done: Callable[[str | None], None]) -> None:
+    def append(
+        self,
+        dag_id: str,
+        run_id: str,
+        records: Sequence[Record],
+        done: Callable[[str | None], None],
+        meta: RunMeta | None = None,
+    ) -> None:
         """See `Journal.append`."""
-        self._jobs.put(_Job(dag_id, run_id, records, done))
+        self._jobs.put(_Job(dag_id, run_id, records, done, meta))
 
-    def load(self, dag_id: str, run_id: str | None = None) -> tuple[str, list[Record]] | None:
+    def load(self, dag_id: str, run_id: str | None = None) -> StoredLog | None:
         """See `Journal.load`. Events after a gap are left out, and that is said in the log."""
         found = self._read(
-            "SELECT id, run_id FROM runs WHERE dag_id = ? AND (?2 IS NULL OR run_id = ?2) ORDER BY id DESC LIMIT 1",
+            "SELECT id, run_id, meta FROM runs WHERE dag_id = ? AND (?2 IS NULL OR run_id = ?2)"
+            " ORDER BY started_at DESC, id DESC LIMIT 1",
             (dag_id, run_id),
         )
         if not found:
             return None
-        number, run_id = found[0]
+        number, run_id, meta = found[0]
         rows = self._read("SELECT records FROM batches WHERE run = ? ORDER BY first", (number,))
         records = [record for (batch,) in rows for record in msgpack.decode(batch, type=list[Record])]
         whole = list(_dense(records))
@@ -122,7 +128,7 @@ class SqliteJournal:
                 "%s: of the run %r of %r, the %d events after %d are cut off: one before them is missing",
                 *(self.path, run_id, dag_id, len(records) - len(whole), whole[-1].seq),
             )
-        return run_id, whole
+        return StoredLog(run_id, whole, _decode_meta(meta))
 
     def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
         """See `Journal.page`. What follows a gap is left out."""
@@ -147,17 +153,20 @@ class SqliteJournal:
         ends = len(events) < min(most, last - after)
         return Page(after, after + len(events) if ends else max(last, after), events)
 
-    def runs(self, dag_id: str | None = None) -> list[RunInfo]:
+    def runs(self, dag_id: str | None = None) -> list[StoredRun]:
         """See `Journal.runs`."""
-        rows = self._read(
+        rows = self._rows_of(
             "SELECT dag_id, run_id, started_at, COALESCE(MAX(last) - MIN(first) + 1, 0),"
             " COALESCE(SUM(LENGTH(records)), 0)"
-            " + (SELECT COALESCE(SUM(LENGTH(data)), 0) FROM outputs WHERE outputs.run = id)"
+            " + (SELECT COALESCE(SUM(LENGTH(data)), 0) FROM outputs WHERE outputs.run = id), meta"
             " FROM runs LEFT JOIN batches ON batches.run = id"
-            " WHERE ?1 IS NULL OR dag_id = ?1 GROUP BY id ORDER BY id DESC",
+            " WHERE ?1 IS NULL OR dag_id = ?1 GROUP BY id ORDER BY started_at DESC, id DESC",
             (dag_id,),
         )
-        return [RunInfo(*row) for row in rows]
+        return [
+            StoredRun(dag_id=dag, run_id=run, started_at=at, events=events, bytes=size, meta=_decode_meta(meta))
+            for dag, run, at, events, size, meta in rows
+        ]
 
     def output(self, dag_id: str, run_id: str, key: OutputKey) -> str | None:
         """See `Journal.output`."""
@@ -177,14 +186,26 @@ class SqliteJournal:
                 self._database.close()
 
     def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
-        """Rows of the file; none where it can't be read, and that is said in the log."""
+        """Rows of the file; none where it can't be read."""
+        with contextlib.suppress(Unreadable):
+            return self._rows_of(statement, parameters)
+        return []
+
+    def _rows_of(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        """Rows of the file.
+
+        Raises:
+            Unreadable: the file can't be opened or read; that is logged, too.
+        """
         with self._lock:
             database = self._opened()
+            if database is None:
+                raise Unreadable(self._fault or f"{self.path} is not open")
             try:
-                return [] if database is None else database.execute(statement, parameters).fetchall()
+                return database.execute(statement, parameters).fetchall()
             except sqlite3.Error as error:
                 _log.error("%s can't be read: %s", self.path, error)
-                return []
+                raise Unreadable(f"{self.path} can't be read: {error}") from error
 
     # --- Opening
 
@@ -240,6 +261,8 @@ class SqliteJournal:
                 raise OSError(f"{self.path} was written by a newer dagwidget (version {version} of the file)")
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.executescript(_SCHEMA)
+            if version == 1:
+                database.execute("ALTER TABLE runs ADD COLUMN meta BLOB")
             database.execute(f"PRAGMA user_version = {_VERSION}")
         except BaseException:
             database.close()
@@ -314,10 +337,11 @@ class SqliteJournal:
             try:
                 database.execute(f"PRAGMA synchronous = {'FULL' if decides else 'NORMAL'}")
                 database.execute("BEGIN IMMEDIATE")
-                for (dag_id, run_id), records in _by_run(jobs).items():
-                    run = self._run(database, dag_id, run_id)
-                    row = (run, records[0].seq, records[-1].seq, msgpack.encode(_bare(records)))
-                    database.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
+                for (dag_id, run_id), (records, meta) in _by_run(jobs).items():
+                    run = self._run(database, dag_id, run_id, meta)
+                    if records:
+                        row = (run, records[0].seq, records[-1].seq, msgpack.encode(_bare(records)))
+                        database.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
                     for record in records:
                         if record.output is not None:
                             _keep_output(database, run, record.output)
@@ -329,20 +353,21 @@ class SqliteJournal:
                 return str(error)
         return None
 
-    def _run(self, database: sqlite3.Connection, dag_id: str, run_id: str) -> int:
-        """The number of a run in the file; a new run makes the oldest of its DAG go."""
+    def _run(self, database: sqlite3.Connection, dag_id: str, run_id: str, meta: RunMeta | None) -> int:
+        """The number of a run in the file, where `meta` is written; a new run may make older ones of its DAG go."""
         key = (dag_id, run_id)
         found = database.execute("SELECT id FROM runs WHERE dag_id = ? AND run_id = ?", key).fetchone()
+        encoded = None if meta is None else msgpack.encode(meta)
         if found is not None:
+            if encoded is not None:
+                database.execute("UPDATE runs SET meta = ? WHERE id = ?", (encoded, found[0]))
             return int(found[0])
-        now = time.time_ns() // 1_000_000
-        new = database.execute("INSERT INTO runs (dag_id, run_id, started_at) VALUES (?, ?, ?)", (*key, now))
-        _delete(
-            database,
-            "SELECT id FROM runs WHERE dag_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?",
-            (dag_id, self._retention.runs),
+        started_at = time.time_ns() // 1_000_000 if meta is None else meta.summary.started_at
+        new = database.execute(
+            "INSERT INTO runs (dag_id, run_id, started_at, meta) VALUES (?, ?, ?, ?)", (*key, started_at, encoded)
         )
         assert new.lastrowid is not None
+        self._delete(database, too_many(self._rows(database, dag_id), self._retention, self._may_go))
         return new.lastrowid
 
     def _checkpoint(self, *, last: bool = False) -> None:
@@ -356,21 +381,34 @@ class SqliteJournal:
     # --- Retention
 
     def _forget_old(self, database: sqlite3.Connection) -> None:
-        """Forget what is too old, then the oldest of what is too much."""
-        newest = "SELECT MAX(id) FROM runs GROUP BY dag_id"
-        before = time.time_ns() // 1_000_000 - round(self._retention.days * 86_400_000)
+        """Delete what is too old, then the oldest of what is too much."""
         with contextlib.suppress(sqlite3.Error):
-            _delete(database, f"SELECT id FROM runs WHERE started_at < ? AND id NOT IN ({newest})", (before,))  # noqa: S608
+            self._delete(
+                database, too_old(self._rows(database), self._retention, self._may_go, time.time_ns() // 1_000_000)
+            )
             sizes: Counter[int] = Counter()
             # One by one: then SQLite reads how long they are, and not all that they hold.
             for column, table in (("records", "batches"), ("data", "outputs")):
-                statement = f"SELECT run, SUM(LENGTH({column})) FROM {table} WHERE run NOT IN ({newest}) GROUP BY run"  # noqa: S608
+                statement = f"SELECT run, SUM(LENGTH({column})) FROM {table} GROUP BY run"  # noqa: S608
                 sizes.update(dict(database.execute(statement).fetchall()))
-            total = 0
-            for run in sorted(sizes, reverse=True):
-                total += sizes[run]
-                if total > self._retention.bytes:
-                    _delete(database, "SELECT ?", (run,))
+            self._delete(database, too_large(self._rows(database), sizes, self._retention, self._may_go))
+
+    def _rows(self, database: sqlite3.Connection, dag_id: str | None = None) -> list[Row]:
+        rows = database.execute(
+            "SELECT id, dag_id, run_id, started_at, meta FROM runs WHERE ?1 IS NULL OR dag_id = ?1"
+            " ORDER BY started_at DESC, id DESC",
+            (dag_id,),
+        )
+        return [Row(number, dag, run, at, _decode_meta(meta)) for number, dag, run, at, meta in rows.fetchall()]
+
+    def _may_go(self, row: Row) -> bool:
+        return may_go(row, self._retention, time.time_ns() // 1_000_000) and not self.protected(row.dag_id, row.run_id)
+
+    def _delete(self, database: sqlite3.Connection, rows: Iterable[Row]) -> None:
+        for row in rows:
+            for statement in _DELETE:
+                database.execute(statement, (row.number,))
+            self.removed(row.dag_id, row.run_id)
 
 
 def _bare(records: Sequence[Record]) -> list[Record]:
@@ -385,17 +423,17 @@ def _keep_output(database: sqlite3.Connection, run: int, part: NodeOutput) -> No
     database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", (*key, part.part, msgpack.encode(part)))
 
 
-def _delete(database: sqlite3.Connection, runs: str, parameters: tuple[object, ...]) -> None:
-    for (run,) in database.execute(runs, parameters).fetchall():
-        database.execute("DELETE FROM batches WHERE run = ?", (run,))
-        database.execute("DELETE FROM outputs WHERE run = ?", (run,))
-        database.execute("DELETE FROM runs WHERE id = ?", (run,))
+def _decode_meta(meta: bytes | None) -> RunMeta | None:
+    return None if meta is None else msgpack.decode(meta, type=RunMeta)
 
 
-def _by_run(jobs: Sequence[_Job]) -> dict[tuple[str, str], list[Record]]:
-    runs: dict[tuple[str, str], list[Record]] = {}
+def _by_run(jobs: Sequence[_Job]) -> dict[tuple[str, str], tuple[list[Record], RunMeta | None]]:
+    """The records of each run, and the newest meta."""
+    runs: dict[tuple[str, str], tuple[list[Record], RunMeta | None]] = {}
     for job in jobs:
-        runs.setdefault((job.dag_id, job.run_id), []).extend(job.records)
+        records, meta = runs.get((job.dag_id, job.run_id), ([], None))
+        records.extend(job.records)
+        runs[job.dag_id, job.run_id] = (records, job.meta or meta)
     return runs
 
 

@@ -28,6 +28,8 @@ export type ServerMessage =
   | Synced
   | Ping
   | CommandAck
+  | Engine
+  | Runs
   | Bye;
 export type ClientMessage = HumanDecision | PauseExecution | ResumeExecution | CancelExecution | Hello | Pong | Ack;
 
@@ -35,7 +37,7 @@ export interface Protocol {
   [k: string]: unknown;
 }
 /**
- * A node, or one `instance` of a node that runs many times at once, is now in `status`.
+ * A node, or one `instance` of a node that runs several times at once, is now in `status`.
  */
 export interface NodeState {
   type: "node_state";
@@ -53,12 +55,14 @@ export interface NodeState {
   reason?: string | null;
   message?: string | null;
   started_at?: number | null;
+  ended_at?: number | null;
+  inferred?: boolean | null;
   output_bytes?: number | null;
   seq?: number | null;
   ts?: number | null;
 }
 /**
- * Something flows along an edge, or no longer does.
+ * Data flows along an edge, or no longer does.
  */
 export interface EdgeActive {
   type: "edge_active";
@@ -78,7 +82,7 @@ export interface DagMutated {
   ts?: number | null;
 }
 /**
- * A change of the graph's structure, applied in the order of these fields.
+ * A change of the graph, applied in the order of these fields.
  */
 export interface Mutation {
   add_nodes?: NodeSpec[] | null;
@@ -88,7 +92,7 @@ export interface Mutation {
   remove_edges?: EdgeSpec[] | null;
 }
 /**
- * A node as the graph's structure describes it. `group` is a path: `"etl/load"` lies inside `"etl"`.
+ * A node of the graph. `group` is a path: `"etl/load"` lies inside `"etl"`.
  */
 export interface NodeSpec {
   id: string;
@@ -98,7 +102,7 @@ export interface NodeSpec {
   description?: string | null;
 }
 /**
- * An edge of the graph. A `conditional` one is taken only when the run decides so.
+ * An edge of the graph. The run may or may not take a `conditional` edge.
  */
 export interface EdgeSpec {
   from: string;
@@ -107,7 +111,7 @@ export interface EdgeSpec {
   conditional?: boolean | null;
 }
 /**
- * What the run has cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed.
+ * The run's cost so far: totals, never deltas. `by_node` holds the totals of the nodes that changed.
  */
 export interface CostUpdate {
   type: "cost_update";
@@ -131,11 +135,13 @@ export interface ExecutionComplete {
   type: "execution_complete";
   results: unknown;
   status?: ("cancelled" | "completed" | "failed") | null;
+  reason?: string | null;
+  inferred?: boolean | null;
   seq?: number | null;
   ts?: number | null;
 }
 /**
- * A node waits for a person. Without a `gate_id` the gate goes by its node's name.
+ * A gate is open: a node waits for a decision. Without a `gate_id` the gate's id is the node's.
  */
 export interface HumanGateWaiting {
   type: "human_gate_waiting";
@@ -148,7 +154,7 @@ export interface HumanGateWaiting {
   ts?: number | null;
 }
 /**
- * What a gate shows, and which answers it takes.
+ * What a gate shows, and which decisions it accepts.
  */
 export interface Presentation {
   title?: string | null;
@@ -172,7 +178,7 @@ export interface Approval {
   feedback?: string | null;
 }
 /**
- * Something went wrong, in a node or in the run as a whole.
+ * An error in a node, or in the run as a whole.
  */
 export interface RunError {
   type: "error";
@@ -184,7 +190,7 @@ export interface RunError {
   ts?: number | null;
 }
 /**
- * A gate was decided: the audit trail, and how other viewers learn of it.
+ * A gate was decided. These events are the audit trail.
  */
 export interface HumanGateResolved {
   type: "human_gate_resolved";
@@ -201,17 +207,18 @@ export interface HumanGateResolved {
   ts?: number | null;
 }
 /**
- * The run as a whole is now in `status`.
+ * The run as a whole is now in `status`. `lost` goes only to clients with that feature.
  */
 export interface ExecutionState {
   type: "execution_state";
-  status: "cancelling" | "paused" | "pausing" | "resuming" | "running";
+  status: ("cancelling" | "paused" | "pausing" | "resuming" | "running") | "lost";
   capabilities?: Capabilities | null;
+  inferred?: boolean | null;
   seq?: number | null;
   ts?: number | null;
 }
 /**
- * What the engine behind a run can honour; the widget disables the rest, and says why.
+ * What the engine supports. The widget disables the rest and says why.
  */
 export interface Capabilities {
   pause?: ("cooperative" | "native" | "none") | null;
@@ -219,7 +226,7 @@ export interface Capabilities {
   gate?: ("cooperative" | "native" | "none") | null;
 }
 /**
- * Lines that a node printed; readers keep a bounded tail.
+ * Lines that a node logged. Readers keep only the last ones.
  */
 export interface NodeLog {
   type: "node_log";
@@ -229,7 +236,7 @@ export interface NodeLog {
   ts?: number | null;
 }
 /**
- * A person's answer to a gate. Without a `gate_id` the node's open gate is meant.
+ * A person's decision at a gate. Without a `gate_id` it applies to the node's open gate.
  */
 export interface HumanDecision {
   type: "human_decision";
@@ -240,13 +247,15 @@ export interface HumanDecision {
   value?: unknown;
   source?: ("python" | "widget") | null;
   id: string;
+  run_id?: string | null;
 }
 /**
- * Let what runs finish, and start nothing new.
+ * Start no further node; let the running ones finish.
  */
 export interface PauseExecution {
   type: "pause_execution";
   id: string;
+  run_id?: string | null;
 }
 /**
  * Go on after a pause.
@@ -254,16 +263,19 @@ export interface PauseExecution {
 export interface ResumeExecution {
   type: "resume_execution";
   id: string;
+  run_id?: string | null;
 }
 /**
  * Stop the run for good.
  */
 export interface CancelExecution {
   type: "cancel_execution";
+  give_up?: boolean | null;
   id: string;
+  run_id?: string | null;
 }
 /**
- * The server's answer to `hello`: where the log stands and what the connection may carry.
+ * The server's answer to `hello`: the head of the log, and the limits of the connection.
  */
 export interface Welcome {
   type: "welcome";
@@ -279,9 +291,12 @@ export interface Welcome {
   };
   now?: number | null;
   expires_at?: number | null;
+  server?: string | null;
+  log?: string | null;
+  features?: string[] | null;
 }
 /**
- * Catching up starts: with the missing tail or, where `reset`, with what adds up to the state at `seq`.
+ * Catching up starts: the events that the client lacks or, with `reset`, events that build the state at `seq`.
  */
 export interface Sync {
   type: "sync";
@@ -290,21 +305,21 @@ export interface Sync {
   reset: boolean;
 }
 /**
- * Catching up has ended: the client now stands at `seq`.
+ * Catching up has ended. The client's cursor is now `seq`.
  */
 export interface Synced {
   type: "synced";
   seq: number;
 }
 /**
- * A sign of life after silence. A `head` other than the client's own means that it missed something.
+ * A heartbeat after silence. If `head` is not the client's own cursor, it missed something.
  */
 export interface Ping {
   type: "ping";
   head: number;
 }
 /**
- * What became of a command; sent once a decision is durable.
+ * The answer to a command. For a decision it is sent once the decision is durable.
  */
 export interface CommandAck {
   type: "command_ack";
@@ -315,7 +330,50 @@ export interface CommandAck {
   winner?: HumanGateResolved | null;
 }
 /**
- * The connection will close: why, and whether to come back. Sent ahead of the close frame, which proxies eat.
+ * Whether the engine behind the run is there: after `synced`, and at each change, to clients with `engine`.
+ *
+ * `silent`: the connection stands, but pings are not answered. `gone`: no owner is connected. `ended`: the run is
+ * over. `unobserved`: the run is only reported, and its reporter is gone.
+ */
+export interface Engine {
+  type: "engine";
+  state: "connected" | "ended" | "gone" | "silent" | "unobserved";
+  since?: number | null;
+}
+/**
+ * The DAG's run list, to clients with `runs`: whole after `synced`, then what changed, at most once a second.
+ *
+ * It holds the 50 newest runs and those with open gates; `removed` names runs that retention has deleted.
+ */
+export interface Runs {
+  type: "runs";
+  total: number;
+  live: number;
+  waiting: number;
+  runs: RunSummary[];
+  removed?: string[] | null;
+}
+/**
+ * One run in a DAG's run list. Times are Unix milliseconds.
+ */
+export interface RunSummary {
+  run_id: string;
+  status:
+    | ("cancelling" | "paused" | "pausing" | "resuming" | "running")
+    | ("cancelled" | "completed" | "failed")
+    | ("lost" | "pending");
+  started_at: number;
+  name?: string | null;
+  tags?: string[] | null;
+  ended_at?: number | null;
+  gates?: number;
+  engine?: "connected" | "ended" | "gone" | "silent" | "unobserved";
+  spent?: number | null;
+  events?: number;
+  bytes?: number;
+}
+/**
+ * The connection is about to close; `retry` says whether to reconnect. Proxies drop the code of a close frame.
  */
 export interface Bye {
   type: "bye";
@@ -325,20 +383,27 @@ export interface Bye {
   after_ms?: number | null;
 }
 /**
- * A viewer's first message. The token travels here, never in a URL.
+ * A viewer's first message, and again to change the run. The token travels here, never in a URL.
+ *
+ * A client that names no `run` follows the DAG: it begins at the run of `last`, else at the newest live run, else at
+ * the newest; once its run is over, lost or gone, the server moves it by the same rule.
  */
 export interface Hello {
   type: "hello";
   protocol: number;
   token?: string | null;
   last?: Cursor | null;
+  run?: string | null;
+  follow?: boolean | null;
+  features?: string[] | null;
 }
 /**
- * A place in a room's log: everything up to `seq` of `epoch` has been seen.
+ * A position in a run's log: everything up to `seq` of `epoch` has been received.
  */
 export interface Cursor {
   epoch: string;
   seq: number;
+  log?: string | null;
 }
 /**
  * The answer to a `ping`.
@@ -348,7 +413,7 @@ export interface Pong {
   seq: number;
 }
 /**
- * Everything up to `seq` has arrived.
+ * The sender has received everything up to `seq`.
  */
 export interface Ack {
   type: "ack";
@@ -357,8 +422,8 @@ export interface Ack {
 /**
  * A publisher's first message.
  *
- *     With `start` it begins the run `epoch`, unless that run is already under way: then it has only reconnected.
- *     Without, it joins the room's current run (or fails, where `epoch` names another).
+ * With `start` it owns the run `epoch`: it begins the run, reconnects to it, or takes it over from another process.
+ * Without `start` it joins the run `epoch` or, if that is absent, the DAG's only live run that has an owner.
  */
 export interface Attach {
   type: "attach";
@@ -371,16 +436,19 @@ export interface Attach {
   acknowledged?: number | null;
 }
 /**
- * Opens a run, and with it a new epoch of the room.
+ * Starts a run, and with it a new epoch of the room.
  */
 export interface RunStart {
   budget?: number | null;
   currency?: string | null;
   capabilities?: Capabilities | null;
   on_budget?: ("gate" | "pause" | "warn") | null;
+  started_at?: number | null;
+  name?: string | null;
+  tags?: string[] | null;
 }
 /**
- * The server's answer to `attach`. What follows are the `human_gate_resolved` and `execution_state` of this run.
+ * The server's answer to `attach`. The run's `human_gate_resolved` and `execution_state` events follow.
  */
 export interface Attached {
   type: "attached";
@@ -390,9 +458,9 @@ export interface Attached {
   heartbeat_ms: number;
 }
 /**
- * What was spent just now.
+ * An amount that was just spent.
  *
- *     One process can't know what the others spent: the room adds up, and sends `cost_update`.
+ * The room adds up the amounts of all publishers and sends `cost_update`.
  */
 export interface CostDelta {
   type: "cost_delta";
@@ -404,9 +472,9 @@ export interface CostDelta {
   ts?: number | null;
 }
 /**
- * A part of a node's whole output, ahead of the `node_state` with its preview.
+ * A part of a node's whole output, sent before the `node_state` with its preview.
  *
- *     The room keeps it and sends it to nobody: who wants the whole asks for it over HTTP.
+ * The room stores it and sends it to no client. Clients fetch the whole output over HTTP.
  */
 export interface NodeOutput {
   type: "node_output";
@@ -437,14 +505,16 @@ export const CLOSE_CODES: Readonly<Record<number, CloseCode>> = {
   4001: {"code":4001,"name":"slow","retry":true,"meaning":"the client fell behind and stopped acknowledging"},
   4003: {"code":4003,"name":"position_lost","retry":true,"meaning":"the server lost the client's place in the log"},
   4005: {"code":4005,"name":"token_expired","retry":true,"meaning":"the token expired; renew it first"},
-  4006: {"code":4006,"name":"replaced","retry":false,"meaning":"a newer connection or run took this one's place"},
+  4006: {"code":4006,"name":"replaced","retry":false,"meaning":"another process took over this run"},
   4008: {"code":4008,"name":"log_unavailable","retry":true,"meaning":"the log can't be written"},
   4400: {"code":4400,"name":"bad_message","retry":false,"meaning":"a message does not follow the protocol"},
   4401: {"code":4401,"name":"unauthorized","retry":false,"meaning":"the token is missing or wrong"},
   4403: {"code":4403,"name":"forbidden","retry":false,"meaning":"the page's origin, or the token's role, does not permit this"},
-  4404: {"code":4404,"name":"unknown_dag","retry":true,"meaning":"no such DAG yet"},
+  4404: {"code":4404,"name":"unknown_run","retry":true,"meaning":"no such DAG or run yet"},
   4408: {"code":4408,"name":"hello_timeout","retry":true,"meaning":"no hello in time"},
   4409: {"code":4409,"name":"version","retry":false,"meaning":"the protocol versions do not match; update dagwidget"},
+  4410: {"code":4410,"name":"not_kept","retry":false,"meaning":"the run was deleted by retention"},
+  4412: {"code":4412,"name":"ambiguous_run","retry":false,"meaning":"several runs are live; name one"},
   4413: {"code":4413,"name":"too_large","retry":false,"meaning":"a message is larger than the limit"},
   4429: {"code":4429,"name":"too_often","retry":true,"meaning":"too many messages or connections"},
 };

@@ -1,6 +1,8 @@
 // Applies events to a DagState, in the order of their seq: rule by rule the twin of dagwidget/state/reducer.py.
 
+import { type AnyEvent, isEvent } from "../protocol/decode";
 import type * as p from "../protocol/messages";
+import { assertNever } from "../protocol/never";
 import type { Change, DagState, Edge, Execution, Node, NodeStatus } from "./types";
 
 /** How many log lines of a node are kept. */
@@ -10,14 +12,16 @@ const ERRORS_TAIL = 100;
 
 const TERMINAL: ReadonlySet<string> = new Set(["completed", "failed", "skipped", "cancelled"]);
 const FINAL: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
+// What a run is in between what was asked and the engine's confirmation.
+const ASKED: ReadonlySet<string> = new Set(["pausing", "resuming", "cancelling"]);
 // An instance's status decides its node's in this order.
 const WORST_FIRST: readonly NodeStatus[] = [
   "failed",
   "waiting",
   "running",
   "pending",
-  "completed",
   "cancelled",
+  "completed",
   "skipped",
 ];
 
@@ -42,47 +46,48 @@ export function emptyState(epoch?: string): DagState {
 }
 
 /** Apply one event, and note in `changes` what it changed; false where its type is not known. */
-export function reduce(state: DagState, event: p.Event, changes: Changes): boolean {
-  const known = applyEvent(state, event, changes);
+export function reduce(state: DagState, event: AnyEvent, changes: Changes): boolean {
+  const known = isEvent(event);
+  if (known) applyEvent(state, event, changes);
   if (event.seq != null) state.seq = event.seq;
   return known;
 }
 
-function applyEvent(state: DagState, event: p.Event, changes: Changes): boolean {
+function applyEvent(state: DagState, event: p.Event, changes: Changes): void {
   switch (event.type) {
     case "node_state":
-      nodeState(state, event, changes);
-      return true;
+      if (event.inferred) inferEnd(state, event, changes);
+      else nodeState(state, event, changes);
+      break;
     case "edge_active":
       edgeActive(state, event, changes);
-      return true;
+      break;
     case "dag_mutated":
       dagMutated(state, event.mutation, changes);
-      return true;
+      break;
     case "cost_update":
       costUpdate(state, event);
-      return true;
+      break;
     case "execution_complete":
       executionComplete(state, event, changes);
-      return true;
+      break;
     case "human_gate_waiting":
       gateWaiting(state, event, changes);
-      return true;
+      break;
     case "human_gate_resolved":
       gateResolved(state, event);
-      return true;
+      break;
     case "error":
       error(state, event);
-      return true;
+      break;
     case "execution_state":
       executionState(state, event);
-      return true;
+      break;
     case "node_log":
       nodeLog(state, event, changes);
-      return true;
+      break;
     default:
-      event satisfies never;
-      return false;
+      assertNever(event);
   }
 }
 
@@ -119,15 +124,78 @@ function edgeOf(state: DagState, from: string, to: string, changes: Changes): Ed
   return edge;
 }
 
-/** An execution after `event`, or undefined where the event is of an older attempt. */
-function advance(old: Execution | undefined, event: p.NodeState): Execution | undefined {
+function nodeState(state: DagState, event: p.NodeState, changes: Changes): void {
+  if (event.status !== "pending") begin(state, event.ts ?? undefined);
+  let node = nodeOf(state, event.node_id, changes);
   const attempt = event.attempt ?? undefined;
-  if (attempt !== undefined && attempt < (old?.attempt ?? 0)) return undefined;
+  if (attempt !== undefined && startsAttempt(node, attempt, event.instance)) node = nextAttempt(node, attempt);
+  if (event.instance == null) {
+    // Its instances decide a node's status, so it does not say whether the node's own execution has ended.
+    const next = advance(node, event, !node.instances && hasEnded(node));
+    if (next) placeNode(state, { ...node, ...next }, changes);
+    return;
+  }
+  let before = node.instances?.[event.instance];
+  if (!before) {
+    if (attempt !== undefined && node.attempt !== undefined && attempt < node.attempt) return;
+    before = { status: "pending", attempt: node.attempt };
+  }
+  const next = advance(before, event, hasEnded(before));
+  if (next) placeInstance(state, node, event.instance, next, changes);
+}
+
+/** End an execution that is open, as the run has ended. What the engine said of it stays as it is. */
+function inferEnd(state: DagState, event: p.NodeState, changes: Changes): void {
+  const node = state.nodes.get(event.node_id);
+  if (!node || !TERMINAL.has(event.status)) return;
+  const { instances } = node;
+  const execution = event.instance == null ? (instances ? undefined : node) : instances?.[event.instance];
+  if (!execution || TERMINAL.has(execution.status)) return;
+  if (event.attempt != null && event.attempt !== execution.attempt) return;
+  begin(state, event.ts ?? undefined);
+  const end = {
+    status: event.status,
+    native: event.native ?? undefined,
+    reason: event.reason ?? undefined,
+    message: event.message ?? undefined,
+    ended_at: event.ended_at ?? event.ts ?? undefined,
+    inferred: true,
+  };
+  if (event.instance != null) placeInstance(state, node, event.instance, { ...execution, ...end }, changes);
+  else placeNode(state, { ...node, ...end }, changes);
+}
+
+/** Whether the engine said that the execution has ended. */
+function hasEnded(execution: Execution): boolean {
+  return TERMINAL.has(execution.status) && !execution.inferred;
+}
+
+/** Whether an event begins the node's next attempt, with no instances: one that it names, after all others ended. */
+function startsAttempt(node: Node, attempt: number, instance: string | null | undefined): boolean {
+  if (!isSettled(node)) return false;
+  // The first attempt may go without a number.
+  if (instance == null) return node.instances !== undefined && attempt > (node.attempt ?? 1);
+  // In a node whose attempts have no numbers, an instance counts its own.
+  if (node.attempt === undefined || attempt <= node.attempt) return false;
+  return attempt > (node.instances?.[instance]?.attempt ?? 0);
+}
+
+function nextAttempt({ id, label, kind, group, description, logs }: Node, attempt: number): Node {
+  return { id, status: "pending", attempt, label, kind, group, description, logs };
+}
+
+/** An execution after `event`, or undefined where it changes nothing; `ended`: the engine said that it has ended. */
+function advance(old: Execution, event: p.NodeState, ended: boolean): Execution | undefined {
+  const attempt = event.attempt ?? undefined;
   const terminal = TERMINAL.has(event.status);
-  const restarted = old !== undefined && !terminal && TERMINAL.has(old.status);
-  const anew = old === undefined || restarted || (attempt !== undefined && attempt > (old.attempt ?? 0));
-  const kept: Partial<Execution> = anew ? {} : old;
+  const restarts = ended && !terminal;
+  if (attempt !== undefined && old.attempt !== undefined) {
+    if (attempt < old.attempt || (restarts && attempt === old.attempt)) return undefined;
+  }
+  const fresh = restarts || (attempt !== undefined && attempt > (old.attempt ?? 0));
+  const kept: Partial<Execution> = fresh ? { attempt: old.attempt } : old;
   const ts = event.ts ?? undefined;
+  const ended_at = event.ended_at ?? (kept.inferred ? undefined : kept.ended_at) ?? ts;
   return {
     status: event.status,
     output: event.output ?? kept.output,
@@ -135,31 +203,25 @@ function advance(old: Execution | undefined, event: p.NodeState): Execution | un
     metrics: isEmpty(event.metrics) ? kept.metrics : { ...kept.metrics, ...event.metrics },
     error: event.error ?? (event.status === "completed" ? undefined : kept.error),
     progress: event.progress ?? kept.progress,
-    attempt: attempt ?? old?.attempt,
+    attempt: attempt ?? kept.attempt,
     native: event.native ?? undefined,
     reason: event.reason ?? undefined,
     message: event.message ?? undefined,
     started_at: event.started_at ?? kept.started_at ?? (event.status === "running" ? ts : undefined),
-    ended_at: terminal ? (kept.ended_at ?? ts) : undefined,
+    ended_at: terminal ? ended_at : undefined,
+    inferred: undefined,
   };
 }
 
-function nodeState(state: DagState, event: p.NodeState, changes: Changes): void {
-  if (event.status !== "pending") begin(state, event.ts ?? undefined);
-  let node = nodeOf(state, event.node_id, changes);
-  if (event.instance == null) {
-    const next = advance(node, event);
-    if (!next) return;
-    node = { ...node, ...next };
-  } else {
-    // Without a prototype, an instance may have any name.
-    const instances: Record<string, Execution> = node.instances ?? Object.create(null);
-    const before = instances[event.instance];
-    const next = advance(before, event);
-    if (!next) return;
-    instances[event.instance] = next;
-    node = { ...node, instances, counts: count(node.counts, before?.status, event.status) };
-  }
+function placeInstance(state: DagState, node: Node, name: string, execution: Execution, changes: Changes): void {
+  // Without a prototype, an instance may have any name.
+  const instances: Record<string, Execution> = node.instances ?? Object.create(null);
+  const counts = count(node.counts, instances[name]?.status, execution.status);
+  instances[name] = execution;
+  placeNode(state, { ...(node.inferred ? reopened(node) : node), instances, counts }, changes);
+}
+
+function placeNode(state: DagState, node: Node, changes: Changes): void {
   const { counts } = node;
   if (counts) {
     node.status = WORST_FIRST.find((status) => counts[status]) ?? node.status;
@@ -171,6 +233,18 @@ function nodeState(state: DagState, event: p.NodeState, changes: Changes): void 
     // A gate that goes by its node's name has no other sign that it was answered.
     state.gates.delete(node.id);
   }
+}
+
+/** `node` without the end that was inferred for it. */
+function reopened(node: Node): Node {
+  return {
+    ...node,
+    native: undefined,
+    reason: undefined,
+    message: undefined,
+    ended_at: undefined,
+    inferred: undefined,
+  };
 }
 
 function count(counts: Node["counts"], before: NodeStatus | undefined, after: NodeStatus): Node["counts"] {
@@ -271,10 +345,14 @@ function costUpdate(state: DagState, event: p.CostUpdate): void {
 }
 
 function executionComplete(state: DagState, event: p.ExecutionComplete, changes: Changes): void {
+  if (event.inferred && FINAL.has(state.status)) return;
   begin(state, event.ts ?? undefined);
   state.status = event.status ?? "completed";
+  state.asked_at = undefined;
   state.ended_at = event.ts ?? undefined;
   state.results = event.results ?? undefined;
+  state.reason = event.reason ?? undefined;
+  state.inferred = event.inferred || undefined;
   state.gates.clear();
   for (const sources of state.edges.values()) quiet(sources, changes);
 }
@@ -295,7 +373,8 @@ function gateWaiting(state: DagState, event: p.HumanGateWaiting, changes: Change
     approvals: event.approvals?.length ? event.approvals.map((one) => only(one, APPROVAL)) : before?.approvals,
   });
   if (!node.instances && node.status !== "waiting") {
-    setNode(state, { ...node, status: "waiting", ended_at: undefined }, changes);
+    const open = node.inferred ? reopened(node) : node;
+    setNode(state, { ...open, status: "waiting", ended_at: undefined }, changes);
   }
 }
 
@@ -320,9 +399,11 @@ function error(state: DagState, event: p.RunError): void {
 }
 
 function executionState(state: DagState, event: p.ExecutionState): void {
+  if ((event.inferred || event.status === "lost") && FINAL.has(state.status)) return;
   begin(state, event.ts ?? undefined);
+  if (event.status !== state.status) state.asked_at = ASKED.has(event.status) ? (event.ts ?? undefined) : undefined;
   state.status = event.status;
-  state.ended_at = state.results = undefined;
+  state.ended_at = state.results = state.reason = state.inferred = undefined;
   if (event.capabilities) state.capabilities = only(event.capabilities, CAPABILITIES);
 }
 

@@ -1,6 +1,6 @@
 // The state of a run, kept by the reducer and observable. No DOM, no sockets.
 
-import type * as p from "../protocol/messages";
+import type { AnyEvent } from "../protocol/decode";
 import { type Changes, emptyState, noChange, reduce } from "./reducer";
 import type { Change, DagState } from "./types";
 
@@ -21,12 +21,12 @@ export class Store {
   }
 
   /** Apply a batch in the order of its seq; listeners are told once. It is the caller who drops duplicates. */
-  apply(events: readonly p.Event[]): void {
+  apply(events: readonly AnyEvent[]): void {
     this.#notify(this.#reduce(events));
   }
 
   /** Begin anew with what `events` add up to; listeners are told once, so the old picture stays until then. */
-  replace(cursor: { epoch?: string; seq: number }, events: readonly p.Event[]): void {
+  replace(cursor: { epoch?: string; seq: number }, events: readonly AnyEvent[]): void {
     this.#state = emptyState(cursor.epoch);
     const changes = this.#reduce(events);
     this.#state.seq = cursor.seq;
@@ -39,7 +39,7 @@ export class Store {
     return () => this.#listeners.delete(listener);
   }
 
-  #reduce(events: readonly p.Event[]): Changes {
+  #reduce(events: readonly AnyEvent[]): Changes {
     const changes = noChange();
     for (const event of events) if (!reduce(this.#state, event, changes)) this.#ignored++;
     return changes;

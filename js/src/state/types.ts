@@ -21,6 +21,8 @@ export interface Execution {
   message?: string;
   started_at?: number;
   ended_at?: number;
+  /** The end is the room's inference, as the run had ended: any later word of the engine replaces it. */
+  inferred?: boolean;
 }
 
 /** A node. Where it has `instances`, its status is derived from theirs, and `counts` says how many are in each. */
@@ -98,6 +100,12 @@ export interface DagState {
   decisions: readonly Decision[];
   errors: readonly Fault[];
   results?: unknown;
+  /** Why the run ended. */
+  reason?: string;
+  /** The end is the room's inference: the engine's own end replaces it. */
+  inferred?: boolean;
+  /** When the pause, resume or cancel was asked that the engine has not confirmed yet. */
+  asked_at?: number;
 }
 
 /** What one batch of events changed, so that a view redraws no more than that. */

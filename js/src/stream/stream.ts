@@ -3,26 +3,36 @@
 // With a server that speaks `dagwidget.v1` it keeps a cursor, and after a cut asks for what it missed. A plain server
 // knows none of that: then events are applied as they come, on the state that is there.
 
-import { decode } from "../protocol/decode";
+import { type AnyEvent, type ControlMessage, decode, isControl, type Received } from "../protocol/decode";
 import {
   CLOSE_CODES,
   type ClientMessage,
   type Command,
   type CommandAck,
-  type Event,
+  type Cursor,
+  type Engine,
   type HumanDecision,
   PROTOCOL,
-  type ServerMessage,
   SUBPROTOCOL,
+  type Sync,
   type Welcome,
 } from "../protocol/messages";
+import { assertNever } from "../protocol/never";
 import type { Store } from "../state/store";
 import { backoff } from "./backoff";
 import { Outbox, type Pending, refusal } from "./outbox";
+import { type RunList, updated } from "./runs";
 
 export type { Command } from "../protocol/messages";
 export type { Pending } from "./outbox";
+export type { RunList } from "./runs";
 export type Ack = CommandAck;
+
+/** The run that the server is asked for; `follow`: only to begin at. A stream that asks for none follows the DAG. */
+export interface Wanted {
+  run: string;
+  follow?: true;
+}
 
 /** Where a DAG's stream is: `ws(s)://…/api/dags/{id}/stream`. */
 export interface Endpoint {
@@ -30,14 +40,15 @@ export interface Endpoint {
   token?: string | null;
 }
 
-export type Phase = "idle" | "connecting" | "syncing" | "live" | "waiting" | "stopped";
+export type Phase = "idle" | "connecting" | "greeting" | "syncing" | "live" | "waiting" | "stopped";
 
-/** Which phase may follow which. A plain server is `live` at once. */
+/** Which phase may follow which. A plain server is `live` at once; `greeting` comes again after a gap. */
 export const TRANSITIONS: Readonly<Record<Phase, readonly Phase[]>> = {
   idle: ["connecting", "stopped"],
-  connecting: ["syncing", "live", "waiting", "stopped"],
-  syncing: ["live", "waiting", "stopped"],
-  live: ["syncing", "waiting", "stopped"],
+  connecting: ["greeting", "waiting", "stopped"],
+  greeting: ["syncing", "live", "waiting", "stopped"],
+  syncing: ["greeting", "live", "waiting", "stopped"],
+  live: ["greeting", "syncing", "waiting", "stopped"],
   waiting: ["connecting", "idle", "stopped"],
   stopped: [],
 };
@@ -62,30 +73,24 @@ export interface Connection {
   ahead?: number;
 }
 
-/** Events that were applied; after a `reset`, to an empty state. `after` and `seq` are the cursor before and after. */
-export interface Batch {
-  epoch?: string;
-  after: number;
-  seq: number;
-  reset: boolean;
-  events: readonly Event[];
-}
-
 export interface StreamOptions {
   /** Asked before each attempt, as the server may have moved, and for another token before the old one expires. */
   endpoint: () => Promise<Endpoint>;
   store: Store;
+  /** What it watches at first. */
+  wanted?: Wanted;
   WebSocket?: typeof WebSocket;
   random?: () => number;
 }
 
+/** What is new in the protocol goes only to clients that ask for it. */
+const FEATURES = ["runs", "engine", "lost"];
+
 /** Times in ms. */
-const CONNECT_TIMEOUT = 5_000;
-const WELCOME_TIMEOUT = 5_000;
+const ANSWER = 5_000;
 const DEAD_AFTER = 25_000;
 /** Clocks that differ by less are taken to agree: the way here takes its time. */
 const CLOCKS_AGREE = 2000;
-const PROBE_TIMEOUT = 5_000;
 /** A token is renewed so long before it expires, or when half of its time is over where it has less. */
 const RENEW_BEFORE = 60_000;
 const RENEW_AT_ALL = 1_000;
@@ -94,21 +99,21 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 const STABLE_AFTER = 5_000;
 const ACK_AFTER = 1_000;
 const UNATTENDED_FOR = 60_000;
-/** A timer this late means that the machine slept, and that the silence says nothing. */
-const CLOCK_JUMP = 5_000;
+/** A timer this late means that the machine slept, or the page was kept from running: the silence says nothing. */
+const LATE = 1_000;
 
 const ACK_FRAMES = 64;
 const ACK_BYTES = 256 * 1024;
 /** What a server takes as long as it has not said otherwise. */
 const FRAME_BYTES = 64 * 1024;
 
-type Timer = "connect" | "retry" | "stable" | "silence" | "probe" | "ack" | "renew";
+type Timer = "answer" | "retry" | "stable" | "silence" | "ack" | "renew";
 
 /** Catching up: what arrives between `sync` and `synced` is held until it is whole. */
 interface CatchUp {
   epoch: string;
   reset: boolean;
-  events: Event[];
+  events: AnyEvent[];
 }
 
 export class Stream {
@@ -124,9 +129,17 @@ export class Stream {
   /** Rises with every attempt, so that an answer to an abandoned one is not taken for its successor's. */
   #turn = 0;
   #catchUp: CatchUp | undefined;
-  /** From a second `hello` to its `sync`, what comes belongs to the old position. */
-  #outOfStep = false;
-  #fresh: Event[] = [];
+  #wanted: Wanted | undefined;
+  /** What the last `hello` asked for. */
+  #asked: Wanted | undefined;
+  /** The log that `welcome` named, and that of the state: a cursor fits no other. */
+  #welcomedLog: { epoch: string; log: string | undefined } | undefined;
+  #log: string | undefined;
+  #engine: Engine | undefined;
+  #runs: RunList | undefined;
+  /** Of the runs that come after a `welcome`, the first are the whole list. */
+  #runsAreWhole = true;
+  #fresh: AnyEvent[] = [];
   #frameLimit = FRAME_BYTES;
   #unacked = { frames: 0, bytes: 0 };
   #viewers = 0;
@@ -135,13 +148,13 @@ export class Stream {
   #pending: readonly Pending[] = [];
   readonly #timers = new Map<Timer, ReturnType<typeof setTimeout>>();
   readonly #listeners = new Set<() => void>();
-  readonly #batchListeners = new Set<(batch: Batch) => void>();
   readonly #store: Store;
   readonly #options: StreamOptions;
 
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#store = options.store;
+    this.#wanted = options.wanted;
   }
 
   /** How it stands; another object whenever it changes. */
@@ -149,21 +162,41 @@ export class Stream {
     return { ...this.#connection, seenAt: this.#seenAt };
   }
 
+  /** Whether the engine of the run is there, by the server's last word; undefined where the server does not say. */
+  get engine(): Engine | undefined {
+    return this.#engine;
+  }
+
+  /** The DAG's runs; another object whenever they change, undefined where the server does not list them. */
+  get runs(): RunList | undefined {
+    return this.#runs;
+  }
+
+  /** Whether the server moves this stream to the DAG's next run, once the one that it is at is over. */
+  get following(): boolean {
+    return !this.#wanted || this.#wanted.follow === true;
+  }
+
   /** The outbox: commands that the server has not answered. */
   get pending(): readonly Pending[] {
     return this.#pending;
   }
 
-  /** Be told when the connection or the outbox changed. */
+  /** Be told when the connection, the outbox, the engine or the runs changed. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Be handed what was applied to the store, after it was. */
-  onBatch(listener: (batch: Batch) => void): () => void {
-    this.#batchListeners.add(listener);
-    return () => this.#batchListeners.delete(listener);
+  /** Pin a run: the server never moves this stream from it, and waits for it where it has not begun. Null: follow. */
+  watch(run: string | null): void {
+    this.#want(run === null ? undefined : { run });
+  }
+
+  /** Begin at a run, and follow the DAG once it is over. */
+  begin(run: string): void {
+    const there = this.#store.state.epoch === run && (this.#wanted === undefined || this.#wanted.follow);
+    this.#want(there ? undefined : { run, follow: true });
   }
 
   start(): void {
@@ -188,13 +221,13 @@ export class Stream {
   send(command: Command): Promise<Ack> {
     if (this.#connection.phase === "stopped") {
       const why = this.#connection.reason ?? "it was closed";
-      return Promise.resolve(refusal(command, "not_connected", `there is no connection: ${why}`));
+      return Promise.resolve(refusal(command, "not_connected", `not connected: ${why}`));
     }
     const exact = this.#exact(command);
     const bytes = new TextEncoder().encode(JSON.stringify(exact)).length;
     if (bytes > this.#frameLimit) {
-      const limit = `${bytes.toLocaleString("en")} bytes, and the server takes ${this.#frameLimit.toLocaleString("en")}`;
-      return Promise.resolve(refusal(command, "too_large", `this is too large to send: ${limit}`));
+      const limit = `${bytes.toLocaleString("en")} bytes, the server accepts at most ${this.#frameLimit.toLocaleString("en")}`;
+      return Promise.resolve(refusal(command, "too_large", `too large to send: ${limit}`));
     }
     const answer = this.#outbox.add(exact);
     if (this.#connection.phase === "live") this.#transmit(exact);
@@ -206,15 +239,12 @@ export class Stream {
   /** The network or the page has come back: look at once whether the connection still stands. */
   readonly probe = (): void => {
     if (this.#connection.phase === "waiting") void this.#connect();
-    else if (this.#connection.phase === "live" && this.#dialect === "v1") {
-      this.#hello();
-      this.#after("probe", PROBE_TIMEOUT, () => this.#lost({ reason: "the server no longer answers" }));
-    }
+    else if (this.#connection.phase === "live" && this.#dialect === "v1") this.#greet();
   };
 
   /** Close on purpose: nothing reconnects. */
-  close(): void {
-    this.#stop({ code: 1000, reason: undefined });
+  close(reason?: string): void {
+    this.#stop({ code: 1000, reason });
   }
 
   // --- Connecting
@@ -229,7 +259,7 @@ export class Stream {
       this.#endpoint = endpoint;
       this.#open(endpoint, true);
     } catch (error) {
-      if (turn === this.#turn) this.#lost({ reason: String(error instanceof Error ? error.message : error) });
+      if (turn === this.#turn) this.#lose({ reason: String(error instanceof Error ? error.message : error) });
     }
   }
 
@@ -242,7 +272,7 @@ export class Stream {
       // No later attempt could do better: the address is malformed, or this page may not open it.
       this.#stop({
         code: 4400,
-        reason: `${endpoint.url} can't be opened: ${error instanceof Error ? error.message : error}`,
+        reason: `cannot open ${endpoint.url}: ${error instanceof Error ? error.message : error}`,
       });
       return;
     }
@@ -250,17 +280,11 @@ export class Stream {
     this.#dialect = undefined;
     this.#set({ url: endpoint.url });
     let opened = false;
-    this.#after("connect", CONNECT_TIMEOUT, () => this.#lost({ reason: "the server did not answer in 5 s" }));
+    this.#awaitAnswer();
     socket.onopen = () => {
       opened = true;
-      this.#clear("connect");
-      this.#hello();
-      if (!offer) this.#plain();
-      // A plain server may have taken the subprotocol without knowing it, as some libraries do; then it says nothing.
-      else
-        this.#after("connect", WELCOME_TIMEOUT, () =>
-          this.#spokeV1 ? this.#lost({ reason: "no welcome" }) : this.#plain(),
-        );
+      this.#greet();
+      if (!offer) this.#becomePlain();
     };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => {
@@ -270,22 +294,60 @@ export class Stream {
     };
   }
 
-  #hello(fromScratch = false): void {
-    const { epoch, seq } = this.#store.state;
-    const last = epoch === undefined || fromScratch ? undefined : { epoch, seq };
-    this.#outOfStep = this.#dialect === "v1";
-    this.#catchUp = undefined;
-    this.#say({ type: "hello", protocol: PROTOCOL, token: this.#endpoint?.token ?? undefined, last });
+  #want(wanted: Wanted | undefined): void {
+    if (wanted?.run === this.#wanted?.run && wanted?.follow === this.#wanted?.follow) return;
+    this.#wanted = wanted;
+    // Where a hello is not answered yet, another one follows once it is.
+    const { phase } = this.#connection;
+    if (this.#dialect === "v1" && (phase === "live" || phase === "syncing")) this.#greet();
   }
 
-  #plain(): void {
+  /** Say hello; until the welcome, what comes belongs to the old position. */
+  #greet(fromScratch = false): void {
+    this.#apply();
+    this.#catchUp = undefined;
+    this.#clear("ack");
+    this.#clear("silence");
+    this.#awaitAnswer();
+    this.#set({ phase: "greeting" });
+    this.#asked = this.#wanted;
+    this.#say({
+      type: "hello",
+      protocol: PROTOCOL,
+      token: this.#endpoint?.token ?? undefined,
+      features: FEATURES,
+      ...this.#asked,
+      last: fromScratch ? undefined : this.#cursor,
+    });
+  }
+
+  /** Where the stream stands in the run that it asks for. */
+  get #cursor(): Cursor | undefined {
+    const { epoch, seq } = this.#store.state;
+    if (epoch === undefined || (this.#wanted && this.#wanted.run !== epoch)) return undefined;
+    return { epoch, seq, log: this.#log };
+  }
+
+  #awaitAnswer(): void {
+    const due = Date.now() + ANSWER;
+    this.#after("answer", ANSWER, () => {
+      const { phase } = this.#connection;
+      // The answer may lie in the socket.
+      if (Date.now() - due > LATE) this.#awaitAnswer();
+      // A plain server may have taken the subprotocol without knowing it, as some libraries do; then it says nothing.
+      else if (phase === "greeting" && this.#dialect === undefined && !this.#spokeV1) this.#becomePlain();
+      else this.#lose({ reason: `${phase === "greeting" ? "no welcome" : "the server did not answer"} in 5 s` });
+    });
+  }
+
+  #becomePlain(): void {
     this.#dialect = "plain";
     this.#set({ resumable: false, role: undefined });
-    this.#live();
+    this.#becomeLive();
   }
 
-  #live(): void {
-    this.#clear("connect");
+  #becomeLive(): void {
+    this.#clear("answer");
     this.#set({ phase: "live", code: undefined, reason: undefined });
     this.#after("stable", STABLE_AFTER, () => {
       this.#failures = 0;
@@ -302,12 +364,13 @@ export class Stream {
 
   #receive(data: unknown): void {
     this.#seenAt = Date.now();
-    this.#clear("probe");
-    let messages: ServerMessage[];
+    // What was said before the hello may take long to come, before its answer.
+    if (this.#dialect === "v1" && this.#connection.phase === "greeting") this.#awaitAnswer();
+    let messages: Received[];
     try {
       messages = decode(data);
     } catch (error) {
-      this.#lost({ code: 4400, reason: (error as Error).message });
+      this.#lose({ code: 4400, reason: (error as Error).message });
       return;
     }
     if (this.#dialect === undefined) {
@@ -315,26 +378,42 @@ export class Stream {
       // A server that turns us away says so before any welcome, and must not be handed the outbox as a plain one is.
       if (first !== "welcome" && first !== "bye") {
         if (this.#spokeV1) {
-          this.#lost({ reason: "no welcome" });
+          this.#lose({ reason: "the server sent no welcome" });
           return;
         }
-        this.#plain();
+        this.#becomePlain();
       }
     }
     const socket = this.#socket;
     for (const message of messages) {
-      this.#take(message);
+      if (isControl(message)) this.#take(message);
+      else this.#event(message);
       if (this.#socket !== socket) return;
     }
     this.#apply();
     if (this.#dialect === "v1") this.#acknowledge((data as string).length);
   }
 
-  #welcomed(): void {
+  #welcomed(welcome: Welcome): void {
+    // It may come so late that the server was already taken for a plain one.
     this.#dialect = "v1";
     this.#spokeV1 = true;
-    this.#clear("connect");
+    this.#apply();
+    this.#frameLimit = welcome.limits.frame_bytes ?? FRAME_BYTES;
+    this.#welcomedLog = { epoch: welcome.epoch, log: welcome.log ?? undefined };
+    this.#runsAreWhole = true;
+    if (!welcome.features?.includes("runs")) this.#runs = undefined;
+    if (!welcome.features?.includes("engine")) this.#engine = undefined;
+    this.#clear("answer");
+    this.#clear("renew");
     this.#watchSilence();
+    if (welcome.expires_at != null) {
+      this.#renewBefore(welcome.expires_at - (welcome.now ?? Date.now()) + Date.now());
+    }
+    this.#catchUp = undefined;
+    this.#set({ phase: "syncing", resumable: true, role: welcome.role, ahead: ahead(welcome.now) });
+    // Meanwhile another run is asked for.
+    if (this.#asked !== this.#wanted) this.#greet();
   }
 
   /** Show another token over the open connection, before the one that it began with expires. */
@@ -355,28 +434,16 @@ export class Stream {
       return;
     }
     this.#endpoint = endpoint;
-    this.#hello();
+    this.#greet();
   }
 
-  #take(message: ServerMessage): void {
+  #take(message: ControlMessage): void {
     switch (message.type) {
       case "welcome":
-        // It may come so late that the server was already taken for a plain one.
-        this.#welcomed();
-        this.#clear("renew");
-        if (message.expires_at != null) {
-          this.#renewBefore(message.expires_at - (message.now ?? Date.now()) + Date.now());
-        }
-        this.#frameLimit = message.limits.frame_bytes ?? FRAME_BYTES;
-        this.#set({ phase: "syncing", resumable: true, role: message.role, ahead: ahead(message.now) });
+        this.#welcomed(message);
         break;
       case "sync":
-        this.#apply();
-        this.#outOfStep = false;
-        this.#catchUp = { epoch: message.epoch, reset: message.reset, events: [] };
-        // A tail of another run than ours leads nowhere.
-        if (!message.reset && message.epoch !== this.#store.state.epoch) this.#hello(true);
-        this.#set({ phase: "syncing" });
+        if (this.#connection.phase !== "greeting") this.#sync(message);
         break;
       case "synced":
         this.#synced(message.seq);
@@ -384,26 +451,46 @@ export class Stream {
       case "ping":
         this.#apply();
         this.#say({ type: "pong", seq: this.#store.state.seq });
-        if (message.head !== this.#store.state.seq && !this.#catchUp && !this.#outOfStep) this.#hello();
+        if (message.head !== this.#store.state.seq && this.#connection.phase === "live") this.#greet();
         break;
       case "command_ack":
         this.#outbox.settle(message);
         this.#notify();
         break;
+      case "engine":
+        this.#engine = message;
+        this.#notify();
+        break;
+      case "runs":
+        this.#runs = updated(this.#runsAreWhole ? undefined : this.#runs, message);
+        this.#runsAreWhole = false;
+        this.#notify();
+        break;
       case "bye":
         this.#apply();
-        if (message.retry) this.#lost({ code: message.code, reason: message.reason, after: message.after_ms ?? 0 });
+        if (message.retry) this.#lose({ code: message.code, reason: message.reason, after: message.after_ms ?? 0 });
         else this.#stop({ code: message.code, reason: message.reason });
         break;
       default:
-        this.#event(message);
+        assertNever(message);
     }
   }
 
-  #event(event: Event): void {
+  #sync({ epoch, reset }: Sync): void {
+    this.#apply();
+    if (!reset && epoch !== this.#store.state.epoch) {
+      // A tail of another run than ours leads nowhere.
+      this.#greet(true);
+      return;
+    }
+    this.#catchUp = { epoch, reset, events: [] };
+    this.#set({ phase: "syncing" });
+  }
+
+  #event(event: AnyEvent): void {
     if (this.#catchUp) this.#catchUp.events.push(event);
     else if (this.#dialect === "plain") this.#fresh.push(event);
-    else if (!this.#outOfStep && this.#inOrder(event)) this.#fresh.push(event);
+    else if (this.#connection.phase === "live" && this.#inOrder(event)) this.#fresh.push(event);
   }
 
   /** The seq of the last event that was taken. */
@@ -412,11 +499,10 @@ export class Stream {
   }
 
   /** Whether an event comes next. One that was seen is dropped; after a gap the server is asked for what is missing. */
-  #inOrder(event: Event): boolean {
+  #inOrder(event: AnyEvent): boolean {
     if (event.seq == null || event.seq <= this.#seen) return false;
     if (event.seq === this.#seen + 1) return true;
-    this.#apply();
-    this.#hello();
+    this.#greet();
     return false;
   }
 
@@ -424,35 +510,36 @@ export class Stream {
     const catchUp = this.#catchUp;
     if (!catchUp) return;
     this.#catchUp = undefined;
-    const { epoch, reset, events } = catchUp;
+    const { reset, events } = catchUp;
+    const before = this.#store.state.epoch;
+    // A run that has not begun has no name yet.
+    const epoch = catchUp.epoch || undefined;
     if (reset) {
+      if (epoch !== before) this.#engine = undefined;
       this.#store.replace({ epoch, seq }, events);
-      this.#emit({ epoch, after: 0, seq, reset, events });
     } else {
       for (const event of events) if (event.seq === this.#seen + 1) this.#fresh.push(event);
       this.#apply();
       if (this.#store.state.seq !== seq) {
         // The tail does not lead to where it should: only the whole state helps.
-        this.#hello(true);
+        this.#greet(true);
         return;
       }
     }
+    // Moved to another run by the server, the stream does not know the log.
+    if (this.#welcomedLog?.epoch === catchUp.epoch) this.#log = this.#welcomedLog.log;
+    else if (epoch !== before) this.#log = undefined;
+    // It has got there: after a cut it goes on from where it then is.
+    if (this.#wanted?.follow && this.#wanted.run === epoch) this.#wanted = this.#asked = undefined;
     this.#sendAck();
-    this.#live();
+    this.#becomeLive();
   }
 
   #apply(): void {
     const events = this.#fresh;
     if (events.length === 0) return;
     this.#fresh = [];
-    const after = this.#store.state.seq;
     this.#store.apply(events);
-    const { epoch, seq } = this.#store.state;
-    this.#emit({ epoch, after, seq, reset: false, events });
-  }
-
-  #emit(batch: Batch): void {
-    for (const listener of this.#batchListeners) listener(batch);
   }
 
   #acknowledge(bytes: number): void {
@@ -483,21 +570,24 @@ export class Stream {
     }
   }
 
-  /** A decision names the gate that was open when it was made, so that it can't hit one that opened later. */
+  /** A command names the run, and the gate, that was there when it was given: it can't hit one that came later. */
   #exact(command: Command): Command {
-    if (command.type !== "human_decision" || command.gate_id != null) return command;
-    const gates = [...this.#store.state.gates.values()].filter((gate) => gate.node_id === command.node_id);
-    return gates.length === 1 ? { ...command, gate_id: gates[0]?.gate_id } : command;
+    const { epoch, gates } = this.#store.state;
+    const run_id = command.run_id ?? epoch;
+    if (command.type !== "human_decision" || command.gate_id != null || run_id !== epoch) return { ...command, run_id };
+    const open = [...gates.values()].filter((gate) => gate.node_id === command.node_id);
+    return { ...command, run_id, gate_id: open.length === 1 ? open[0]?.gate_id : undefined };
   }
 
-  /** Why a decision that had to wait is not sent any more. */
+  /** Why a decision that had to wait is not sent any more. Of the gates of another run than this the server judges. */
   #late(command: Command): Ack | undefined {
-    if (command.type !== "human_decision") return undefined;
+    const { epoch } = this.#store.state;
+    if (command.type !== "human_decision" || (command.run_id ?? epoch) !== epoch) return undefined;
     const about = (other: { node_id: string; gate_id: string }) =>
       other.node_id === command.node_id && (command.gate_id == null || other.gate_id === command.gate_id);
     if ([...this.#store.state.gates.values()].some(about)) return undefined;
     const made = this.#store.state.decisions.findLast(about);
-    return made ? overtaken(command, made) : refusal(command, "no_such_gate", "this gate is no longer open");
+    return made ? overtaken(command, made) : refusal(command, "no_such_gate", "this gate is closed");
   }
 
   // --- Silence and ends
@@ -507,20 +597,18 @@ export class Stream {
     this.#after("silence", Math.max(0, due - Date.now()), () => {
       const silent = Date.now() - (this.#seenAt ?? 0);
       if (silent < DEAD_AFTER) this.#watchSilence();
-      else if (silent > DEAD_AFTER + CLOCK_JUMP && this.#connection.phase === "live") {
-        this.probe();
-        this.#after("silence", DEAD_AFTER, () => this.#watchSilence());
-      } else this.#lost({ reason: "the server was silent for 25 s" });
+      else if (silent > DEAD_AFTER + LATE) this.#greet();
+      else this.#lose({ reason: "the server was silent for 25 s" });
     });
   }
 
   #ended(code: number, reason: string): void {
     if (CLOSE_CODES[code]?.retry === false) this.#stop({ code, reason: reason || undefined });
-    else this.#lost({ code, reason: reason || undefined });
+    else this.#lose({ code, reason: reason || undefined });
   }
 
   /** The connection is gone, and comes back; `after` ms later than otherwise, where the server asked for it. */
-  #lost({ code, reason, after = 0 }: { code?: number; reason?: string; after?: number }): void {
+  #lose({ code, reason, after = 0 }: { code?: number; reason?: string; after?: number }): void {
     this.#drop();
     // Added, so that not everybody who was told the same comes back at the same moment.
     const delay = after + backoff(++this.#failures, this.#options.random ?? Math.random);
@@ -551,7 +639,6 @@ export class Stream {
     const socket = this.#socket;
     this.#socket = undefined;
     this.#catchUp = undefined;
-    this.#outOfStep = false;
     this.#fresh = [];
     this.#unacked = { frames: 0, bytes: 0 };
     if (!socket) return;
@@ -590,7 +677,7 @@ export class Stream {
 }
 
 function overtaken(command: HumanDecision, made: { by: string; decision: string }): Ack {
-  return refusal(command, "already_decided", `${made.by} was first: ${made.decision}`);
+  return refusal(command, "already_decided", `${made.by} has already decided: ${made.decision}`);
 }
 
 /** How far the server's clock is ahead of ours, where that is more than the way here can explain. */

@@ -4,6 +4,7 @@
 import styles from "./details.css";
 import { h } from "./dom/dom";
 import { fullScreenButton } from "./dom/fullscreen";
+import { addStyles } from "./dom/shadow";
 import { Export } from "./export/export";
 import { GatesPanel } from "./gate/list";
 import { Alerts } from "./notifications/panel";
@@ -13,6 +14,7 @@ import { InspectorPanel } from "./panels/inspector";
 import { KeysPanel } from "./panels/keys";
 import { ReplayPanel } from "./panels/replay";
 import { ResultsPanel } from "./panels/results";
+import { RunsPanel } from "./panels/runs";
 import type { Details, Shell } from "./shell";
 import { Tabs } from "./tabs";
 import { Timeline } from "./timeline/timeline";
@@ -24,8 +26,9 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   const replay = new ReplayPanel(model, show, say);
   const screen = fullScreenButton(root, say);
   const menus = h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el, screen);
-  const tabs = new Tabs(places.tabs, root, graph, timeline, menus);
+  const tabs = new Tabs(places.tabs, graph, timeline, menus);
   const keys = new KeysPanel();
+  const runs = new RunsPanel(model, say, () => replay.live());
   const gates = new GatesPanel(model, find, () => tabs.focus());
   const inspector = new InspectorPanel(model, () => {
     model.select(undefined);
@@ -33,16 +36,14 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   });
   const below = [new ResultsPanel(model), new DecisionsPanel(model), new ErrorsPanel(model, find)];
 
-  const style = h("style");
-  style.textContent = styles;
-  // After the style sheet of the view, to which it adds.
-  root.append(style);
+  addStyles(root, styles);
+  places.cost.before(runs.el);
   places.cost.after(gates.el);
   graph.el.append(keys.el);
   places.main.append(timeline.el, inspector.el);
   places.main.after(replay.el, ...below.map((panel) => panel.el));
   return {
-    panels: [gates, timeline, replay, inspector, ...below, alerts],
+    panels: [runs, gates, timeline, replay, inspector, ...below, alerts],
     draw: (format) => files.draw(format),
     changed: (change) => timeline.changed(change),
     setTheme: (next) => timeline.setTheme(next),
@@ -50,12 +51,13 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
     showGraph: () => tabs.show(false),
     toGates: () => gates.focus(),
     toggleKeys: () => keys.toggle(),
-    key: (key) => {
-      if (key === "z") screen.click();
-      else if (key === "d") gates.focus();
-      else return replay.key(key);
+    focus: () => tabs.focus(),
+    key: (event) => {
+      if (event.key === "z") screen.click();
+      else if (event.key === "d") gates.focus();
+      else if (event.key === "n") runs.toggle();
+      else return replay.key(event.key) || tabs.key(event);
       return true;
     },
-    close: () => tabs.close(),
   };
 }

@@ -30,9 +30,10 @@ export interface Details {
   showGraph(): void;
   toGates(): void;
   toggleKeys(): void;
+  /** Give the keyboard to the graph, or to the timeline in its place. */
+  focus(): void;
   /** Act on a key; returns whether it had a meaning. */
-  key(key: string): boolean;
-  close(): void;
+  key(event: KeyboardEvent): boolean;
 }
 
 export type MountDetails = (shell: Shell) => Details;

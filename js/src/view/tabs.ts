@@ -8,9 +8,8 @@ export class Tabs {
   readonly #graph: Graph;
   readonly #timeline: Timeline;
   readonly #buttons: readonly [graph: HTMLElement, timeline: HTMLElement];
-  readonly #stop = new AbortController();
 
-  constructor(el: HTMLElement, root: HTMLElement, graph: Graph, timeline: Timeline, ...menus: HTMLElement[]) {
+  constructor(el: HTMLElement, graph: Graph, timeline: Timeline, ...menus: HTMLElement[]) {
     this.#graph = graph;
     this.#timeline = timeline;
     const tab = (name: string, over: boolean) =>
@@ -21,7 +20,6 @@ export class Tabs {
       timeline.words,
       ...menus,
     );
-    root.addEventListener("keydown", (event) => this.#key(event), { signal: this.#stop.signal });
   }
 
   /** Show the timeline, or else the graph. */
@@ -41,19 +39,17 @@ export class Tabs {
 
   /** Give the keyboard to what is shown. */
   focus(): void {
-    (this.#graph.el.hidden ? this.#timeline : this.#graph).focus();
+    this.#shown.focus();
   }
 
-  close(): void {
-    this.#stop.abort();
-  }
-
-  #key(event: KeyboardEvent): void {
-    if (event.key !== "t" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const target = event.target as HTMLElement;
-    if (target.closest("input:not([type=range]), textarea, select, [contenteditable]")) return;
-    event.preventDefault();
-    event.stopPropagation();
+  /** Act on a key; returns whether it had a meaning. */
+  key(event: KeyboardEvent): boolean {
+    if (event.key !== "t") return this.#shown.key(event);
     this.show(!this.#graph.el.hidden);
+    return true;
+  }
+
+  get #shown(): Graph | Timeline {
+    return this.#graph.el.hidden ? this.#timeline : this.#graph;
   }
 }

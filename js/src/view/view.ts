@@ -1,159 +1,208 @@
 // The view: a shell with a graph and panels around it, all of one store and stream. Nothing here opens a socket.
 
 import type { Change } from "../state/types";
-import { h } from "./dom/dom";
+import { focusedNear, h, isTyping } from "./dom/dom";
+import { attachShadow, type ShadowTree } from "./dom/shadow";
 import { Graph } from "./graph/graph";
-import { applyTheme, makeTheme, readHost, watchHost } from "./graph/theme";
+import type { Stop } from "./graph/spotlight";
+import { applyTheme, makeTheme, readHost, type Theme, watchHost } from "./graph/theme";
 import { Model } from "./model/model";
-import type { Panel } from "./panel";
 import { Announcer } from "./panels/announcer";
 import { ConnectionPanel } from "./panels/connection";
 import { ControlsPanel } from "./panels/controls";
 import { CostPanel } from "./panels/costbar";
+import { EnginePanel } from "./panels/engine";
 import { HeaderPanel } from "./panels/header";
 import { OutlinePanel } from "./panels/outline";
+import { PlaceholderPanel } from "./panels/placeholder";
 import { SearchBar } from "./panels/searchbar";
-import type { Details, MountDetails, ViewOptions } from "./shell";
+import type { Details, MountDetails, Shell, ViewOptions } from "./shell";
 import styles from "./styles.css";
-
-const TICK_MS = 1000;
+import { contained, Updates } from "./updates";
 
 /** Draw a live view of a DAG into `el`; returns how to take it down. */
 export function mountView(el: HTMLElement, options: ViewOptions): () => void {
-  const model = new Model(options);
-  // JupyterLab binds single keys: what is pressed in here is not meant for the notebook.
-  const root = h("div", { class: "dagwidget", "data-lm-suppress-shortcuts": "true" });
-  el.append(root);
-  let theme = makeTheme(readHost(root));
-  applyTheme(root, theme);
-
-  const announcer = new Announcer(model);
-  const say = (text: string) => announcer.say(text);
-  const graph = new Graph(model, theme, say);
-  const find = (id: string) => {
-    model.select(id);
-    graph.reveal(id);
-  };
-  let details: Details | undefined;
-  const header = new HeaderPanel(
-    model,
-    (stop) => {
-      details?.showGraph();
-      graph.finder.jump(stop);
-    },
-    () => details?.toGates(),
-  );
-  const search = new SearchBar(model, graph.finder, () => details?.toggleKeys());
-  // What is looked for is looked for in the graph.
-  for (const type of ["click", "input"]) {
-    search.el.addEventListener(type, () => details?.showGraph(), { capture: true });
-  }
-  graph.finder.onNavigate(() => search.update());
-  const connection = new ConnectionPanel(model, root);
-  const controls = new ControlsPanel(model);
-  const cost = new CostPanel(model, find);
-  const outline = new OutlinePanel(model, find);
-  const panels: Panel[] = [header, connection, controls, cost, outline, search, graph, announcer];
-  const tabs = h("div", { class: "dw-tabs" });
-  const main = h("div", { class: "dw-main" }, graph.el);
-
-  // Written as text, so that no host needs to know of it.
-  const style = h("style");
-  style.textContent = styles;
-  const top = h("div", { class: "dw-top" }, header.el, h("div", { class: "dw-bar" }, connection.el, controls.el));
-  root.append(style, h("div", { class: "dw-shell" }, top, cost.el, outline.el, tabs, search.el, main, announcer.el));
-
-  // However many batches arrive, the panels are written once a frame.
-  let frame = 0;
-  const refresh = () => {
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      for (const panel of panels) contained(() => panel.update());
-      // In a replay time passes by the moment that is sought, too.
-      if (model.replay && !model.moving) tick();
-    });
-  };
-  const tick = () => {
-    for (const panel of panels) contained(() => panel.tick?.());
-  };
-  const show = (change: Change) => {
-    const changed = model.changed(change);
-    graph.changed(changed);
-    details?.changed(changed);
-    refresh();
-  };
-  const retheme = () => {
-    const next = makeTheme(readHost(root));
-    if (JSON.stringify(next) === JSON.stringify(theme)) return;
-    theme = next;
-    applyTheme(root, theme);
-    graph.setTheme(theme);
-    details?.setTheme(theme);
-  };
-  const stops = [
-    // While a replay is watched, the live run is only heard of.
-    options.store.subscribe((change) => {
-      contained(() => details?.look());
-      if (model.replay) refresh();
-      else show(change);
-    }),
-    options.stream.subscribe(refresh),
-    options.stream.subscribe(() => contained(() => details?.look())),
-    watchHost(retheme),
-  ];
-  model.onSelect(refresh);
-  model.onFold(refresh);
-  root.addEventListener("keydown", (event) => {
-    const typing = (event.target as Element).matches("input:not([type=range]), textarea, select, [contenteditable]");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "/" || event.key === "?") {
-      details?.showGraph();
-      if (event.key === "/") search.focus();
-      else details?.toggleKeys();
-    } else if (!details?.key(event.key)) return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
-  const timer = setInterval(() => {
-    if (!document.hidden) tick();
-  }, TICK_MS);
-  for (const panel of panels) contained(() => panel.update());
-
-  let withdraw: (() => void) | undefined;
-  let closed = false;
-  const detail = (mount: MountDetails) => {
-    if (closed) return;
-    const places = { cost: cost.el, tabs, main };
-    details = mount({ model, root, graph, theme, places, say, find, show });
-    withdraw = options.offer?.(details.draw);
-    panels.push(...details.panels);
-    for (const panel of details.panels) contained(() => panel.update());
-  };
-  if (typeof options.details === "function") detail(options.details);
-  else
-    options.details.then(detail).catch((error) => {
-      tabs.replaceChildren(
-        h("p", { role: "alert", class: "dw-refusal" }, `Only the graph can be shown: ${error}. Reload the page.`),
-      );
-    });
-
-  return () => {
-    closed = true;
-    withdraw?.();
-    details?.close();
-    clearInterval(timer);
-    cancelAnimationFrame(frame);
-    for (const stop of stops) stop();
-    for (const panel of panels) panel.close?.();
-    root.remove();
-  };
+  const view = new View(el, options);
+  return () => view.close();
 }
 
-/** A panel that can't show what it is given, as a plain server may send anything, takes no other with it. */
-function contained(act: () => void): void {
-  try {
-    act();
-  } catch (error) {
-    console.error("dagwidget:", error);
+class View {
+  readonly #options: ViewOptions;
+  readonly #model: Model;
+  readonly #updates: Updates;
+  readonly #tree: ShadowTree;
+  readonly #announcer: Announcer;
+  readonly #graph: Graph;
+  readonly #search: SearchBar;
+  /** Where the details go. */
+  readonly #places: Shell["places"];
+  readonly #unsubscribe: readonly (() => void)[];
+  #theme: Theme;
+  /** Undefined until their bundle is there. */
+  #details: Details | undefined;
+  #withdrawOffer: (() => void) | undefined;
+  #closed = false;
+
+  constructor(el: HTMLElement, options: ViewOptions) {
+    this.#options = options;
+    this.#model = new Model(options);
+    this.#updates = new Updates(this.#model);
+    this.#tree = attachShadow(el, styles);
+    this.#theme = makeTheme(readHost(this.#root));
+    applyTheme(this.#root, this.#theme);
+
+    this.#announcer = new Announcer(this.#model);
+    this.#graph = new Graph(this.#model, this.#theme, this.#say);
+    this.#search = this.#makeSearch();
+    this.#places = this.#arrange();
+    this.#unsubscribe = this.#follow();
+    this.#root.addEventListener("keydown", (event) => this.#onKey(event));
+    this.#loadDetails();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#withdrawOffer?.();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#updates.close();
+    this.#tree.remove();
+  }
+
+  get #root(): HTMLElement {
+    return this.#tree.root;
+  }
+
+  readonly #say = (text: string): void => this.#announcer.say(text);
+
+  /** Select a node, and bring it into the viewport. */
+  readonly #find = (id: string): void => {
+    this.#model.select(id);
+    this.#graph.reveal(id);
+  };
+
+  /** Show what has changed on screen. */
+  readonly #show = (change: Change): void => {
+    const changed = this.#model.changed(change);
+    this.#graph.changed(changed);
+    this.#details?.changed(changed);
+    this.#updates.request();
+  };
+
+  readonly #jump = (stop: Stop): void => {
+    this.#details?.showGraph();
+    this.#graph.finder.jump(stop);
+  };
+
+  #makeSearch(): SearchBar {
+    const search = new SearchBar(this.#model, this.#graph.finder, () => this.#details?.toggleKeys());
+    // A search is a search in the graph, so it brings the graph to the front.
+    for (const type of ["click", "input"]) {
+      search.el.addEventListener(type, () => this.#details?.showGraph(), { capture: true });
+    }
+    this.#graph.finder.onNavigate(() => search.update());
+    return search;
+  }
+
+  /** Make the panels, and put them and the graph in their places. */
+  #arrange(): Shell["places"] {
+    const header = new HeaderPanel(this.#model, this.#jump, () => this.#details?.toGates());
+    const connection = new ConnectionPanel(this.#model, this.#root);
+    const engine = new EnginePanel(this.#model);
+    const controls = new ControlsPanel(this.#model);
+    const cost = new CostPanel(this.#model, this.#find);
+    const outline = new OutlinePanel(this.#model, this.#find);
+    const [search, graph, announcer] = [this.#search, this.#graph, this.#announcer];
+    const placeholder = new PlaceholderPanel(this.#model);
+    const tabs = h("div", { class: "dw-tabs" });
+    const main = h("div", { class: "dw-main" }, graph.el, placeholder.el);
+
+    const bar = h("div", { class: "dw-bar" }, connection.el, engine.el, controls.el);
+    const top = h("div", { class: "dw-top" }, header.el, bar);
+    const parts = [top, connection.notice, cost.el, outline.el, tabs, search.el, main, announcer.el];
+    const shell = h("div", { class: "dw-shell" }, ...parts);
+    this.#root.append(shell);
+    this.#updates.add([header, connection, engine, controls, cost, outline, search, graph, placeholder, announcer]);
+    return { cost: cost.el, tabs, main };
+  }
+
+  /** Update with the store, the stream, the model and the host's theme; returns how to stop. */
+  #follow(): readonly (() => void)[] {
+    const { store, stream } = this.#options;
+    const look = () => contained(() => this.#details?.look());
+    this.#model.onSelect(this.#updates.request);
+    this.#model.onFold(this.#updates.request);
+    return [
+      store.subscribe((change) => {
+        look();
+        // During a replay the live run is noted, but not shown.
+        if (this.#model.replay) this.#updates.request();
+        else this.#show(change);
+      }),
+      stream.subscribe(this.#updates.request),
+      stream.subscribe(look),
+      watchHost(this.#root, () => this.#retheme()),
+    ];
+  }
+
+  #retheme(): void {
+    const next = makeTheme(readHost(this.#root));
+    if (JSON.stringify(next) === JSON.stringify(this.#theme)) return;
+    this.#theme = next;
+    applyTheme(this.#root, next);
+    this.#graph.setTheme(next);
+    this.#details?.setTheme(next);
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.#key(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** Act on a key; returns whether it had a meaning. */
+  #key(event: KeyboardEvent): boolean {
+    const { key, target } = event;
+    const details = this.#details;
+    if (key === "/" || key === "?") {
+      details?.showGraph();
+      if (key === "/") this.#search.focus();
+      else details?.toggleKeys();
+      return true;
+    }
+    // A button or a list has its own use for Enter, Space and the arrows. After a click beside them the graph has.
+    if (target !== this.#root && (key.length > 1 || key === " ")) return false;
+    const picture = details ?? this.#graph;
+    const acted = picture.key(event);
+    if (acted && focusedNear(this.#root) === this.#root) picture.focus();
+    return acted;
+  }
+
+  #loadDetails(): void {
+    const { details } = this.#options;
+    if (typeof details === "function") this.#mountDetails(details);
+    else
+      details
+        .then((mount) => this.#mountDetails(mount))
+        .catch((error) => {
+          const text = `Could not load the panels around the graph: ${error}. Reload the page.`;
+          this.#places.tabs.replaceChildren(h("p", { role: "alert", class: "dw-refusal" }, text));
+        });
+  }
+
+  #mountDetails(mount: MountDetails): void {
+    if (this.#closed) return;
+    this.#details = mount({
+      model: this.#model,
+      root: this.#root,
+      graph: this.#graph,
+      theme: this.#theme,
+      places: this.#places,
+      say: this.#say,
+      find: this.#find,
+      show: this.#show,
+    });
+    this.#withdrawOffer = this.#options.offer?.(this.#details.draw);
+    this.#updates.add(this.#details.panels);
   }
 }

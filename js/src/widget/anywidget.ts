@@ -1,6 +1,8 @@
 // The part of anywidget's front-end interface that dagwidget uses.
 
 export interface Model {
+  /** There is one for each kernel, where the host has several. */
+  widget_manager?: object;
   get(name: string): unknown;
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
   on(event: string, listener: (...values: never[]) => void): void;

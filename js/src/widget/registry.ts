@@ -1,8 +1,8 @@
-// Streams are shared: all models and views of a page that watch the same DAG on the same server have one connection.
+// Streams are shared: all models and views of a page that watch the same run of a DAG on the same server have one connection.
 // Each cell that runs evaluates this module anew, so what they share must live outside of it.
 
 import { Store } from "../state/store";
-import { type Endpoint, Stream } from "../stream/stream";
+import { type Endpoint, Stream, type Wanted } from "../stream/stream";
 import { onWake } from "../stream/wake";
 
 export type Renew = () => Promise<Endpoint>;
@@ -11,8 +11,8 @@ export type Renew = () => Promise<Endpoint>;
 export interface Lease {
   readonly stream: Stream;
   readonly store: Store;
-  /** Give it back; the connection is closed with the last one. */
-  release(): void;
+  /** Give it back; the connection is closed with the last one, for a reason that its views show. */
+  release(reason?: string): void;
 }
 
 interface Shared {
@@ -23,22 +23,27 @@ interface Shared {
   sleep: () => void;
 }
 
-const KEY = Symbol.for("dagwidget.streams.1");
+const KEY = Symbol.for("dagwidget.streams.2");
 
-function shared(): Map<string, Shared> {
-  const world = globalThis as { [KEY]?: Map<string, Shared> };
-  world[KEY] ??= new Map();
-  return world[KEY];
+function shared(scope: object): Map<string, Shared> {
+  const world = globalThis as { [KEY]?: WeakMap<object, Map<string, Shared>> };
+  world[KEY] ??= new WeakMap();
+  const streams = world[KEY].get(scope) ?? new Map<string, Shared>();
+  world[KEY].set(scope, streams);
+  return streams;
 }
 
-/** A share in the stream at `endpoint`, opened if nobody has one; `renew` tells where the server is later on. */
-export function acquire(endpoint: Endpoint, renew: Renew): Lease {
-  const streams = shared();
-  const { url } = endpoint;
-  const known = streams.get(url);
+/**
+ * A share in the stream at `endpoint` that watches the run `wanted`, or follows the DAG; opened if nobody has one. `renew`
+ * tells where the server is later on. Followers share it within their kernel, since they move to the runs that this begins.
+ */
+export function acquire(endpoint: Endpoint, renew: Renew, wanted?: Wanted, kernel: object = globalThis): Lease {
+  const streams = shared(wanted && !wanted.follow ? globalThis : kernel);
+  const key = JSON.stringify([endpoint.url, wanted]);
+  const known = streams.get(key);
   // One that was refused stays so; a cell that is run again may bring a better token.
-  const found = known && known.stream.connection.phase !== "stopped" ? known : open(endpoint);
-  streams.set(url, found);
+  const found = known && known.stream.connection.phase !== "stopped" ? known : open(endpoint, wanted);
+  streams.set(key, found);
   // A holder may come twice with the same function.
   const holder: Renew = () => renew();
   found.holders.add(holder);
@@ -46,16 +51,26 @@ export function acquire(endpoint: Endpoint, renew: Renew): Lease {
   return {
     stream: found.stream,
     store: found.store,
-    release() {
-      if (!found.holders.delete(holder) || found.holders.size > 0) return;
-      if (streams.get(url) === found) streams.delete(url);
-      found.sleep();
-      found.stream.close();
+    release(reason) {
+      if (!found.holders.delete(holder)) return;
+      // What a person has decided outlives the view that they decided it in.
+      const unsubscribe = found.stream.subscribe(close);
+      close();
+      function close() {
+        if (found.holders.size === 0 && found.stream.pending.length > 0 && reason === undefined) return;
+        unsubscribe();
+        if (found.holders.size > 0) return;
+        if (streams.get(key) === found) streams.delete(key);
+        found.sleep();
+        found.stream.close(reason);
+      }
     },
   };
 }
 
-function open(first: Endpoint): Shared {
+export type Acquire = typeof acquire;
+
+function open(first: Endpoint, wanted: Wanted | undefined): Shared {
   const store = new Store();
   const holders = new Set<Renew>();
   let known: Endpoint | undefined = first;
@@ -64,6 +79,6 @@ function open(first: Endpoint): Shared {
     known = undefined;
     return given;
   };
-  const stream = new Stream({ store, endpoint });
+  const stream = new Stream({ store, endpoint, wanted });
   return { stream, store, holders, sleep: onWake(stream.probe) };
 }

@@ -1,9 +1,9 @@
 // The anywidget entry: `initialize` makes the link to the kernel, and with it a share in the stream; `render` draws both.
 
-import { Store } from "../state/store";
-import type { Connection } from "../stream/stream";
+import type { Wanted } from "../stream/stream";
+import { nothing, Switch } from "../stream/switch";
 import type { Draw } from "../view/panel";
-import type { MountDetails, ViewOptions } from "../view/shell";
+import type { MountDetails } from "../view/shell";
 import { mountView } from "../view/view";
 import type { Model, Widget } from "./anywidget";
 import { KernelLink } from "./kernel";
@@ -32,7 +32,7 @@ export function createWidget(make: (source: string) => Promise<MountDetails>): W
 export async function load<T>(source: string, common: readonly unknown[]): Promise<T> {
   const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   try {
-    const bundle = await import(/* @vite-ignore */ url);
+    const bundle: { default(common: readonly unknown[]): T } = await import(/* @vite-ignore */ url);
     return bundle.default(common);
   } finally {
     URL.revokeObjectURL(url);
@@ -45,48 +45,42 @@ function renderView(
   link: KernelLink | undefined,
   details: Promise<MountDetails>,
 ): () => void {
-  const dagId = String(model.get("dag_id"));
   const saved = model.get("snapshot") as Record<string, unknown> | undefined;
-  const options = {
-    dagId,
+  const shown = new Switch(nothing(link));
+  /** The run that a person has picked for this view alone. */
+  let picked: Wanted | undefined;
+  const turn = () => {
+    const share = link?.open(picked);
+    if (share) shown.show(share);
+    // A link that is closed leaves what was shown last.
+    else if (!link?.lease) shown.show(nothing(link));
+    return share !== undefined;
+  };
+  const pick = (wanted: Wanted) => {
+    const { store, stream } = link!.lease!;
+    picked = wanted.follow && stream.following && store.state.epoch === wanted.run ? undefined : wanted;
+    return turn();
+  };
+  const unsubscribe = link?.subscribe((all) => {
+    if (all) picked = undefined;
+    turn();
+  });
+  turn();
+  const close = mountView(el, {
+    dagId: String(model.get("dag_id")),
     details,
     snapshot: saved && Object.keys(saved).length > 0 ? saved : undefined,
-    whole: link && ((nodeId: string) => link.output(nodeId)),
+    store: shown.store,
+    stream: shown.stream,
+    whole: link && ((nodeId: string) => link.output(nodeId, shown.store.state.epoch)),
     earlier: link && ((run: string) => link.earlier(run)),
     log: link && ((run: string, after: number) => link.log(run, after)),
-  };
-  let unmount = () => {};
-  const mount = () => {
-    unmount();
-    const lease = link?.lease;
-    const leave = lease?.stream.attend();
-    const offer = lease && ((draw: Draw) => (link as KernelLink).offer(draw));
-    const close = mountView(el, { ...options, offer, ...(lease ?? unconnected(link?.fault)) });
-    unmount = () => {
-      close();
-      leave?.();
-    };
-  };
-  mount();
-  const unsubscribe = link?.subscribe(mount);
+    offer: link && ((draw: Draw) => link.offer(draw, () => picked === undefined)),
+    pick: link && pick,
+  });
   return () => {
     unsubscribe?.();
-    unmount();
-  };
-}
-
-/** Nothing to follow: the kernel has not answered yet, or has said why it can't. */
-function unconnected(fault: string | undefined): Pick<ViewOptions, "store" | "stream"> {
-  const connection: Connection = fault
-    ? { phase: "stopped", attempt: 0, code: 4400, reason: fault }
-    : { phase: "idle", attempt: 0 };
-  return {
-    store: new Store(),
-    stream: {
-      connection,
-      pending: [],
-      subscribe: () => () => {},
-      send: async ({ id }) => ({ type: "command_ack", id, ok: false, code: "not_connected", message: fault }),
-    },
+    close();
+    shown.close();
   };
 }

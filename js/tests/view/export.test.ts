@@ -10,7 +10,7 @@ import { makeTheme } from "../../src/view/graph/theme";
 import { STATUSES } from "../../src/view/model/status";
 import type { Draw } from "../../src/view/panel";
 import { mountView } from "../../src/view/view";
-import { Fake, NOW, runningState } from "./helpers";
+import { Fake, NOW, runningState, viewIn } from "./helpers";
 
 class Observer {
   observe(): void {}
@@ -156,7 +156,7 @@ test("the menu downloads the state", async () => {
   const el = document.createElement("div");
   document.body.append(el);
   unmount = mountView(el, { ...new Fake(runningState([{ id: "a", status: "waiting" }])).options, dagId: "../my dag" });
-  const menu = [...el.querySelectorAll<HTMLDetailsElement>(".dw-menu")].at(-1)!;
+  const menu = [...viewIn(el).querySelectorAll<HTMLDetailsElement>(".dw-menu")].at(-1)!;
   menu.open = true;
   [...menu.querySelectorAll("button")].at(-1)!.click();
   expect(menu.open).toBe(false);

@@ -1,8 +1,8 @@
 // A store and a stream that a test moves by hand, for the view's tests.
 
-import type { Command, CommandAck } from "../../src/protocol/messages";
+import type { Command, CommandAck, Engine } from "../../src/protocol/messages";
 import type { Change, DagState, Gate, Node } from "../../src/state/types";
-import type { Connection, Pending } from "../../src/stream/stream";
+import type { Connection, Pending, RunList } from "../../src/stream/stream";
 import { mountDetails } from "../../src/view/details";
 import type { ViewOptions } from "../../src/view/shell";
 
@@ -32,10 +32,18 @@ export function runningState(nodes: readonly Node[] = [], gates: readonly Gate[]
   });
 }
 
+/** The tree of the view in `el`: a shadow tree, into which no query from outside leads. */
+export function viewIn(el: HTMLElement): ShadowRoot {
+  return el.querySelector("[data-lm-suppress-shortcuts]")!.shadowRoot!;
+}
+
 export class Fake {
   state: DagState;
   connection: Connection = { phase: "live", attempt: 1, resumable: true, role: "operate", seenAt: NOW };
   pending: Pending[] = [];
+  engine: Engine | undefined;
+  runs: RunList | undefined;
+  following = true;
   readonly sent: Command[] = [];
   readonly acks: ((ack: CommandAck) => void)[] = [];
   readonly options: ViewOptions;
@@ -58,8 +66,17 @@ export class Fake {
         get connection() {
           return fake.connection;
         },
+        get engine() {
+          return fake.engine;
+        },
+        get following() {
+          return fake.following;
+        },
         get pending() {
           return fake.pending;
+        },
+        get runs() {
+          return fake.runs;
         },
         subscribe: (listener) => add(this.#streams, listener),
         send: (command) => {

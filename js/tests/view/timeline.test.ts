@@ -11,7 +11,7 @@ import { Timeline } from "../../src/view/timeline/timeline";
 import { TimeWindow } from "../../src/view/timeline/window";
 import { describe as inWords, standing, summary } from "../../src/view/timeline/words";
 import { mountView } from "../../src/view/view";
-import { Fake, NOW, runningState } from "./helpers";
+import { Fake, NOW, runningState, viewIn } from "./helpers";
 
 const nothing = new Map<string, never>();
 
@@ -329,6 +329,12 @@ describe("in the view", () => {
     expect(painted.filter((text) => /^n\d/.test(text))[0]).toBe("n5000");
   });
 
+  test("the axis has no negative times, also where a node started before its run (by a clock that is behind)", () => {
+    timeline([{ id: "a", status: "completed", started_at: NOW - 90_000, ended_at: NOW - 80_000 }]);
+    expect(painted.filter((text) => text.startsWith("−"))).toEqual([]);
+    expect(painted).toContain("0 s");
+  });
+
   test("a page up ends at the first node, below the names of its groups", () => {
     const { list, model } = timeline(steps(5).map((node) => ({ ...node, group: "etl/load" })));
     press(list, "End");
@@ -403,17 +409,18 @@ describe("in the view", () => {
     const el = document.createElement("div");
     document.body.append(el);
     unmount = mountView(el, fake.options);
-    const [graph, time] = [...el.querySelectorAll<HTMLElement>(".dw-graph")];
+    const view = viewIn(el);
+    const [graph, time] = [...view.querySelectorAll<HTMLElement>(".dw-graph")];
     const shown = () => [!graph!.hidden, !time!.hidden];
     expect(shown()).toEqual([true, false]);
-    el.querySelector<HTMLElement>(".dw-surface")!.focus();
-    press(el.querySelector(".dw-surface")!, "t");
+    view.querySelector<HTMLElement>(".dw-surface")!.focus();
+    press(view.querySelector(".dw-surface")!, "t");
     expect(shown()).toEqual([false, true]);
-    expect(document.activeElement).toBe(time!.querySelector(".dw-rows"));
-    expect(el.querySelector(".dw-tab[aria-pressed=true]")!.textContent).toBe("Timeline");
-    expect(el.querySelector(".dw-words")!.textContent).toContain("elapsed");
+    expect(view.activeElement).toBe(time!.querySelector(".dw-rows"));
+    expect(view.querySelector(".dw-tab[aria-pressed=true]")!.textContent).toBe("Timeline");
+    expect(view.querySelector(".dw-words")!.textContent).toContain("elapsed");
     const field = document.createElement("input");
-    el.firstElementChild!.append(field);
+    view.firstElementChild!.append(field);
     press(field, "t");
     expect(shown()).toEqual([false, true]);
     press(time!.querySelector(".dw-rows")!, "t");

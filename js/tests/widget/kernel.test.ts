@@ -2,7 +2,7 @@ import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Event, NodeState } from "../../src/protocol/messages";
 import { Store } from "../../src/state/store";
-import { type Endpoint, Stream } from "../../src/stream/stream";
+import { type Endpoint, Stream, type Wanted } from "../../src/stream/stream";
 import { KernelLink } from "../../src/widget/kernel";
 import { FakeModel, FakeServer } from "../fake-server";
 
@@ -25,15 +25,17 @@ class Linked {
   readonly server = new FakeServer();
   readonly model = new FakeModel();
   readonly acquired: Endpoint[] = [];
+  readonly wanted: (Wanted | undefined)[] = [];
   released = 0;
   renew: () => Promise<Endpoint> = async () => {
     throw new Error("nothing was acquired");
   };
-  readonly link = new KernelLink(this.model, (endpoint, renew) => {
+  readonly link = new KernelLink(this.model, (endpoint, renew, wanted) => {
     this.acquired.push(endpoint);
+    this.wanted.push(wanted);
     this.renew = renew;
     const store = new Store();
-    const stream = new Stream({ store, endpoint: async () => endpoint, WebSocket: this.server.WebSocket });
+    const stream = new Stream({ store, endpoint: async () => endpoint, WebSocket: this.server.WebSocket, wanted });
     stream.start();
     const release = () => {
       this.released++;
@@ -72,15 +74,6 @@ async function live(events: readonly Event[] = []): Promise<Linked> {
   return linked;
 }
 
-async function plain(): Promise<Linked> {
-  const linked = await located();
-  linked.server.last.end(1006);
-  linked.server.last.accept();
-  await pass(100);
-  linked.forget();
-  return linked;
-}
-
 describe("a link to the kernel", () => {
   test("asks where the server is, and opens nothing until it is told", () => {
     const { model, link, acquired } = new Linked();
@@ -89,7 +82,7 @@ describe("a link to the kernel", () => {
     expect(acquired).toEqual([]);
   });
 
-  test("takes its share once told, and says how the connection and the state are", async () => {
+  test("takes its share once told, and says how its connection stands", async () => {
     const linked = new Linked();
     const changed = vi.fn();
     linked.link.subscribe(changed);
@@ -97,9 +90,8 @@ describe("a link to the kernel", () => {
     expect(linked.acquired).toEqual([HERE]);
     expect(linked.link.lease?.store.state.seq).toBe(0);
     expect(changed).toHaveBeenCalledOnce();
-    expect(linked.types).toEqual(["endpoint?", "connection", "state"]);
-    expect(linked.told("connection")[0]).toMatchObject({ connection: { phase: "connecting" } });
-    expect(linked.told("state")[0]).toMatchObject({ state: { seq: 0, status: "pending", nodes: {} } });
+    expect(linked.types).toEqual(["endpoint?", "page"]);
+    expect(linked.told("page")[0]).toMatchObject({ phase: "connecting", role: null, run: null });
   });
 
   test("takes one share, however often it is told", async () => {
@@ -116,92 +108,29 @@ describe("a link to the kernel", () => {
     expect(changed).not.toHaveBeenCalled();
   });
 
-  test("passes on each change of the connection", async () => {
-    const linked = await located();
-    linked.forget();
-    linked.server.last.greet();
-    expect(linked.told("connection").map(({ connection }) => (connection as { phase: string }).phase)).toContain(
-      "syncing",
-    );
-    expect(linked.told("connection").at(-1)).toMatchObject({ connection: { phase: "live", role: "operate" } });
-  });
-
-  test("passes on a state that was replaced as a whole", async () => {
+  test("sends what Python decides over the page's own connection, and leaves the answer to the server", async () => {
     const linked = await live();
-    linked.server.last.sync({ epoch: "e2", events: [running("a", 4)] });
-    await pass(100);
-    expect(linked.told("state")).toMatchObject([{ state: { epoch: "e2", seq: 4, nodes: { a: { id: "a" } } } }]);
-    expect(linked.told("events")).toEqual([]);
-  });
-
-  test("gathers what comes within 16 ms", async () => {
-    const linked = await live([running("a", 1)]);
-    linked.server.last.say(running("b", 2));
-    await pass(10);
-    linked.server.last.batch(running("c", 3), running("d", 4));
-    await pass(5);
-    expect(linked.told("events")).toEqual([]);
-    await pass(1);
-    linked.server.last.say(running("e", 5));
-    await pass(16);
-    const events = linked.told("events");
-    expect(events.map(({ epoch, after, seq }) => ({ epoch, after, seq }))).toEqual([
-      { epoch: "e1", after: 1, seq: 4 },
-      { epoch: "e1", after: 4, seq: 5 },
-    ]);
-    expect(events[0]?.events).toEqual([running("b", 2), running("c", 3), running("d", 4)]);
-    expect(events[0]).not.toHaveProperty("reset");
-  });
-
-  test("gathers also what a plain server sends, one event a frame", async () => {
-    const linked = await plain();
-    linked.server.last.say(running("a"), running("b"), running("c"));
-    await pass(16);
-    expect(linked.told("events")).toMatchObject([{ after: 0, seq: 0, events: [{}, {}, {}] }]);
-  });
-
-  test("says once what a state already holds", async () => {
-    const linked = await live();
-    linked.server.last.say(running("a", 1));
-    linked.model.tell({ type: "state?" });
-    expect(linked.told("state")).toMatchObject([{ state: { seq: 1, nodes: { a: { status: "running" } } } }]);
-    await pass(100);
-    expect(linked.told("events")).toEqual([]);
-    linked.server.last.say(running("b", 2));
-    await pass(100);
-    expect(linked.told("events")).toMatchObject([{ after: 1, seq: 2 }]);
-  });
-
-  test("has nothing to say of a state before there is one", () => {
-    const linked = new Linked();
-    linked.forget();
-    linked.model.tell({ type: "state?" });
+    const command = {
+      type: "human_decision",
+      id: "c",
+      run_id: "e0",
+      node_id: "a",
+      decision: "approve",
+      source: "python",
+    };
+    linked.model.tell({ type: "command", command });
+    expect(linked.server.last.said("human_decision")).toEqual([command]);
+    linked.server.last.say({ type: "command_ack", id: "c", ok: true });
+    await pass(0);
     expect(linked.model.sent).toEqual([]);
   });
 
-  test("names itself, so that one page's messages are told from another's", async () => {
-    const [one, two] = [await live(), await live()];
-    for (const linked of [one, two]) {
-      linked.server.last.say(running("a", 1));
-      await pass(16);
-      linked.model.tell({ type: "state?" });
-    }
-    const sources = (linked: Linked) =>
-      linked.model.sent.flatMap(({ source }) => (source === undefined ? [] : [source]));
-    expect(sources(one)).toHaveLength(2);
-    expect(new Set(sources(one)).size).toBe(1);
-    expect(sources(one)[0]).not.toBe(sources(two)[0]);
-  });
-
-  test("carries a command to the server, and its answer back", async () => {
+  test("leaves what Python decides to the kernel's own connection where this one is not live", async () => {
     const linked = await live();
+    linked.server.last.end();
     linked.model.tell({ type: "command", command: { type: "pause_execution", id: "c" } });
-    expect(linked.server.last.said("pause_execution")).toEqual([{ type: "pause_execution", id: "c" }]);
-    expect(linked.told("ack")).toEqual([]);
-    const ack = { type: "command_ack", id: "c", ok: false, code: "forbidden", message: "you may only watch" } as const;
-    linked.server.last.say(ack);
-    await pass(0);
-    expect(linked.told("ack")).toEqual([{ type: "ack", ack }]);
+    expect(linked.link.lease?.stream.pending).toEqual([]);
+    new Linked().model.tell({ type: "command", command: { type: "pause_execution", id: "c" } });
   });
 
   test("keeps why there is no stream, until there is one", () => {
@@ -253,7 +182,149 @@ describe("asking again where the server is", () => {
   });
 });
 
+describe("a page's report", () => {
+  const phases = (linked: Linked) => linked.told("page").map(({ phase }) => phase);
+
+  test("comes with each change of what it says, and only then", async () => {
+    const linked = await located();
+    linked.server.last.accept();
+    linked.server.last.welcome({ role: "operate" });
+    linked.server.last.sync({ events: [running("a", 1)] });
+    expect(phases(linked)).toEqual(["connecting", "greeting", "syncing", "live"]);
+    const { id, ...last } = linked.told("page").at(-1)!;
+    expect(last).toEqual({ type: "page", phase: "live", role: "operate", run: "e1", dialect: "v1" });
+    linked.forget();
+    linked.server.last.say(running("b", 2), { type: "engine", state: "gone" });
+    expect(linked.model.sent).toEqual([]);
+    linked.server.last.sync({ epoch: "e2", events: [running("a", 4)] });
+    expect(linked.told("page").at(-1)).toMatchObject({ id, run: "e2", phase: "live" });
+  });
+
+  test("comes every second while the connection is live", async () => {
+    const linked = await live();
+    await pass(3_000);
+    expect(phases(linked)).toEqual(["live", "live", "live"]);
+    linked.server.last.end();
+    linked.forget();
+    await pass(400);
+    expect(linked.model.sent).toEqual([]);
+  });
+
+  test("tells a server that keeps no log", async () => {
+    const linked = await located();
+    linked.server.last.end(1006);
+    linked.server.last.accept();
+    expect(linked.told("page").at(-1)).toMatchObject({ phase: "live", role: null, run: null, dialect: "plain" });
+  });
+
+  test("names its page, so that one is told from another", async () => {
+    const [one, two] = [await live(), await live()];
+    await pass(2_000);
+    const ids = [one, two].map((linked) => new Set(linked.told("page").map(({ id }) => id)));
+    expect(ids.map((set) => set.size)).toEqual([1, 1]);
+    expect(ids[0]).not.toEqual(ids[1]);
+  });
+});
+
+describe("the run that the kernel follows", () => {
+  const hellos = (linked: Linked) => linked.server.last.said("hello").map(({ run, follow }) => ({ run, follow }));
+
+  test("is followed from a run that it begins, over the same connection", async () => {
+    const linked = await live();
+    const told = vi.fn();
+    linked.link.subscribe(told);
+    linked.model.tell({ type: "follow", run: "e2", pin: false });
+    expect(hellos(linked)).toEqual([{}, { run: "e2", follow: true }]);
+    expect(linked.acquired).toHaveLength(1);
+    linked.server.last.welcome({ epoch: "e2" });
+    linked.server.last.sync({ epoch: "e2" });
+    linked.server.last.sync({ epoch: "e3" });
+    // It is said again, each time that the kernel has looked for the server.
+    linked.model.tell({ type: "follow", run: "e2", pin: false });
+    linked.model.tell({ type: "follow", run: null, pin: false });
+    expect(hellos(linked)).toHaveLength(2);
+    expect(told).not.toHaveBeenCalled();
+  });
+
+  test("is not moved back to a run that is over", async () => {
+    const linked = await live();
+    linked.server.last.say({
+      type: "runs",
+      total: 1,
+      live: 0,
+      waiting: 0,
+      runs: [{ run_id: "e0", status: "completed", started_at: 1, ended_at: 2 }],
+    });
+    linked.model.tell({ type: "follow", run: "e0", pin: false });
+    expect(hellos(linked)).toHaveLength(1);
+  });
+
+  test("is pressed upon all views where Python has picked it", async () => {
+    const linked = await live();
+    const told = vi.fn();
+    linked.link.subscribe(told);
+    linked.model.tell({ type: "follow", run: null, pin: false, all: true });
+    expect(told.mock.calls).toEqual([[true]]);
+    expect(linked.acquired).toHaveLength(1);
+  });
+
+  test("is pinned in a stream of its own, and the other one is given back", async () => {
+    const linked = await live();
+    const told = vi.fn();
+    const before = linked.link.lease;
+    linked.link.subscribe(told);
+    linked.model.tell({ type: "follow", run: "e0", pin: true, all: true });
+    linked.model.tell({ type: "follow", run: "e0", pin: true });
+    expect(linked.wanted).toEqual([undefined, { run: "e0" }]);
+    expect(linked.link.lease).not.toBe(before);
+    expect(linked.released).toBe(1);
+    expect(told).toHaveBeenLastCalledWith(true);
+    await pass(0);
+    linked.server.last.greet({ epoch: "e0" });
+    expect(hellos(linked)).toEqual([{ run: "e0" }]);
+    expect(linked.told("page").at(-1)).toMatchObject({ run: "e0", phase: "live" });
+    linked.model.tell({ type: "follow", run: null, pin: false });
+    expect(linked.wanted).toEqual([undefined, { run: "e0" }, undefined]);
+    expect(linked.released).toBe(2);
+  });
+
+  test("may be named before it is known where the server is", async () => {
+    for (const pin of [true, false]) {
+      const linked = new Linked();
+      linked.model.tell({ type: "follow", run: "e7", pin });
+      linked.model.tell({ type: "endpoint", ...HERE });
+      await pass(0);
+      linked.server.last.accept();
+      expect(hellos(linked)).toEqual([pin ? { run: "e7" } : { run: "e7", follow: true }]);
+      expect(linked.acquired).toHaveLength(1);
+      expect(linked.wanted).toEqual([pin ? { run: "e7" } : undefined]);
+    }
+  });
+
+  test("is what others get a share in, unless they want another one", async () => {
+    const linked = await live();
+    linked.model.tell({ type: "follow", run: "e0", pin: true });
+    const [same, other] = [linked.link.open(), linked.link.open({ run: "e1" })];
+    expect(linked.wanted.slice(2)).toEqual([{ run: "e0" }, { run: "e1" }]);
+    other?.release();
+    expect(linked.released).toBe(2);
+    linked.link.close();
+    expect(linked.released).toBe(4);
+    same?.release();
+    expect(linked.released).toBe(4);
+    expect(linked.link.open()).toBeUndefined();
+  });
+});
+
 describe("the end of a link", () => {
+  test("refuses at once what the kernel would be asked, when that is gone", async () => {
+    const linked = await live();
+    linked.model.emit("comm_live_update");
+    linked.forget();
+    await expect(linked.link.output("run", "a")).rejects.toThrow("the kernel was restarted: run this cell again");
+    expect(linked.model.sent).toEqual([]);
+  });
+
   test.each<[string, (linked: Linked) => void]>([
     ["the model is closed", (linked) => linked.link.close()],
     ["the kernel is gone", (linked) => linked.model.emit("comm_live_update")],
@@ -279,12 +350,10 @@ describe("the end of a link", () => {
     expect(linked.model.listeners).toBe(0);
   });
 
-  test("leaves answers that come later unsaid", async () => {
+  test("says no more how the connection stands", async () => {
     const linked = await live();
-    linked.model.tell({ type: "command", command: { type: "pause_execution", id: "c" } });
-    linked.forget();
     linked.link.close();
-    await pass(0);
+    await pass(5_000);
     expect(linked.model.sent).toEqual([]);
   });
 });
@@ -293,20 +362,23 @@ describe("a whole output", () => {
   test("is asked of the kernel, and given to whoever asked for it", async () => {
     const { model, link } = await live();
     const timers = vi.getTimerCount();
-    const [a, again, b] = [link.output("a"), link.output("a"), link.output("b")];
-    expect(model.sent).toEqual(["a", "a", "b"].map((node_id) => ({ type: "output?", node_id })));
-    model.tell({ type: "output", node_id: "b", text: "2" });
-    model.tell({ type: "output", node_id: "a", text: "1" });
-    expect(await Promise.all([a, again, b])).toEqual(["1", "1", "2"]);
+    const asked = [link.output("a", "e1"), link.output("a", "e1"), link.output("b", "e1"), link.output("a", "e0")];
+    expect(model.sent).toEqual(
+      ["a", "a", "b", "a"].map((node_id, i) => ({ type: "output?", node_id, run: i < 3 ? "e1" : "e0" })),
+    );
+    model.tell({ type: "output", node_id: "b", run: "e1", text: "2" });
+    model.tell({ type: "output", node_id: "a", run: "e0", text: "0" });
+    model.tell({ type: "output", node_id: "a", run: "e1", text: "1" });
+    expect(await Promise.all(asked)).toEqual(["1", "1", "2", "0"]);
     expect(vi.getTimerCount()).toBe(timers);
   });
 
   test("that is not there, or does not come, is refused with a sentence", async () => {
     const { model, link } = await live();
-    const missing = link.output("a");
+    const missing = link.output("a", undefined);
     model.tell({ type: "output", node_id: "a", fault: "it is not kept" });
     await expect(missing).rejects.toThrow("it is not kept");
-    const late = expect(link.output("a")).rejects.toThrow("the kernel is busy");
+    const late = expect(link.output("a", "e1")).rejects.toThrow("the kernel is busy");
     await pass(60_000);
     await late;
   });
@@ -336,7 +408,7 @@ describe("a run's log", () => {
     await expect(missing).rejects.toThrow("it is not kept");
     const none = link.log("run", 0);
     model.tell({ type: "log", run: "run", after: 0 }, [packed({ events: 7 })]);
-    await expect(none).rejects.toThrow('what is no page of a log: {"events":7}');
+    await expect(none).rejects.toThrow('an invalid log page: {"events":7}');
     const late = expect(link.log("run", 0)).rejects.toThrow("the kernel is busy");
     await pass(60_000);
     await late;
@@ -360,7 +432,7 @@ describe("a picture", () => {
 
   test("is drawn by a view that offers it, and sent with its bytes", async () => {
     const linked = await live([running("a", 1)]);
-    linked.link.offer(svg);
+    linked.link.offer(svg, () => true);
     linked.model.tell({ type: "picture?", id: "p", format: "svg" });
     await pass(0);
     await vi.waitFor(() => expect(linked.told("picture")).toEqual([{ type: "picture", id: "p" }]));
@@ -371,7 +443,7 @@ describe("a picture", () => {
     const linked = await live();
     linked.model.tell({ type: "picture?", id: "p", format: "png" });
     const draw = vi.fn(svg);
-    linked.link.offer(draw);
+    linked.link.offer(draw, () => true);
     await pass(0);
     expect(linked.told("picture")).toEqual([]);
     linked.server.last.say(running("a", 1));
@@ -384,20 +456,36 @@ describe("a picture", () => {
 
   test("is left to other pages by one whose views are gone", async () => {
     const linked = await live([running("a", 1)]);
-    linked.link.offer(svg)();
+    linked.link.offer(svg, () => true)();
     linked.model.tell({ type: "picture?", id: "p", format: "svg" });
     await pass(100);
     expect(linked.told("picture")).toEqual([]);
   });
 
+  test("is not of a view that shows another run than the kernel watches", async () => {
+    const linked = await live([running("a", 1)]);
+    const [other, right] = [vi.fn(svg), vi.fn(svg)];
+    linked.link.offer(other, () => false);
+    linked.model.tell({ type: "picture?", id: "p", format: "svg" });
+    await pass(100);
+    linked.link.offer(right, () => true);
+    expect([other.mock.calls, right.mock.calls]).toEqual([[], [["svg"]]]);
+  });
+
   test("that can't be drawn or sent is refused with a sentence", async () => {
     const linked = await live([running("a", 1)]);
-    const withdraw = linked.link.offer(() => Promise.reject(new Error("no canvas")));
+    const withdraw = linked.link.offer(
+      () => Promise.reject(new Error("no canvas")),
+      () => true,
+    );
     linked.model.tell({ type: "picture?", id: "p", format: "png" });
     await vi.waitFor(() => expect(linked.told("picture").at(-1)).toMatchObject({ id: "p", fault: "no canvas" }));
     withdraw();
-    linked.link.offer(async () => new Blob([new Uint8Array(10_000_000)]));
+    linked.link.offer(
+      async () => new Blob([new Uint8Array(10_000_000)]),
+      () => true,
+    );
     linked.model.tell({ type: "picture?", id: "q", format: "png" });
-    await vi.waitFor(() => expect(linked.told("picture").at(-1)?.fault).toContain("too large to be sent"));
+    await vi.waitFor(() => expect(linked.told("picture").at(-1)?.fault).toContain("too large to send"));
   });
 });

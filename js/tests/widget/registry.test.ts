@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { Endpoint } from "../../src/stream/stream";
+import type { Endpoint, Wanted } from "../../src/stream/stream";
 import { acquire, type Lease } from "../../src/widget/registry";
 import { FakeServer } from "../fake-server";
 
@@ -23,8 +23,13 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-async function share(endpoint = HERE, renew: () => Promise<Endpoint> = async () => endpoint): Promise<Lease> {
-  const lease = acquire(endpoint, renew);
+async function share(
+  endpoint = HERE,
+  renew: () => Promise<Endpoint> = async () => endpoint,
+  wanted?: Wanted,
+  kernel?: object,
+): Promise<Lease> {
+  const lease = acquire(endpoint, renew, wanted, kernel);
   leases.push(lease);
   await vi.advanceTimersByTimeAsync(0);
   return lease;
@@ -96,6 +101,85 @@ describe("sharing", () => {
     server.last.greet();
     expect(two.stream.connection.phase).toBe("live");
     expect((await share()).stream).toBe(two.stream);
+  });
+});
+
+describe("sharing by run", () => {
+  const watch = (wanted?: Wanted, kernel?: object) => share(HERE, undefined, wanted, kernel);
+
+  test("those who watch the same run have one connection, and the others theirs", async () => {
+    const [follows, b, again, c] = [
+      await watch(),
+      await watch({ run: "b" }),
+      await watch({ run: "b" }),
+      await watch({ run: "c" }),
+    ];
+    expect(again.stream).toBe(b.stream);
+    expect(new Set([follows.stream, b.stream, c.stream]).size).toBe(3);
+    const asked = server.sockets.map((socket) => {
+      socket.accept();
+      return socket.said("hello")[0]?.run;
+    });
+    expect(asked).toEqual([undefined, "b", "c"]);
+  });
+
+  test("one who only begins at a run is no one who watches it", async () => {
+    const [pins, begins] = [await watch({ run: "b" }), await watch({ run: "b", follow: true })];
+    expect(begins.stream).not.toBe(pins.stream);
+    expect(begins.stream.following).toBe(true);
+    expect(pins.stream.following).toBe(false);
+  });
+
+  test("followers share it within their kernel, those who watch one run with all kernels of the page", async () => {
+    const [one, two] = [{}, {}];
+    const followers = [await watch(undefined, one), await watch(undefined, two), await watch(undefined, one)];
+    expect(followers[0]?.stream).toBe(followers[2]?.stream);
+    expect(followers[0]?.stream).not.toBe(followers[1]?.stream);
+    const pins = [await watch({ run: "b" }, one), await watch({ run: "b" }, two)];
+    expect(pins[0]?.stream).toBe(pins[1]?.stream);
+  });
+});
+
+describe("giving a share back", () => {
+  const decision = { type: "human_decision", id: "c", node_id: "a", decision: "approve" } as const;
+
+  test("leaves the connection until the server has answered what was decided", async () => {
+    const lease = await share();
+    server.last.greet();
+    const answer = lease.stream.send(decision);
+    lease.release();
+    expect(server.last.closed).toBe(false);
+    server.last.say({ type: "command_ack", id: "c", ok: true });
+    expect(await answer).toMatchObject({ ok: true });
+    expect(server.last.closed).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("also where the connection is cut: it comes back for it", async () => {
+    const lease = await share();
+    server.last.greet();
+    server.last.end();
+    const answer = lease.stream.send(decision);
+    lease.release();
+    await retry(lease);
+    server.last.greet({ events: [{ type: "human_gate_waiting", node_id: "a", presentation: {}, seq: 1 }] });
+    expect(server.last.said("human_decision")).toHaveLength(1);
+    server.last.say({ type: "command_ack", id: "c", ok: true });
+    expect(await answer).toMatchObject({ ok: true });
+    expect(lease.stream.connection.phase).toBe("stopped");
+  });
+
+  test("is undone by one who comes meanwhile", async () => {
+    const lease = await share();
+    server.last.greet();
+    void lease.stream.send(decision);
+    lease.release();
+    const next = await share();
+    expect(next.stream).toBe(lease.stream);
+    server.last.say({ type: "command_ack", id: "c", ok: true });
+    expect(next.stream.connection.phase).toBe("live");
+    next.release();
+    expect(next.stream.connection.phase).toBe("stopped");
   });
 });
 

@@ -5,6 +5,7 @@ import { mountDetails } from "../../src/view/details";
 import type { Cleanup, Widget } from "../../src/widget/anywidget";
 import { createWidget } from "../../src/widget/widget";
 import { FakeModel, FakeServer } from "../fake-server";
+import { viewIn } from "../view/helpers";
 
 // jsdom lays nothing out and has no canvas: the graph itself is looked at in a browser.
 class Observer {
@@ -77,7 +78,9 @@ function once(cleanup: Cleanup | undefined): Cleanup {
   return close;
 }
 
-const text = (el: HTMLElement, selector: string) => el.querySelector(selector)?.textContent;
+const text = (el: HTMLElement, selector: string) => viewIn(el).querySelector(selector)?.textContent;
+/** How many views there are in `el`. */
+const views = (el: ParentNode) => [...el.querySelectorAll("*")].filter(({ shadowRoot }) => shadowRoot).length;
 
 describe("the widget", () => {
   test("asks the kernel where the server is, before anything is drawn", () => {
@@ -88,7 +91,7 @@ describe("the widget", () => {
 
   test("is drawn before there is an answer", () => {
     const { el } = new Cell().render();
-    expect(el.querySelectorAll(".dagwidget")).toHaveLength(1);
+    expect(views(el)).toBe(1);
     expect(text(el, ".dw-name")).toBe("etl");
     expect(text(el, ".dw-connection")).toBe("not connected");
   });
@@ -103,7 +106,7 @@ describe("the widget", () => {
     server.last.greet({ events: [running("a", 1)] });
     expect(server.last.said("hello")[0]?.token).toBe("secret");
     await frame();
-    expect(el.querySelectorAll(".dagwidget")).toHaveLength(1);
+    expect(views(el)).toBe(1);
     expect(text(el, ".dw-connection")).toBe("live");
     expect(text(el, ".dw-word")).toBe("Running");
     server.last.say({ type: "execution_complete", results: null, seq: 2 });
@@ -111,15 +114,55 @@ describe("the widget", () => {
     expect(text(el, ".dw-word")).toBe("Completed");
   });
 
+  test("says that there is no run yet, rather than to catch up for ever", async () => {
+    const cell = new Cell();
+    const { el } = cell.render();
+    cell.model.tell(ENDPOINT);
+    await frame();
+    server.last.greet({ epoch: "" });
+    await frame();
+    expect(text(el, ".dw-connection")).toBe("live");
+    expect(text(el, ".dw-word")).toBe("No run yet");
+    expect(text(el, ".dw-happened")).toBe("Connected. Waiting for the first run of etl.");
+    server.last.sync({ epoch: "first", events: [running("a", 1)] });
+    await frame();
+    expect(text(el, ".dw-word")).toBe("Running");
+    expect(viewIn(el).querySelector<HTMLElement>(".dw-placeholder")!.hidden).toBe(true);
+  });
+
+  test("says that the kernel was restarted, and keeps the picture", async () => {
+    const cell = new Cell();
+    const { el } = cell.render();
+    cell.model.tell(ENDPOINT);
+    await frame();
+    server.last.greet({ events: [running("a", 1)] });
+    await frame();
+    cell.model.emit("comm_live_update");
+    await frame();
+    expect(text(el, ".dw-connection-text")).toBe("the kernel was restarted");
+    expect(text(el, ".dw-notice")).toBe("The kernel was restarted. Run this cell again to reconnect.");
+    expect(text(el, ".dw-counts li:not([hidden])")).toBe("1 running");
+  });
+
+  test("says so also where the kernel had not answered yet", async () => {
+    const cell = new Cell();
+    const { el } = cell.render();
+    expect(text(el, ".dw-happened")).toBe("Waiting for the kernel.");
+    cell.model.emit("comm_live_update");
+    await frame();
+    expect(text(el, ".dw-connection")).toBe("the kernel was restarted");
+    expect(text(el, ".dw-happened")).toBe("The kernel was restarted.");
+  });
+
   test("draws a saved picture while nothing live is there", async () => {
     const cell = new Cell({ snapshot: SNAPSHOT });
     const { el } = cell.render();
-    expect(text(el, ".dw-connection")).toBe("saved picture · not connected");
+    expect(text(el, ".dw-connection")).toBe("saved snapshot · not connected");
     expect(text(el, ".dw-word")).toBe("Completed");
     expect(text(el, ".dw-counts li:not([hidden])")).toBe("2 completed");
     cell.model.tell(ENDPOINT);
     await frame();
-    expect(text(el, ".dw-connection")).toBe("saved picture · connecting…");
+    expect(text(el, ".dw-connection")).toBe("saved snapshot · connecting…");
     expect(text(el, ".dw-word")).toBe("Completed");
     server.last.greet({ events: [running("a", 1)] });
     await frame();
@@ -133,19 +176,20 @@ describe("the widget", () => {
     expect(text(el, ".dw-connection")).toBe("not connected");
   });
 
-  test("says in words why it can't follow the run", () => {
+  test("says in words why it can't follow the run", async () => {
     const cell = new Cell({ snapshot: SNAPSHOT });
     const { el } = cell.render();
     cell.model.tell({ type: "fault", reason: "no server could be started: port in use" });
-    expect(el.querySelectorAll(".dagwidget")).toHaveLength(1);
-    expect(text(el, ".dw-connection")).toBe("saved picture · refused: no server could be started: port in use");
+    await frame();
+    expect(views(el)).toBe(1);
+    expect(text(el, ".dw-connection")).toBe("saved snapshot · not connected: no server could be started: port in use");
     expect(text(el, ".dw-word")).toBe("Completed");
   });
 
   test("says so also in a view that comes later", () => {
     const cell = new Cell();
     cell.model.tell({ type: "fault", reason: "no server" });
-    expect(text(cell.render().el, ".dw-connection")).toBe("refused: no server");
+    expect(text(cell.render().el, ".dw-connection")).toBe("not connected: no server");
   });
 
   test("draws the graph before the details are there, and them as soon as they are", async () => {
@@ -158,10 +202,10 @@ describe("the widget", () => {
     server.last.greet({ events: [running("a", 1)] });
     await frame();
     expect(text(el, ".dw-counts li:not([hidden])")).toBe("1 running");
-    expect(el.querySelector(".dw-timeline")).toBeNull();
+    expect(viewIn(el).querySelector(".dw-timeline")).toBeNull();
     loaded(mountDetails);
     await frame();
-    expect(el.querySelector(".dw-timeline")).not.toBeNull();
+    expect(viewIn(el).querySelector(".dw-timeline")).not.toBeNull();
     expect(make.mock.calls).toEqual([["export default …"]]);
   });
 
@@ -172,7 +216,7 @@ describe("the widget", () => {
     }).render();
     await frame();
     expect(text(el, ".dw-tabs [role=alert]")).toBe(
-      "Only the graph can be shown: Error: blob: is refused. Reload the page.",
+      "Could not load the panels around the graph: Error: blob: is refused. Reload the page.",
     );
   });
 
@@ -267,7 +311,7 @@ describe("the widget", () => {
     server.last.greet({ events: [gate] });
     await frame();
     expect(text(el, ".dw-gates")).toContain("Ship?");
-    const approve = [...el.querySelectorAll<HTMLButtonElement>(".dw-gates button")].find((button) =>
+    const approve = [...viewIn(el).querySelectorAll<HTMLButtonElement>(".dw-gates button")].find((button) =>
       button.textContent?.includes("Approve"),
     );
     approve?.click();
@@ -275,6 +319,9 @@ describe("the widget", () => {
     await frame();
     expect(text(el, ".dw-gates")).not.toMatch(/approved/i);
     expect(text(el, ".dw-word")).toBe("Waiting for you");
+    // Its cell is not left with a decision that nobody answers.
+    const [{ id } = { id: "" }] = server.last.said("human_decision");
+    server.last.say({ type: "command_ack", id, ok: true });
   });
 
   test("closed, it leaves no connection and no timer", async () => {
@@ -287,7 +334,7 @@ describe("the widget", () => {
     view.close();
     cell.close();
     expect(server.last.closed).toBe(true);
-    expect(document.querySelector(".dagwidget")).toBeNull();
+    expect(views(document)).toBe(0);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(vi.getTimerCount()).toBe(0);
     await vi.advanceTimersByTimeAsync(600_000);

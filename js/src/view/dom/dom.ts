@@ -52,6 +52,11 @@ export function focusedNear(element: Element): HTMLElement | null {
   return ((element.getRootNode() as Partial<DocumentOrShadowRoot>).activeElement ?? null) as HTMLElement | null;
 }
 
+/** Whether a key is typed into a field, or chooses in it. */
+export function isTyping({ target }: KeyboardEvent): boolean {
+  return (target as Element).matches("input:not([type=range]), textarea, select, [contenteditable]");
+}
+
 /** Call `act` when an element has other device pixels: another size, another zoom, another screen. Returns how to stop. */
 export function onResize(element: Element, act: () => void): () => void {
   const observer = new ResizeObserver(act);

@@ -14,7 +14,7 @@ export function fullScreenButton(root: HTMLElement, say: (text: string) => void)
   const turn = () => {
     // In a shadow tree the document names its host alone.
     const turned = root.matches(":fullscreen") ? document.exitFullscreen() : root.requestFullscreen();
-    turned.catch((error) => say(`There is no full screen here: ${error}`));
+    turned.catch((error) => say(`Full screen is not available: ${error}`));
   };
   const el = button(icon, turn, { class: "dw-tab dw-screen", "aria-label": "Full screen", title: "Full screen (z)" });
   el.hidden = !document.fullscreenEnabled;

@@ -30,7 +30,7 @@ export class Export {
           this.el.open = false;
           // What is hidden can't keep the keyboard.
           this.el.querySelector("summary")?.focus();
-          this.#download(format).catch((error) => say(`No file could be made: ${error}`));
+          this.#download(format).catch((error) => say(`Export failed: ${error}`));
         },
         { class: "dw-button" },
       );

@@ -4,7 +4,7 @@
 import type { HumanDecision } from "../../protocol/messages";
 import { uuid } from "../../protocol/uuid";
 import type { Gate } from "../../state/types";
-import { button, enable, focusedNear, h, setHidden, setText } from "../dom/dom";
+import { button, enable, focusedNear, h, isTyping, setHidden, setText } from "../dom/dom";
 import { iconElement } from "../graph/icons";
 import type { Model } from "../model/model";
 import { label } from "../model/status";
@@ -18,6 +18,8 @@ import { Form } from "./form/form";
 import { fits, type Schema } from "./form/schema";
 
 type Verdict = HumanDecision["decision"];
+
+const AWAY = "The engine is away: your decision waits for it.";
 
 const VERB: Readonly<Record<Verdict, string>> = { approve: "approval", reject: "rejection", modify: "modification" };
 
@@ -83,8 +85,12 @@ export class GateCard {
   readonly #draft: Draft;
   #accepted = "";
 
-  constructor(model: Model, gate: Gate, find: (nodeId: string) => void) {
+  readonly #answered: () => void;
+
+  /** `answered` is called when the server has answered a decision. */
+  constructor(model: Model, gate: Gate, find: (nodeId: string) => void, answered: () => void = () => {}) {
     this.#model = model;
+    this.#answered = answered;
     this.gate = gate;
     this.epoch = model.state.epoch;
     this.#where = button("", () => find(this.gate.node_id), { class: "dw-link", title: "Show the node" });
@@ -103,7 +109,6 @@ export class GateCard {
     for (const field of [this.#edit, this.#feedback] as HTMLElement[]) {
       field.addEventListener("input", () => this.#typed());
       field.addEventListener("keydown", (event) => {
-        event.stopPropagation();
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && this.#editing) this.#submit.click();
       });
     }
@@ -136,7 +141,7 @@ export class GateCard {
   }
 
   tick(): void {
-    const deadline = deadlineOf(this.gate.presentation, this.#model.asOf);
+    const deadline = deadlineOf(this.gate.presentation, this.#model.serverTime);
     setHidden(this.#countdown, deadline === undefined);
     setText(this.#countdown, deadline?.text ?? "");
     this.#countdown.classList.toggle("dw-urgent", deadline?.urgent === true);
@@ -150,7 +155,7 @@ export class GateCard {
 
   /** A letter leads to its button: nothing is decided by a single key. */
   #key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const to = [this.#approve, this.#modify, this.#reject].find(
       (one) => one.getAttribute("aria-keyshortcuts") === event.key,
     );
@@ -197,8 +202,9 @@ export class GateCard {
     const { required } = this.gate.presentation;
     const given = this.gate.approvals ?? [];
     const names = given.map(({ by }) => by).join(", ");
-    setHidden(this.#approvals, (required ?? 1) <= 1);
-    setText(this.#approvals, `${given.length} of ${required} approvals${names && `: ${names}`}.`);
+    const several = (required ?? 1) > 1;
+    setHidden(this.#approvals, !several);
+    setText(this.#approvals, several ? `${given.length} of ${required} approvals${names && `: ${names}`}.` : "");
   }
 
   #choices(options: readonly unknown[]): void {
@@ -245,7 +251,8 @@ export class GateCard {
     setText(this.#swap, this.#asJson ? "Edit as a form" : "Edit as JSON");
     for (const field of [this.#editor, this.#feedback]) field.readOnly = blocked !== undefined;
     this.el.dataset.standing = state;
-    setText(this.#status, text || (this.#blocked() ?? ""));
+    const waits = this.#model.away ? AWAY : "";
+    setText(this.#status, state === "accepted" ? `${text} ${waits}`.trim() : text || (this.#blocked() ?? waits));
   }
 
   /** Where the decision on this gate stands, in a word and a sentence. */
@@ -254,12 +261,13 @@ export class GateCard {
     const own = this.#model.pending.find(
       ({ command }) =>
         command.type === "human_decision" &&
+        (command.run_id ?? this.epoch) === this.epoch &&
         (command.gate_id ? command.gate_id === gate_id : command.node_id === node_id),
     );
     if (own && own.command.type === "human_decision") {
       const what = VERB[own.command.decision];
       return own.state === "queued"
-        ? { state: "queued", text: `Not yet sent: your ${what} goes out once the connection is back.` }
+        ? { state: "queued", text: `Not sent yet: your ${what} is sent when the connection is back.` }
         : { state: "sent", text: `Your ${what} is sent, waiting for confirmation…` };
     }
     if (this.refusal) return { state: "refused", text: this.refusal };
@@ -269,11 +277,11 @@ export class GateCard {
   /** Why nothing can be decided here at all. Being offline is no reason: a decision waits to be sent. */
   #blocked(): string | undefined {
     const { connection, saved, state, replay } = this.#model;
-    if (replay) return "This is a replay: go live to decide.";
-    if (saved) return "This is a saved picture: nothing can be decided in it.";
-    if (connection.role === "view") return "You may watch, not decide.";
-    if (state.capabilities?.gate === "none") return "This engine takes no decisions.";
-    if (connection.phase === "stopped") return "Disconnected: a decision would not arrive.";
+    if (replay) return "Replay: go back to live to decide.";
+    if (saved) return "This is a saved snapshot: you cannot decide here.";
+    if (connection.role === "view") return "View only: your token cannot decide.";
+    if (state.capabilities?.gate === "none") return "This engine accepts no decisions.";
+    if (connection.phase === "stopped") return "Disconnected: decisions cannot be sent.";
     return undefined;
   }
 
@@ -300,7 +308,7 @@ export class GateCard {
       const value = this.#edited();
       const { schema } = this.gate.presentation;
       if (!fits(value, schema, schema as Schema)) {
-        this.#complain("This does not have the shape that the form is for.");
+        this.#complain("This value does not match the form.");
         return;
       }
       this.#makeForm([value]);
@@ -369,6 +377,7 @@ export class GateCard {
     const command: HumanDecision = {
       type: "human_decision",
       id: uuid(),
+      run_id: this.epoch,
       node_id: this.gate.node_id,
       gate_id: this.gate.gate_id,
       decision,
@@ -397,9 +406,11 @@ export class GateCard {
     this.refusal = this.#accepted = "";
     this.#model.send(command).then((ack) => {
       if (!ack.ok) this.refusal = refused(ack.message, ack.code, ack.winner);
-      else if (ack.code === "unconfirmed") this.#accepted = "Sent. This server confirms nothing: watch the node.";
+      else if (ack.code === "unconfirmed")
+        this.#accepted = "Sent. This server does not confirm decisions: watch the node.";
       else this.#accepted = `Your ${VERB[decision]} is accepted${ack.message ? `: ${ack.message}` : ""}.`;
       this.#refresh();
+      this.#answered();
     });
     this.#refresh();
   }

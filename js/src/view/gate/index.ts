@@ -39,17 +39,17 @@ export class GateIndex {
   }
 
   tick(): void {
-    const { state, asOf } = this.#model;
+    const { state, serverTime } = this.#model;
     for (const [id, { cells }] of this.#rows) {
       const gate = state.gates.get(id);
       if (!gate) continue;
       const { presentation, opened_at } = gate;
       const where = this.#where(gate);
-      const deadline = deadlineOf(presentation, asOf);
+      const deadline = deadlineOf(presentation, serverTime);
       const words = [
         presentation.title ?? `${where} needs a decision`,
         where,
-        opened_at === undefined ? "" : `waiting ${clock(asOf - opened_at)}`,
+        opened_at === undefined ? "" : `waiting ${clock(serverTime - opened_at)}`,
         deadline?.text ?? "",
         presentation.assignees?.length ? `for ${presentation.assignees.join(", ")}` : "",
       ];

@@ -70,7 +70,7 @@ export class GatesPanel implements Panel {
     this.#index.update();
     const hidden = gates.size - this.#cards.size;
     setHidden(this.#more, hidden === 0);
-    setText(this.#more, `${hidden} more wait after these.`);
+    setText(this.#more, `${hidden} more open gates.`);
     this.#show();
     if (left) this.#goOn();
   }
@@ -96,7 +96,7 @@ export class GatesPanel implements Panel {
   }
 
   #make(gate: Gate): GateCard {
-    const card = new GateCard(this.#model, gate, this.#find);
+    const card: GateCard = new GateCard(this.#model, gate, this.#find, () => this.#answered(card));
     this.#cards.set(gate.gate_id, card);
     return card;
   }
@@ -117,6 +117,14 @@ export class GatesPanel implements Panel {
     else if (card.touched && made && card.el.dataset.standing === "idle") {
       this.#notice(`${card.title}: ${made.by} has decided (${made.decision}) before you sent yours.`);
     }
+  }
+
+  /** What was refused after its card had gone: another run is shown since, or somebody else was faster. */
+  #answered(card: GateCard): void {
+    const there = [...this.#cards.values(), ...(this.#aside?.values() ?? [])].includes(card);
+    if (there || !card.refusal) return;
+    this.#notice(`${card.title}: ${card.refusal}`);
+    this.#show();
   }
 
   #notice(text: string): void {

@@ -131,7 +131,7 @@ export class Finder implements Navigation {
     const stops = this.#spotlight.stops(stop);
     const i = nextOf(stops, this.indexOf(this.cursor), 1);
     if (i === undefined) {
-      this.#ground.say(`No node is ${stop}.`);
+      this.#ground.say(`No ${stop} nodes.`);
       return;
     }
     this.#goTo(i);
@@ -160,7 +160,7 @@ export class Finder implements Navigation {
     const { folding } = this.#model;
     const turn = id === undefined ? undefined : folding.turn(id);
     if (id === undefined || !turn) {
-      this.#ground.say("This node stands for itself alone.");
+      this.#ground.say("Nothing to expand here.");
       return;
     }
     this.#sight.hold(id, this.indexOf(id));
@@ -172,7 +172,7 @@ export class Finder implements Navigation {
   foldAll(): void {
     const { folding } = this.#model;
     this.#model.fold(() => folding.toggleAll());
-    this.#ground.say(folding.any ? "Groups and fans are collapsed" : "Every node is shown");
+    this.#ground.say(folding.any ? "Groups and similar nodes are collapsed" : "All nodes are shown");
   }
 
   /** The camera follows what runs, or no longer. */

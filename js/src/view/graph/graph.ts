@@ -49,7 +49,6 @@ export class Graph implements Panel {
   readonly #layers = new Layers((time) => this.#paint(time));
   readonly #surface: HTMLElement;
   readonly #tooltip = new Tooltip();
-  readonly #empty = h("div", { class: "dw-empty" }, "No nodes yet. They appear here as soon as the run names them.");
   readonly #hint = h(
     "div",
     { class: "dw-hint", hidden: true },
@@ -112,7 +111,7 @@ export class Graph implements Panel {
         role: "application",
         "aria-roledescription": "graph",
         "aria-label":
-          "Graph. Arrow keys walk along the edges, Enter inspects a node, 0 fits, plus and minus zoom, ? lists all keys.",
+          "Graph. Arrow keys move along the edges, Enter inspects a node, 0 fits, plus and minus zoom, ? lists all keys.",
       },
       ...this.#layers.elements,
     );
@@ -120,7 +119,6 @@ export class Graph implements Panel {
       "div",
       { class: "dw-graph" },
       this.#surface,
-      this.#empty,
       this.#hint,
       this.#minimap.el,
       this.#tooltip.el,
@@ -176,6 +174,11 @@ export class Graph implements Panel {
 
   focus(): void {
     this.#surface.focus();
+  }
+
+  /** Act on a key; returns whether it had a meaning. */
+  key(event: KeyboardEvent): boolean {
+    return this.finder.key(event);
   }
 
   /** The place of each node in the layout; another map after each. */
@@ -260,7 +263,7 @@ export class Graph implements Panel {
         zoom: (x, y, factor) => this.#sight.move((camera) => camera.zoomAt(x, y, factor)),
         hover: (x, y) => this.#hover(x, y ?? 0),
         click: (x, y, touch) => this.#click(x, y, touch),
-        key: (event) => this.finder.key(event),
+        key: (event) => this.key(event),
         passed: () => this.#hintAtZoom(),
       }),
     );
@@ -297,10 +300,9 @@ export class Graph implements Panel {
 
   #requestLayout(): void {
     this.#structureChanged = false;
-    const { state, folding } = this.#model;
+    const { folding } = this.#model;
     const font = `600 ${LABEL_SIZE}px ${this.#theme.font}`;
     const measure = (text: string) => this.#text.width(text, font);
-    setHidden(this.#empty, state.nodes.size > 0);
     const input = graphOf(folding.shown, measure, ++this.#version);
     input.origin = (id) => folding.origin(id);
     this.#direction = chooseDirection(input.graph, this.#window, this.#direction);
@@ -343,6 +345,8 @@ export class Graph implements Panel {
   #resize(): void {
     const { clientWidth, clientHeight } = this.#surface;
     if (clientWidth === 0 || clientHeight === 0) return;
+    const selected = this.finder.indexOf(this.#model.selected);
+    const seen = selected !== undefined && this.#inSight(selected);
     this.#camera.resize(clientWidth, clientHeight);
     this.#layers.resize(clientWidth, clientHeight);
     // Another shape of window may call for another direction.
@@ -352,9 +356,17 @@ export class Graph implements Panel {
     }
     if (this.#structureChanged || this.#shape === undefined) this.#shape = shape;
     this.#sight.refit(true);
+    // The inspector takes its place from the graph, but not from the node that it shows.
+    if (seen && !this.#sight.fits) this.#sight.nudge(selected);
     this.#layers.redraw();
     // A resized canvas is blank until it is drawn, so don't wait for the next frame.
     this.#layers.paint();
+  }
+
+  #inSight(i: number): boolean {
+    const { x, y, width, height } = this.#camera.visible();
+    const [across, down] = [this.#scene.x[i]! - x, this.#scene.y[i]! - y];
+    return across >= 0 && across <= width && down >= 0 && down <= height;
   }
 
   // --- The picture

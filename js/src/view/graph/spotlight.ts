@@ -70,7 +70,7 @@ export class Spotlight {
       if (origin === undefined) this.mode = undefined;
       else {
         lit = kin(n, edges, origin, back);
-        this.note = `${count(lit) - 1} before and after`;
+        this.note = `${count(lit) - 1} upstream and downstream`;
       }
     } else if (this.mode === "critical") {
       const weight = Float64Array.from({ length: n }, (_, i) => lasted(scene.nodes[i], this.#model.asOf));

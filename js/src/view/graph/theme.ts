@@ -2,6 +2,7 @@
 // is moved until it can be read there. The canvas reads this object; CSS reads the same as variables.
 
 import type { NodeStatus } from "../../state/types";
+import { parentOf } from "../dom/shadow";
 import { STATUSES } from "../model/status";
 import { luminance, mix, parseColor, type Rgb, readable, toHex } from "./color";
 
@@ -108,14 +109,15 @@ export function makeTheme(host: Host): Theme {
   };
 }
 
-/** Read what the host says at `el`: JupyterLab's or VS Code's variables, else the first painted ancestor. */
+/** Read what the host says around `el`: JupyterLab's or VS Code's variables, else the first painted ancestor. */
 export function readHost(el: Element): Host {
-  const style = getComputedStyle(el);
+  const around = parentOf(el);
+  const style = getComputedStyle(around ?? el);
   const asks = (query: string) => globalThis.matchMedia?.(query).matches;
   const variable = (...names: string[]) => names.map((name) => style.getPropertyValue(name).trim()).find(Boolean);
   // Forced colours are not the host's, and its variables know nothing of them.
   const named = asks(FORCED) ? "Canvas" : variable("--jp-layout-color0", "--vscode-editor-background");
-  const ground = resolve(el, named) ?? paintedGround(el.parentElement);
+  const ground = resolve(el, named) ?? paintedGround(around);
   return {
     ground,
     dark: asks("(prefers-color-scheme: dark)"),
@@ -148,7 +150,7 @@ function resolve(el: Element, value: string | undefined): Rgb | undefined {
 }
 
 function paintedGround(el: Element | null): Rgb | undefined {
-  for (let at = el; at; at = at.parentElement) {
+  for (let at = el; at; at = parentOf(at)) {
     const color = parseColor(getComputedStyle(at).backgroundColor);
     if (color) return color;
   }
@@ -169,8 +171,8 @@ export function applyTheme(el: HTMLElement, theme: Theme): void {
   el.dataset.theme = dark ? "dark" : "light";
 }
 
-/** Call `changed` whenever the host may have another theme; returns how to stop. */
-export function watchHost(changed: () => void): () => void {
+/** Call `changed` whenever the host of `el` may have another theme; returns how to stop. */
+export function watchHost(el: Element, changed: () => void): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const soon = () => {
     changed();
@@ -178,6 +180,13 @@ export function watchHost(changed: () => void): () => void {
     clearTimeout(timer);
     timer = setTimeout(changed, 300);
   };
+  // Where the host puts the view into its page after it was made, there was nothing to read before.
+  const placed = new ResizeObserver(() => {
+    if (!el.isConnected) return;
+    placed.disconnect();
+    soon();
+  });
+  placed.observe(el);
   const attributes = [
     "class",
     "style",
@@ -198,6 +207,7 @@ export function watchHost(changed: () => void): () => void {
   return () => {
     document.removeEventListener("load", soon, true);
     clearTimeout(timer);
+    placed.disconnect();
     observer.disconnect();
     for (const one of media) one?.removeEventListener("change", soon);
   };

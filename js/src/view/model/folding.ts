@@ -108,7 +108,7 @@ export class Folding {
     if (fold) return { action: "expand", what: fold.label };
     const fan = this.#fanOf.get(id);
     if (fan !== undefined)
-      return { action: "collapse", what: `${(this.#fanSize.get(fan) ?? 0).toLocaleString()} nodes like this` };
+      return { action: "collapse", what: `${(this.#fanSize.get(fan) ?? 0).toLocaleString()} similar nodes` };
     const group = this.#state().nodes.get(id)?.group;
     return group ? { action: "collapse", what: group.replaceAll("/", " / ") } : undefined;
   }

@@ -1,8 +1,10 @@
 // What the panels and the graph read: the store and the stream side by side, the tally, and what is selected.
 
-import type { Command } from "../../protocol/messages";
+import type { Command, Engine } from "../../protocol/messages";
 import type { Change, DagState, Node } from "../../state/types";
-import type { Ack, Connection, Pending } from "../../stream/stream";
+import type { Ack, Connection, Pending, RunList, Wanted } from "../../stream/stream";
+import type { StoreSource, StreamSource } from "../../stream/switch";
+import { isAway } from "./engine";
 import type { Durations } from "./estimate";
 import { Folding } from "./folding";
 import { asOf } from "./freshness";
@@ -11,7 +13,6 @@ import type { Log } from "./replay/load";
 import type { Replay } from "./replay/replay";
 import type { Query } from "./search";
 import { restore } from "./snapshot";
-import type { StoreSource, StreamSource } from "./sources";
 import { Tally } from "./status";
 
 export interface ModelOptions {
@@ -24,6 +25,8 @@ export interface ModelOptions {
   earlier?: (run: string) => Promise<Durations | undefined>;
   /** Gets the log of a run, for a replay. */
   log?: Log;
+  /** Shows another run in this view alone; false where it can't any more. */
+  pick?: (wanted: Wanted) => boolean;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
   snapshot?: Record<string, unknown>;
 }
@@ -33,6 +36,7 @@ export class Model {
   readonly #whole: ModelOptions["whole"];
   readonly log: ModelOptions["log"];
   readonly earlier: ModelOptions["earlier"];
+  readonly pick: ModelOptions["pick"];
   readonly tally = new Tally();
   readonly folding = new Folding(() => this.state);
   /** What was searched for last. */
@@ -53,6 +57,7 @@ export class Model {
     this.#whole = options.whole;
     this.log = options.log;
     this.earlier = options.earlier;
+    this.pick = options.pick;
     this.#store = options.store;
     this.#stream = options.stream;
     this.#saved = options.snapshot && restore(options.snapshot);
@@ -85,8 +90,12 @@ export class Model {
 
   /** Whether `state` is the saved one. */
   get saved(): boolean {
-    const { epoch, seq, nodes, status } = this.#store.state;
-    return this.#saved !== undefined && epoch === undefined && seq === 0 && nodes.size === 0 && status === "pending";
+    return this.#saved !== undefined && isBlank(this.#store.state);
+  }
+
+  /** Whether there is a connection, but no run yet. */
+  get awaitsRun(): boolean {
+    return !this.#replay && this.connection.phase === "live" && isBlank(this.live);
   }
 
   /** Gets the whole output of a node; of an earlier one than the newest no more than the preview is kept. */
@@ -97,7 +106,7 @@ export class Model {
       whole &&
       (async (id) => {
         if (outputOf(this.state, id) === outputOf(this.live, id)) return whole(id);
-        throw new Error("this was not the last output, and only the last is kept whole");
+        throw new Error("only the node's last output is stored in full");
       })
     );
   }
@@ -110,18 +119,44 @@ export class Model {
     return this.#stream.pending;
   }
 
+  /** The DAG's runs, where the server lists them. */
+  get runs(): RunList | undefined {
+    return this.#stream.runs;
+  }
+
+  /** Whether the view is moved to the DAG's next run, once the one that it shows is over. */
+  get following(): boolean {
+    return this.#stream.following;
+  }
+
+  /** The engine of the run as it is now: of a moment of the past, or of a saved picture, nothing is known. */
+  get engine(): Engine | undefined {
+    return this.#replay || this.saved ? undefined : this.#stream.engine;
+  }
+
+  /** Whether the engine has gone, so that nothing moves until it is back. */
+  get away(): boolean {
+    return !this.#replay && !this.saved && isAway(this.live.status, this.engine);
+  }
+
   get now(): number {
     return this.#now();
   }
 
-  /** The moment that the picture shows: clocks run by this, and stand still when the connection does. */
+  /** The moment that the picture shows: clocks run by this, and stand still when the connection does, or the engine. */
   get asOf(): number {
+    const at = this.serverTime;
+    return this.away ? Math.min(at, this.engine?.since ?? at) : at;
+  }
+
+  /** The same moment for what is the server's own, and goes on without an engine: how long a gate waits, and may wait. */
+  get serverTime(): number {
     return this.#replay?.at ?? asOf(this.connection, this.now);
   }
 
   /** Whether time goes on in the picture. */
   get moving(): boolean {
-    return this.#replay ? this.#replay.playing : !this.saved && this.connection.phase === "live";
+    return this.#replay ? this.#replay.playing : !this.saved && !this.away && this.connection.phase === "live";
   }
 
   /** Take in what a batch changed; returns what that changes on screen. */
@@ -174,4 +209,9 @@ export class Model {
   #checkSelected(): void {
     if (this.selected !== undefined && !this.node) this.select(undefined);
   }
+}
+
+/** Whether nothing is known of any run; the server calls that of a DAG that has had none "". */
+function isBlank({ epoch, seq, nodes, status }: DagState): boolean {
+  return !epoch && seq === 0 && nodes.size === 0 && status === "pending";
 }

@@ -25,6 +25,33 @@ export function over(status: RunStatus): status is "completed" | "failed" | "can
   return status === "completed" || status === "failed" || status === "cancelled";
 }
 
+export const RUN_WORDS: Readonly<Record<RunStatus, string>> = {
+  pending: "Not started",
+  running: "Running",
+  pausing: "Pausing…",
+  paused: "Paused",
+  resuming: "Resuming…",
+  cancelling: "Cancelling…",
+  lost: "Lost",
+  completed: "Completed",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
+
+/** The status of a node that looks like the run's. */
+export const RUN_LOOKS: Readonly<Record<RunStatus, NodeStatus>> = {
+  pending: "pending",
+  running: "running",
+  pausing: "running",
+  paused: "pending",
+  resuming: "running",
+  cancelling: "cancelled",
+  lost: "pending",
+  completed: "completed",
+  failed: "failed",
+  cancelled: "cancelled",
+};
+
 export function label(node: { id: string; label?: string }): string {
   // What has no name can't be clicked, nor told.
   return node.label?.trim() ? node.label : node.id;

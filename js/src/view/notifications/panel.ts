@@ -30,7 +30,7 @@ export class Alerts implements Panel {
     this.#root = root;
     this.el = menu(
       "Notify me",
-      h("p", { class: "dw-muted" }, "When a decision is needed and I look elsewhere:"),
+      h("p", { class: "dw-muted" }, "When a decision is needed and this cell is out of sight:"),
       this.#box("notification", "Desktop notification", () => this.#permitted()),
       this.#box("sound", "Sound", async () => {
         chime();
@@ -111,9 +111,9 @@ export class Alerts implements Panel {
   async #permitted(): Promise<string> {
     try {
       if ((await Notification.requestPermission()) === "granted") return "";
-      return "The browser does not permit it for this page.";
+      return "The browser blocks notifications from this page.";
     } catch {
-      return "There are no notifications here.";
+      return "This browser has no notifications.";
     }
   }
 }

@@ -1,8 +1,8 @@
 // The state of the connection, in words, next to the state of the run: how much of what is seen can be believed.
 
-import { h, setText } from "../dom/dom";
+import { h, setHidden, setText } from "../dom/dom";
 import { ago } from "../model/format";
-import { freshness } from "../model/freshness";
+import { ageText, freshness } from "../model/freshness";
 import type { Model } from "../model/model";
 import type { Panel } from "../panel";
 
@@ -17,6 +17,8 @@ export class ConnectionPanel implements Panel {
     this.#text,
     this.#age,
   );
+  /** Where the connection does not come back by itself: why, and what to do. Without nodes that is in their place. */
+  readonly notice = h("p", { class: "dw-notice", role: "alert", hidden: true });
 
   readonly #root: HTMLElement;
 
@@ -27,16 +29,19 @@ export class ConnectionPanel implements Panel {
   }
 
   update(): void {
-    const { connection, now, saved, replay } = this.#model;
-    const { tone, text, detail } = freshness(connection, now);
+    const { connection, now, saved, replay, state } = this.#model;
+    const { tone, text, happened, next } = freshness(connection, now);
     this.el.dataset.tone = replay && tone === "live" ? "off" : tone;
     // What is long past is never out of date.
     this.#root.dataset.tone = replay ? "replay" : tone;
-    this.el.title = detail;
-    setText(this.#text, saved ? `saved picture · ${text}` : replay ? `replay · ${text} underneath` : text);
+    this.el.title = [happened, ageText(connection, now), next].filter(Boolean).join(" ");
+    setText(this.#text, saved ? `saved snapshot · ${text}` : replay ? `replay · connection: ${text}` : text);
     const old =
-      tone !== "live" && !saved && connection.seenAt !== undefined ? `seen ${ago(now - connection.seenAt)}` : "";
+      tone !== "live" && !saved && connection.seenAt !== undefined ? `as of ${ago(now - connection.seenAt)}` : "";
     setText(this.#age, old);
+    const told = connection.phase === "stopped" && state.nodes.size > 0;
+    setHidden(this.notice, !told);
+    setText(this.notice, told ? `${happened} ${next}` : "");
   }
 
   tick(): void {

@@ -10,7 +10,7 @@ import { copyButton } from "../value/copy";
 import { table } from "../value/table";
 import { brief } from "../value/text";
 
-const COLUMNS = ["when", "node", "decision", "by", "from", "feedback", "value"] as const;
+const COLUMNS = ["when", "node", "decision", "by", "source", "feedback", "value"] as const;
 
 export class DecisionsPanel implements Panel {
   readonly #model: Model;
@@ -44,7 +44,7 @@ export class DecisionsPanel implements Panel {
       node: label(state.nodes.get(node_id) ?? { id: node_id }),
       decision,
       by: approvals && approvals.length > 1 ? approvals.map((one) => one.by).join(", ") : by,
-      from: source,
+      source,
       feedback: feedback ?? "",
       value: value === undefined || value === null ? "" : brief(value),
     };

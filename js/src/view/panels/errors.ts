@@ -37,7 +37,7 @@ export class ErrorsPanel implements Panel {
     setText(this.#summary, errors.length === 1 ? "1 error" : `${errors.length} errors`);
     const rest = errors.length - SHOWN;
     setHidden(this.#rest, rest <= 0);
-    setText(this.#rest, `and ${rest} before these`);
+    setText(this.#rest, `and ${rest} earlier`);
     const before = this.#items;
     this.#items = new Map(errors.slice(-SHOWN).map((fault) => [fault, before.get(fault) ?? this.#item(fault)]));
     for (const [fault, item] of before) if (!this.#items.has(fault)) item.remove();

@@ -1,38 +1,13 @@
 // The first line: which DAG, how its run is doing, how many nodes are in which state, for how long.
 
-import type { NodeStatus, RunStatus } from "../../state/types";
+import type { NodeStatus } from "../../state/types";
 import { button, h, setHidden, setText } from "../dom/dom";
 import { iconElement } from "../graph/icons";
 import type { Stop } from "../graph/spotlight";
 import { clock, count, duration } from "../model/format";
 import type { Model } from "../model/model";
-import { over, STATUSES } from "../model/status";
+import { over, RUN_LOOKS, RUN_WORDS, STATUSES } from "../model/status";
 import type { Panel } from "../panel";
-
-const WORDS: Readonly<Record<RunStatus, string>> = {
-  pending: "Not started",
-  running: "Running",
-  pausing: "Pausing…",
-  paused: "Paused",
-  resuming: "Resuming…",
-  cancelling: "Cancelling…",
-  completed: "Completed",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
-
-/** The status of a node that looks like the run's. */
-const LOOKS: Readonly<Record<RunStatus, NodeStatus>> = {
-  pending: "pending",
-  running: "running",
-  pausing: "running",
-  paused: "pending",
-  resuming: "running",
-  cancelling: "cancelled",
-  completed: "completed",
-  failed: "failed",
-  cancelled: "cancelled",
-};
 
 /** What there is a way to from its count, and its key. */
 const STOPS: Readonly<Partial<Record<NodeStatus, readonly [Stop, string]>>> = {
@@ -46,7 +21,7 @@ export class HeaderPanel implements Panel {
   readonly #word = h("span", { class: "dw-word" });
   readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
   readonly #gates: HTMLButtonElement;
-  readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by state" });
+  readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by status" });
   readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
   readonly el: HTMLElement;
 
@@ -88,8 +63,9 @@ export class HeaderPanel implements Panel {
   update(): void {
     const { state, tally, replay } = this.#model;
     const waiting = state.status === "running" && state.gates.size > 0;
-    this.#word.dataset.status = waiting ? "waiting" : LOOKS[state.status];
-    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : WORDS[state.status]);
+    this.#word.dataset.status = waiting ? "waiting" : RUN_LOOKS[state.status];
+    const word = this.#model.awaitsRun ? "No run yet" : RUN_WORDS[state.status];
+    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : word);
     const open = state.gates.size;
     setHidden(this.#gates, open === 0);
     setText(this.#gates, count(open));

@@ -99,7 +99,7 @@ export class InspectorPanel implements Panel {
         { class: "dw-state" },
         iconElement(node.status, node.reason),
         h("b", { "data-status": node.status }, node.status),
-        node.native && h("span", { class: "dw-badge", title: "The engine's own word" }, cut(node.native)),
+        node.native && h("span", { class: "dw-badge", title: "Status as the engine calls it" }, cut(node.native)),
         (node.attempt ?? 1) > 1 && h("span", { class: "dw-badge" }, `attempt ${node.attempt}`),
       ),
       foldButton(this.#model, node.id),
@@ -131,27 +131,27 @@ export class InspectorPanel implements Panel {
   }
 
   #preview(node: Node, view: ValueView, size: number): HTMLElement {
-    const says = h("p", { class: "dw-muted", role: "status" }, `a preview of ${bytes(size)} `);
+    const says = h("p", { class: "dw-muted", role: "status" }, `Preview of ${bytes(size)}. `);
     const { whole, dagId } = this.#model;
     if (!whole) {
       says.append(
-        "– in Python: ",
+        "All of it, in Python: ",
         h("code", {}, `dagwidget.output(${JSON.stringify(dagId)}, ${JSON.stringify(node.id)})`),
       );
       return says;
     }
     const show = async () => {
-      says.textContent = `getting ${bytes(size)} …`;
+      says.textContent = `Loading ${bytes(size)}…`;
       try {
         const value = JSON.parse(await whole(node.id));
         // There may be another output by now.
         if (this.#drawn?.of === node) view.show(value, WHOLE_LIMIT);
-        says.textContent = `all of ${bytes(size)}`;
+        says.textContent = `Complete: ${bytes(size)}`;
       } catch (error) {
         says.textContent = error instanceof Error ? error.message : String(error);
       }
     };
-    says.append(button("Show all", () => void show()));
+    says.append(button("Show all", () => void show(), { class: "dw-button dw-small" }));
     return says;
   }
 

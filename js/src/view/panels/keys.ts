@@ -4,39 +4,40 @@ import { button, focusedNear, h, setHidden } from "../dom/dom";
 
 const KEYS: readonly (readonly [string, string])[] = [
   ["/", "search"],
-  ["Enter, Shift+Enter", "in the search: next, previous"],
+  ["Enter", "in the search: next match; with Shift: previous"],
   ["f", "next failed node"],
-  ["g", "next waiting gate"],
+  ["g", "next waiting node"],
   ["r", "next running node"],
   ["p", "path of the selected node"],
   ["c", "critical path"],
-  ["o", "only what is active"],
-  ["w", "watch what runs"],
+  ["o", "active nodes only"],
+  ["w", "follow the running nodes"],
   ["s", "fit the selection"],
-  ["e, E", "expand or collapse: this node, all"],
-  ["0", "fit all"],
-  ["d", "decide: to the gate that waits longest"],
-  ["a, m, r", "in a gate: to approve, modify, reject"],
-  ["t", "timeline, and graph again"],
-  ["l", "replay the run, and live again"],
+  ["e, E", "expand or collapse: the node, all"],
+  ["0", "fit the graph"],
+  ["n", "another run of this DAG"],
+  ["d", "go to the oldest open gate"],
+  ["a, m, r", "in a gate: go to Approve, Modify, Reject"],
+  ["t", "timeline, or back to the graph"],
+  ["l", "replay, or back to the live run"],
   ["k", "in a replay: play, pause"],
-  [", .", "in a replay: one event back, on"],
+  [", .", "in a replay: previous, next event"],
   ["+ −", "zoom"],
   ["z", "full screen"],
-  ["Arrows", "walk along the edges"],
-  ["Shift+arrows", "move the picture"],
+  ["Arrows", "move along the edges"],
+  ["Shift+arrows", "pan"],
   ["Enter", "inspect the node"],
-  ["Escape", "back out"],
+  ["Escape", "close, or clear"],
   ["?", "this list"],
 ];
 
 export class KeysPanel {
-  readonly #close = button("Close", () => this.toggle(), { class: "dw-link" });
+  readonly #close = button("×", () => this.toggle(), { class: "dw-close", "aria-label": "Close the list of keys" });
   readonly el = h(
     "div",
     { class: "dw-keys", role: "dialog", "aria-label": "Keys", hidden: true },
+    h("header", {}, h("h3", {}, "Keys"), this.#close),
     h("dl", {}, ...KEYS.map(([key, what]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)))),
-    this.#close,
   );
   #before: HTMLElement | null = null;
 

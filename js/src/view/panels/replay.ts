@@ -16,7 +16,7 @@ const SPEEDS: readonly (readonly [Speed, string])[] = [
   [2, "2×"],
   [10, "10×"],
   [100, "100×"],
-  ["fit", "Fit in 20 s"],
+  ["fit", "All in 20 s"],
 ];
 /** A page that was out of sight does not jump on by as long. */
 const LONGEST_FRAME_MS = 250;
@@ -54,7 +54,7 @@ export class ReplayPanel implements Panel {
     step: "any",
     class: "dw-replay-slider",
     "aria-label": "Moment of the run",
-    title: "Arrows: one event. Shift with arrows: the next failure or gate. Space: play.",
+    title: "Arrows: one event. Shift+arrows: next failure or gate. Space: play or pause.",
   });
   readonly #marks = h("span", { class: "dw-replay-marks" });
   readonly #line = h(
@@ -88,8 +88,8 @@ export class ReplayPanel implements Panel {
       button(icon, click, { class: "dw-button dw-small dw-icon-button", "aria-label": name, title: name });
     this.#play = small(picture(this.#path), "Play (k)", () => this.#toggle());
     this.#steps = [
-      small(picture(svg("path", { fill: "currentColor", d: BACK })), "One event back (,)", () => this.#step(-1)),
-      small(picture(svg("path", { fill: "currentColor", d: ON })), "One event on (.)", () => this.#step(1)),
+      small(picture(svg("path", { fill: "currentColor", d: BACK })), "Previous event (,)", () => this.#step(-1)),
+      small(picture(svg("path", { fill: "currentColor", d: ON })), "Next event (.)", () => this.#step(1)),
     ];
     this.#slider.addEventListener("input", () => this.#scrub(Number(this.#slider.value)));
     this.#speed.addEventListener("change", () => {
@@ -148,7 +148,7 @@ export class ReplayPanel implements Panel {
     setHidden(this.el, true);
     if (watched) {
       this.#shown(this.#model.watch(undefined));
-      this.#say("Live again.");
+      this.#say("Back to the live run.");
     }
     if (inside) this.button.focus();
     this.update();
@@ -176,8 +176,8 @@ export class ReplayPanel implements Panel {
   /** What of the live run must not be missed. */
   #liveText(): string {
     const { epoch, gates } = this.#model.live;
-    if (epoch !== this.#run) return "Live · another run";
-    return gates.size > 0 ? `Live · ${gates.size} ${gates.size === 1 ? "waits" : "wait"} for you` : "Live";
+    if (epoch !== this.#run) return "Live · new run";
+    return gates.size > 0 ? `Live · ${gates.size} open gate${gates.size === 1 ? "" : "s"}` : "Live";
   }
 
   close(): void {
@@ -197,10 +197,10 @@ export class ReplayPanel implements Panel {
 
   #unavailable(): string | undefined {
     const { log, saved, live, connection } = this.#model;
-    if (!log) return "Nothing here keeps a log.";
-    if (saved) return "This is a saved picture: it has no log.";
+    if (!log) return "No log is available here.";
+    if (saved) return "A saved snapshot has no log.";
     if (connection.resumable === false) return "This server keeps no log.";
-    if (live.epoch === undefined || live.seq === 0) return "Nothing has happened yet.";
+    if (live.epoch === undefined || live.seq === 0) return "The run has no events yet.";
     return undefined;
   }
 
@@ -214,14 +214,14 @@ export class ReplayPanel implements Panel {
     const recording = new Recording(this.#run);
     this.#recording = recording;
     this.#complain("");
-    setText(this.#words, "Getting the log…");
+    setText(this.#words, "Loading the log…");
     setText(this.#aside, "");
     setHidden(this.#controls, true);
     setHidden(this.el, false);
     this.update();
     if (!(await this.#load(recording))) return;
     if (recording.length === 0) {
-      this.#complain("No replay: the log of this run is gone.");
+      this.#complain("No replay: the log of this run was deleted.");
       return;
     }
     // Who wants no motion sees where it ended, and goes from there.
@@ -232,7 +232,7 @@ export class ReplayPanel implements Panel {
     this.#mark();
     setHidden(this.#controls, false);
     this.#shown(this.#model.watch(replay));
-    const goesOn = over(this.#model.live.status) ? "" : " The live run goes on.";
+    const goesOn = over(this.#model.live.status) ? "" : " The live run continues.";
     this.#say(`Replay of ${recording.length.toLocaleString()} events.${goesOn}`);
     this.#slider.focus({ preventScroll: true });
     if (!calm) this.#start();
@@ -253,7 +253,7 @@ export class ReplayPanel implements Panel {
     } catch (error) {
       if (wanted())
         this.#complain(
-          `${this.#replay ? "Nothing newer" : "No replay"}: ${error instanceof Error ? error.message : error}`,
+          `${this.#replay ? "Could not load newer events" : "No replay"}: ${error instanceof Error ? error.message : error}`,
         );
       return false;
     }
@@ -344,7 +344,7 @@ export class ReplayPanel implements Panel {
   #standing({ ended, playing }: Replay): string {
     const { state, live } = this.#model;
     if (!ended || playing || over(state.status) || live.epoch !== this.#run) return "";
-    return this.#lacks() ? " · more has happened: play goes on" : " · caught up with the live run";
+    return this.#lacks() ? " · newer events: press play" : " · caught up with the live run";
   }
 
   #step(by: number): void {

@@ -13,9 +13,9 @@ import type { Panel } from "../panel";
 const NODES_FROM = 13;
 
 const MODES: readonly (readonly [Mode, string, string])[] = [
-  ["path", "Path", "What leads to the selected node and from it (p)"],
-  ["critical", "Critical path", "The longest path by duration, as far as it is known (c)"],
-  ["active", "Only active", "What runs, waits or failed, and one step around (o)"],
+  ["path", "Path", "What is upstream and downstream of the selected node (p)"],
+  ["critical", "Critical path", "The longest path by known durations (c)"],
+  ["active", "Only active", "Running, waiting and failed nodes, and their neighbours (o)"],
 ];
 
 export class SearchBar implements Panel {
@@ -40,8 +40,8 @@ export class SearchBar implements Panel {
       type: "search",
       class: "dw-field",
       placeholder: "Search  /",
-      "aria-label": "Search nodes by name, state: or group:",
-      title: "Name, state:failed, group:name (/)",
+      "aria-label": "Search nodes by name, status: or group:",
+      title: "Name, status:failed, group:name (/)",
       list,
       autocomplete: "off",
       spellcheck: "false",
@@ -62,10 +62,10 @@ export class SearchBar implements Panel {
         mode,
         toggle(text, title, () => graph.toggle(mode)),
       );
-    this.#watch = toggle("Follow", "The camera follows what runs (w)", () => graph.watch());
+    this.#watch = toggle("Follow", "Keep the running nodes in view (w)", () => graph.watch());
     this.#fold = button("Expand all", () => graph.foldAll(), {
       class: "dw-button dw-small",
-      title: "Groups, and fans of like tasks, as one node each, or every node by itself (E)",
+      title: "Show each group, and each set of similar nodes, as one node, or show all nodes (E)",
     });
     this.el = h(
       "div",
@@ -74,7 +74,7 @@ export class SearchBar implements Panel {
         "span",
         { class: "dw-search" },
         this.#field,
-        h("datalist", { id: list }, ...STATUSES.map((status) => h("option", { value: `state:${status}` }))),
+        h("datalist", { id: list }, ...STATUSES.map((status) => h("option", { value: `status:${status}` }))),
         ...this.#steps,
         this.#count,
       ),
@@ -105,7 +105,13 @@ export class SearchBar implements Panel {
     const some = found.of > 0;
     setText(
       this.#count,
-      !searching ? "" : !some ? "none" : found.at > 0 ? `${count(found.at)} of ${count(found.of)}` : count(found.of),
+      !searching
+        ? ""
+        : !some
+          ? "no matches"
+          : found.at > 0
+            ? `${count(found.at)} of ${count(found.of)}`
+            : count(found.of),
     );
     for (const step of this.#steps) setHidden(step, !some);
     for (const [name, one] of this.#modes) one.setAttribute("aria-pressed", String(name === mode));
@@ -128,6 +134,5 @@ export class SearchBar implements Panel {
       this.#graph.focus();
       this.update();
     }
-    event.stopPropagation();
   }
 }

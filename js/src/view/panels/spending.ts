@@ -13,7 +13,7 @@ export class Spending {
   readonly #model: Model;
   readonly #find: (nodeId: string) => void;
   readonly #body = h("div", {});
-  readonly el = h("details", { class: "dw-spending" }, h("summary", {}, "Where it went"), this.#body);
+  readonly el = h("details", { class: "dw-spending" }, h("summary", {}, "Costs by node"), this.#body);
   #shown: unknown;
 
   constructor(model: Model, find: (nodeId: string) => void) {
@@ -52,7 +52,7 @@ export class Spending {
     return h(
       "table",
       {},
-      h("caption", {}, first.length === 0 ? "No cost of a single node is known." : name),
+      h("caption", {}, first.length === 0 ? "No costs by node are known." : name),
       h(
         "tbody",
         {},

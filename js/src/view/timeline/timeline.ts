@@ -46,7 +46,6 @@ export class Timeline implements Panel {
   readonly #text = new TextMeasure();
   readonly #canvas = h("canvas", { "aria-hidden": "true" });
   readonly #tall = h("div", { class: "dw-tall" }, this.#canvas);
-  readonly #empty = h("div", { class: "dw-empty" }, "No nodes yet.");
   readonly #tooltip = h("div", { class: "dw-tooltip", hidden: true });
   readonly #told = h("p", { class: "dw-offscreen" });
   readonly #list: HTMLElement;
@@ -86,7 +85,7 @@ export class Timeline implements Panel {
         role: "application",
         "aria-roledescription": "timeline",
         "aria-label":
-          "Timeline. Up and down walk the rows, Enter inspects, Space unfolds, left and right move in time, plus and " +
+          "Timeline. Up and down move between rows, Enter inspects, Space expands, left and right move in time, plus and " +
           "minus zoom, F fits, T shows the graph.",
       },
       this.#tall,
@@ -97,7 +96,6 @@ export class Timeline implements Panel {
       "div",
       { class: "dw-graph dw-timeline", hidden: true },
       this.#list,
-      this.#empty,
       this.#tooltip,
       this.#told,
       h(
@@ -190,7 +188,7 @@ export class Timeline implements Panel {
         wheel: (x, event) => this.#wheel(x, event),
         hover: (x, y) => this.#hover(x, y ?? 0),
         click: (x, y) => this.#click(x, y),
-        key: (event) => this.#key(event.key),
+        key: (event) => this.key(event),
       }),
     );
   }
@@ -247,11 +245,12 @@ export class Timeline implements Panel {
     if (!ctx || width === 0) return;
     const { state } = this.#model;
     const asOf = this.#asOf;
-    const origin = state.started_at ?? this.#rows.from ?? asOf;
+    // A worker's clock may be behind the clock of the run's owner.
+    const origin = Math.min(state.started_at ?? asOf, this.#rows.from ?? asOf);
     if (this.#follow) {
-      const { from = origin, to = origin + UNSTARTED_MS } = this.#rows;
+      const { to = origin + UNSTARTED_MS } = this.#rows;
       // In a replay the whole run is in sight from the beginning.
-      this.#window.fit(Math.min(origin, from), Math.max(asOf, to, this.#model.replay?.recording.to ?? 0), WORDS_PX);
+      this.#window.fit(origin, Math.max(asOf, to, this.#model.replay?.recording.to ?? 0), WORDS_PX);
     }
     drawTimeline({
       ctx,
@@ -298,7 +297,6 @@ export class Timeline implements Panel {
     this.#rows = rowsOf(state, rank, this.#folds);
     this.#starts = new Map();
     for (const node of state.nodes.values()) this.#starts.set(node.id, startOf(node));
-    setHidden(this.#empty, this.#rows.rows.length > 0);
     // Room below the last row, so that no button covers it.
     this.#tall.style.height = `${AXIS + this.#rows.rows.length * ROW + 2 * ROW}px`;
     return undefined;
@@ -319,7 +317,7 @@ export class Timeline implements Panel {
     this.#learned = epoch;
     this.#earlier = undefined;
     // Without an answer there is no estimate.
-    const earlier = epoch === undefined ? undefined : await this.#model.earlier?.(epoch).catch(() => undefined);
+    const earlier = epoch ? await this.#model.earlier?.(epoch).catch(() => undefined) : undefined;
     if (this.#learned === epoch) this.#earlier = earlier;
   }
 
@@ -392,7 +390,8 @@ export class Timeline implements Panel {
     this.#tooltip.style.transform = `translate(${left}px, ${top}px)`;
   }
 
-  #key(key: string): boolean {
+  /** Act on a key; returns whether it had a meaning. */
+  key({ key }: KeyboardEvent): boolean {
     const page = Math.max(1, Math.floor((this.#size.height - AXIS) / ROW) - 1);
     const steps: Record<string, number> = {
       ArrowUp: -1,

@@ -8,7 +8,7 @@ const SAID_MS = 2000;
 export function copyButton(text: () => string, name = "Copy"): HTMLButtonElement {
   const one = button(name, () => void act(), { class: "dw-link dw-copy" });
   const act = async () => {
-    one.textContent = (await copy(text(), one)) ? "Copied" : "Not permitted here";
+    one.textContent = (await copy(text(), one)) ? "Copied" : "Copying is blocked here";
     setTimeout(() => {
       one.textContent = name;
     }, SAID_MS);

@@ -40,7 +40,7 @@ export function picture({ src, alt }: Picture): HTMLElement {
       src,
       alt,
       title: alt,
-      onerror: () => box.replaceChildren("This picture can't be shown: it is damaged."),
+      onerror: () => box.replaceChildren("The image data is damaged."),
     }),
   );
   return box;

@@ -17,12 +17,12 @@ function ofText(value: string, { minLength, maxLength, pattern }: Schema): strin
   // Code points, as JSON Schema counts.
   const length = [...value].length;
   if (typeof minLength === "number" && length < minLength) {
-    return length === 0 ? "This is needed." : `At least ${minLength} characters; these are ${length}.`;
+    return length === 0 ? "Required." : `At least ${minLength} characters, not ${length}.`;
   }
   if (typeof maxLength === "number" && length > maxLength) {
-    return `At most ${maxLength} characters; these are ${length}.`;
+    return `At most ${maxLength} characters, not ${length}.`;
   }
-  if (typeof pattern === "string" && !matches(value, pattern)) return `This must match ${pattern}`;
+  if (typeof pattern === "string" && !matches(value, pattern)) return `Must match ${pattern}`;
   return undefined;
 }
 
@@ -43,17 +43,22 @@ function ofNumber(value: number, schema: Schema): string | undefined {
   if (typeof exclusiveMaximum === "number" && value >= exclusiveMaximum) return `Less than ${exclusiveMaximum}.`;
   if (typeof multipleOf === "number" && multipleOf > 0) {
     const times = value / multipleOf;
-    if (Math.abs(times - Math.round(times)) > 1e-9) return `A multiple of ${multipleOf}.`;
+    if (Math.abs(times - Math.round(times)) > 1e-9) return `Must be a multiple of ${multipleOf}.`;
   }
   return undefined;
 }
 
 function ofList(value: readonly unknown[], { minItems, maxItems, uniqueItems }: Schema): string | undefined {
   if (typeof minItems === "number" && value.length < minItems)
-    return `At least ${minItems}; these are ${value.length}.`;
-  if (typeof maxItems === "number" && value.length > maxItems) return `At most ${maxItems}; these are ${value.length}.`;
+    return `At least ${items(minItems)}, not ${value.length}.`;
+  if (typeof maxItems === "number" && value.length > maxItems)
+    return `At most ${items(maxItems)}, not ${value.length}.`;
   if (uniqueItems === true && value.some((item, i) => value.slice(0, i).some((other) => same(item, other)))) {
-    return "No item may be there twice.";
+    return "Items must be unique.";
   }
   return undefined;
+}
+
+function items(count: number): string {
+  return count === 1 ? "1 item" : `${count} items`;
 }

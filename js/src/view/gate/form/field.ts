@@ -175,10 +175,10 @@ class Line extends Simple<HTMLInputElement | HTMLTextAreaElement> {
 
   problem(): string | undefined {
     const value = this.read();
-    if (value === undefined) return this.about.required ? "This is needed." : undefined;
+    if (value === undefined) return this.about.required ? "Required." : undefined;
     if (typeof value === "number") {
-      if (!Number.isFinite(value)) return "This must be a number.";
-      if (this.#type === "integer" && !Number.isInteger(value)) return "This must be a whole number.";
+      if (!Number.isFinite(value)) return "Must be a number.";
+      if (this.#type === "integer" && !Number.isInteger(value)) return "Must be a whole number.";
     }
     return fault(value, this.about.schema);
   }

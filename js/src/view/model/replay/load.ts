@@ -28,13 +28,13 @@ export async function load(
     const before = recording.length === 0 ? page.after : recording.head - recording.length;
     const all = page.head - before;
     if (all > MOST_EVENTS) {
-      throw new Error(`the run has ${count(all)} events, and a replay holds ${count(MOST_EVENTS)}${inPython}`);
+      throw new Error(`the run has ${count(all)} events, a replay holds at most ${count(MOST_EVENTS)}${inPython}`);
     }
     recording.append(page);
     if (recording.size > MOST_CHARACTERS) {
-      throw new Error(`the run's outputs are too large to be replayed here${inPython}`);
+      throw new Error(`the run's outputs are too large to replay here${inPython}`);
     }
     if (!told(recording.length, all) || recording.head >= page.head) return;
-    if (page.events.length === 0) throw new Error(`the server gave no events after ${recording.head}`);
+    if (page.events.length === 0) throw new Error(`the server sent no events after ${recording.head}`);
   }
 }

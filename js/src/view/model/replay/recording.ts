@@ -3,8 +3,7 @@
 // A *position* is a number of events: at 0 nothing has happened, at `length` everything. On the way through the log the
 // state is copied now and then, so that no position is far from a copy.
 
-import type { LogPage } from "../../../protocol/decode";
-import type { Event } from "../../../protocol/messages";
+import { type AnyEvent, isEvent, type LogPage } from "../../../protocol/decode";
 import { emptyState, noChange, reduce } from "../../../state/reducer";
 import type { DagState, Node } from "../../../state/types";
 
@@ -26,7 +25,7 @@ interface Keyframe {
 
 export class Recording {
   readonly marks: Mark[] = [];
-  readonly #events: Event[] = [];
+  readonly #events: AnyEvent[] = [];
   /** When each happened, Unix ms: never earlier than the one before it. */
   readonly #times: number[] = [];
   readonly #keyframes: Keyframe[];
@@ -89,7 +88,7 @@ export class Recording {
     }
   }
 
-  event(position: number): Event {
+  event(position: number): AnyEvent {
     return this.#events[position - 1]!;
   }
 
@@ -123,7 +122,8 @@ export class Recording {
     return this.#keyframes.findLast((keyframe) => keyframe.position <= position)!;
   }
 
-  #mark(event: Event, at: number): void {
+  #mark(event: AnyEvent, at: number): void {
+    if (!isEvent(event)) return;
     const mark = (kind: Mark["kind"]) => this.marks.push({ kind, position: this.length, at });
     if (event.type === "error" || (event.type === "node_state" && event.status === "failed")) mark("failure");
     if (event.type !== "human_gate_waiting") return;

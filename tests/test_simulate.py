@@ -1,12 +1,13 @@
-"""A made-up run: a graph as large as was asked for, played to its end."""
+"""A simulated run: a graph as large as was asked for, played to its end."""
 
+import threading
 import time
 from collections import Counter
 from graphlib import TopologicalSorter
 
 import pytest
 
-from dagwidget.demo.simulate import graph, rehearse
+from dagwidget.demo.simulate import graph, simulate
 
 from .person import Person
 from .serving import serving
@@ -32,13 +33,15 @@ def test_the_same_seed_gives_the_same_graph():
 
 def test_too_few_nodes_are_refused():
     with pytest.raises(ValueError, match="at least 5"):
-        rehearse("d", 4)
+        simulate("d", 4)
 
 
+@pytest.mark.slow
+@pytest.mark.clock
 def test_it_plays_to_its_gate_and_to_its_end(monkeypatch):
     monkeypatch.setattr("dagwidget.demo.simulate._FLAKY", 0.2)
     with serving() as server, Person(server, "big") as person:
-        run = rehearse("big", 200, 0.5, url=server.url, token=server.token)
+        run = simulate("big", 200, 0.5, url=server.url, token=server.token)
         assert person.decide("review")["ok"]
         assert person.wait("execution_complete")["results"] == {"nodes": 200}
         state = person.state()
@@ -48,17 +51,19 @@ def test_it_plays_to_its_gate_and_to_its_end(monkeypatch):
         assert run.flush(20)
 
 
+@pytest.mark.clock
 def test_a_rejection_ends_it():
     with serving() as server, Person(server, "big") as person:
-        run = rehearse("big", 20, 0.1, url=server.url, token=server.token)
+        run = simulate("big", 20, 0.1, url=server.url, token=server.token)
         assert person.decide("review", "reject")["ok"]
         assert person.wait("execution_complete")["status"] == "cancelled"
         assert run.flush(20)
 
 
+@pytest.mark.clock
 def test_it_can_be_paused_and_cancelled():
     with serving() as server, Person(server, "big") as person:
-        run = rehearse("big", 500, 30, url=server.url, token=server.token)
+        run = simulate("big", 500, 30, url=server.url, token=server.token)
         person.wait("node_state", status="completed")
         assert person.ask("pause_execution")["ok"]
         deadline = time.monotonic() + 20
@@ -66,4 +71,16 @@ def test_it_can_be_paused_and_cancelled():
             assert time.monotonic() < deadline
         assert person.ask("cancel_execution")["ok"]
         assert person.wait("execution_complete")["status"] == "cancelled"
+        assert run.flush(20)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_it_stops_quietly_when_its_caller_ends_the_run():
+    with serving() as server, Person(server, "big") as person:
+        run = simulate("big", 5, 0.1, url=server.url, token=server.token)
+        person.wait("human_gate_waiting")
+        [thread] = [thread for thread in threading.enumerate() if thread.name == "simulation-big"]
+        run.complete()
+        thread.join(20)
+        assert not thread.is_alive()
         assert run.flush(20)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import dagwidget
 from dagwidget import protocol as p
-from dagwidget.publisher.buffer import Backlog, thinned
+from dagwidget.publisher.buffer import SendBuffer, thinned
 from dagwidget.server.room import Room
 from dagwidget.state import LOG_TAIL
 
@@ -64,20 +64,20 @@ def gate(gate_id: str = "g1", node_id: str = "a") -> p.HumanGateWaiting:
     return p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=p.Presentation())
 
 
-def filled(most: int, events) -> Backlog:
-    backlog = Backlog(most)
+def filled(most: int, events) -> SendBuffer:
+    buffer = SendBuffer(most)
     for event in events:
-        if backlog.append(event):
-            backlog.thin()
-    return backlog
+        if buffer.append(event):
+            buffer.thin()
+    return buffer
 
 
-def emptied(backlog: Backlog) -> list[p.Event]:
+def emptied(buffer: SendBuffer) -> list[p.Event]:
     events = []
-    with backlog.lock:
-        while backlog:
-            events.append(backlog.first())
-            backlog.drop_first()
+    with buffer.lock:
+        while buffer:
+            events.append(buffer.first())
+            buffer.drop_first()
     return events
 
 
@@ -175,55 +175,55 @@ def test_log_lines_that_newer_ones_push_out_go_first_and_the_newest_stays():
 
 def test_what_cannot_go_stays_beyond_the_bound():
     events = [step(f"n{i}", status="completed") for i in range(40)]
-    backlog = filled(10, events)
-    assert not backlog.lost
-    assert emptied(backlog) == events
+    buffer = filled(10, events)
+    assert not buffer.lost
+    assert emptied(buffer) == events
 
 
 def test_far_beyond_the_bound_only_what_people_wait_for_comes_in():
     events = [step(f"n{i}", status="completed") for i in range(60)]
-    backlog = filled(10, [*events, gate(), p.RunError(message="x"), p.ExecutionComplete(results=1)])
-    assert backlog.lost == {"node_state": 10}
-    assert len(backlog) == 53
+    buffer = filled(10, [*events, gate(), p.RunError(message="x"), p.ExecutionComplete(results=1)])
+    assert buffer.lost == {"node_state": 10}
+    assert len(buffer) == 53
 
 
 def test_it_says_once_that_it_is_full_and_again_when_it_is_again():
-    backlog = Backlog(10)
-    assert [backlog.append(step(progress=0.5)) for _ in range(13)] == [False] * 10 + [True, False, False]
-    backlog.thin()
-    assert len(backlog) == 7
-    assert [backlog.append(step(progress=0.5)) for _ in range(5)] == [False] * 3 + [True, False]
+    buffer = SendBuffer(10)
+    assert [buffer.append(step(progress=0.5)) for _ in range(13)] == [False] * 10 + [True, False, False]
+    buffer.thin()
+    assert len(buffer) == 7
+    assert [buffer.append(step(progress=0.5)) for _ in range(5)] == [False] * 3 + [True, False]
 
 
 def test_where_nobody_comes_to_thin_it_out_there_is_a_bound_still():
-    backlog = Backlog(10)
+    buffer = SendBuffer(10)
     for i in range(1000):
-        backlog.append(step(progress=i / 1000))
-        assert len(backlog) <= 20
-    assert emptied(backlog)[-1].progress == 0.999
+        buffer.append(step(progress=i / 1000))
+        assert len(buffer) <= 20
+    assert emptied(buffer)[-1].progress == 0.999
 
 
 def test_what_was_put_back_comes_first():
-    backlog = filled(10, [step("c")])
-    backlog.put_back([step("a"), step("b")])
-    assert [event.node_id for event in emptied(backlog)] == ["a", "b", "c"]
+    buffer = filled(10, [step("c")])
+    buffer.put_back([step("a"), step("b")])
+    assert [event.node_id for event in emptied(buffer)] == ["a", "b", "c"]
 
 
 def test_threads_that_append_while_it_is_thinned_lose_nothing():
-    backlog = Backlog(4000)
+    buffer = SendBuffer(4000)
     stop = threading.Event()
 
     def thin():
         while not stop.is_set():
-            backlog.thin()
-            assert backlog
+            buffer.thin()
+            assert buffer
 
     def publish(name):
         for i in range(5000):
-            backlog.append(step(name, progress=i / 5000))
-            backlog.append(p.RunError(message=f"{name}{i}"))
+            buffer.append(step(name, progress=i / 5000))
+            buffer.append(p.RunError(message=f"{name}{i}"))
 
-    backlog.append(step("first"))
+    buffer.append(step("first"))
     thinner = threading.Thread(target=thin)
     publishers = [threading.Thread(target=publish, args=(name,)) for name in "ab"]
     for thread in (thinner, *publishers):
@@ -232,14 +232,14 @@ def test_threads_that_append_while_it_is_thinned_lose_nothing():
         thread.join()
     stop.set()
     thinner.join()
-    events = emptied(backlog)
+    events = emptied(buffer)
     for name in "ab":
         said = [event.message for event in events if isinstance(event, p.RunError) and event.message[0] == name]
         assert said == [f"{name}{i}" for i in range(5000)]
         assert [e.progress for e in events if isinstance(e, p.NodeState) and e.node_id == name][-1] == 4999 / 5000
 
 
-def test_a_full_backlog_is_not_looked_through_with_every_event(monkeypatch):
+def test_a_full_buffer_is_not_looked_through_with_every_event(monkeypatch):
     passes = []
 
     def counted(events, left):
@@ -247,10 +247,10 @@ def test_a_full_backlog_is_not_looked_through_with_every_event(monkeypatch):
         return thinned(events, left)
 
     monkeypatch.setattr("dagwidget.publisher.buffer.thinned", counted)
-    backlog = Backlog(2_000)
+    buffer = SendBuffer(2_000)
     for i in range(20_000):
         # Even where nobody else thins it out.
-        backlog.append(step(f"n{i % 100}", progress=0.5))
+        buffer.append(step(f"n{i % 100}", progress=0.5))
     assert 0 < len(passes) < 20
 
 

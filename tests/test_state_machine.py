@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagwidget import protocol as p
-from dagwidget.client.state_machine import TRANSITIONS, Batch, Connect, Conversation, Disconnect, Renew, Send
+from dagwidget.client.state_machine import TRANSITIONS, Batch, Connect, Disconnect, Renew, Send, StateMachine
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.auth.grant import Grant
 from dagwidget.server.room import Room
@@ -40,7 +40,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.conversation = Conversation(lambda failures: 2.0 ** (failures - 1))
+        self.machine = StateMachine(lambda failures: 2.0 ** (failures - 1))
         self.said: list = []
         self.batches: list[Batch] = []
         self.answers: list[p.CommandAck] = []
@@ -48,20 +48,20 @@ class Scripted:
 
     @property
     def phase(self):
-        return self.conversation.phase
+        return self.machine.phase
 
     @property
     def reason(self):
-        return self.conversation.connection.reason
+        return self.machine.connection.reason
 
     @property
     def lines(self):
-        node = self.conversation.state.nodes.get("a")
+        node = self.machine.state.nodes.get("a")
         return node.logs if node is not None else None
 
     def do(self, method: str, *arguments, **options):
-        getattr(self.conversation, method)(*arguments, **options)
-        for output in self.conversation.take():
+        getattr(self.machine, method)(*arguments, **options)
+        for output in self.machine.take_outputs():
             match output:
                 case Send():
                     self.said.extend(p.decode_client(output.frame))
@@ -83,7 +83,7 @@ class Scripted:
     def pass_(self, seconds: float):
         """Let the time pass, with every tick on time."""
         until = self.now + seconds
-        while (due := self.conversation.due) is not None and due <= until:
+        while (due := self.machine.due) is not None and due <= until:
             self.now = max(self.now, due)
             self.do("tick", self.now)
         self.now = until
@@ -163,7 +163,7 @@ def again(scripted: Scripted) -> None:
 
 def test_it_connects_when_it_is_started_and_once(idle):
     assert idle.phase == "idle"
-    assert idle.conversation.due is None
+    assert idle.machine.due is None
     idle.do("start")
     idle.do("start")
     assert (idle.phase, idle.connects) == ("connecting", 1)
@@ -171,7 +171,7 @@ def test_it_connects_when_it_is_started_and_once(idle):
 
 def test_hello_is_the_first_word_and_carries_the_token(greeting):
     assert greeting.phase == "greeting"
-    assert greeting.said == [p.Hello(protocol=1, token="token")]
+    assert greeting.said == [p.Hello(protocol=1, token="token", features=["runs", "engine", "lost"])]
 
 
 def test_looking_for_the_server_may_take_its_time_but_the_socket_has_5_s(connecting):
@@ -192,7 +192,7 @@ def test_a_socket_that_can_not_be_opened_is_tried_again_with_backoff(connecting)
         assert connecting.phase == "waiting"
         connecting.pass_(0.2)
         assert connecting.phase == "connecting"
-    assert connecting.conversation.connection.attempt == 5
+    assert connecting.machine.connection.attempt == 5
 
 
 def test_a_server_that_took_the_subprotocol_and_says_no_welcome_is_left_once_it_spoke_v1(live):
@@ -215,18 +215,18 @@ def test_probing_shortens_the_wait(live):
 def test_the_state_comes_with_the_sync_and_is_acknowledged(syncing):
     syncing.sync(log(2, "x"), seq=2, reset=True)
     assert syncing.phase == "live"
-    assert (syncing.conversation.state.epoch, syncing.conversation.state.seq) == ("e", 2)
+    assert (syncing.machine.state.epoch, syncing.machine.state.seq) == ("e", 2)
     assert syncing.said_a(p.Ack) == [p.Ack(seq=2)]
     [batch] = syncing.batches
     assert (batch.epoch, batch.after, batch.seq, batch.reset, len(batch.events)) == ("e", 0, 2, True, 1)
 
 
 def test_the_old_state_stays_until_the_new_one_is_whole(live):
-    old = live.conversation.state
+    old = live.machine.state
     live.hear(p.Sync(epoch="e2", seq=1, reset=True))
     live.hear(log(1, "new"))
     assert live.phase == "syncing"
-    assert live.conversation.state is old
+    assert live.machine.state is old
     assert live.lines == ["line 1", "line 2"]
     live.hear(p.Synced(seq=1))
     assert live.lines == ["new"]
@@ -249,11 +249,11 @@ def test_who_has_seen_nothing_has_no_place_and_one_after_an_empty_sync(syncing):
 
 
 def test_after_a_cut_only_the_tail_comes(live):
-    state = live.conversation.state
+    state = live.machine.state
     live.close()
     again(live)
     live.sync(log(2), log(3), seq=3, reset=False)
-    assert live.conversation.state is state
+    assert live.machine.state is state
     assert live.lines == ["line 1", "line 2", "line 3"]
     assert [(batch.after, batch.seq, batch.reset) for batch in live.batches] == [(2, 3, False)]
 
@@ -275,7 +275,7 @@ def test_a_tail_of_another_run_is_followed_by_everything(live):
 
 def test_a_synced_without_a_sync_is_nothing(live):
     live.hear(p.Synced(seq=9))
-    assert (live.phase, live.conversation.state.seq) == ("live", 2)
+    assert (live.phase, live.machine.state.seq) == ("live", 2)
 
 
 # --- Events
@@ -300,7 +300,7 @@ def test_a_gap_is_asked_for_on_the_same_socket_and_what_comes_before_the_answer_
     assert [hello.last.seq for hello in live.said_a(p.Hello)] == [3]
     live.hear(log(7))
     live.sync(log(4), seq=9, reset=True)
-    assert (live.phase, live.conversation.state.seq) == ("greeting", 3)
+    assert (live.phase, live.machine.state.seq) == ("greeting", 3)
     live.welcome()
     live.sync(*map(log, (4, 5, 6, 7)), seq=7, reset=False)
     assert live.lines == [f"line {seq}" for seq in range(1, 8)]
@@ -308,12 +308,12 @@ def test_a_gap_is_asked_for_on_the_same_socket_and_what_comes_before_the_answer_
 
 def test_an_event_of_a_type_from_the_future_moves_the_cursor_on(live):
     live.do("receive", b'[{"type": "node_dreams", "seq": 3}, {"type": "weather"}]', live.now)
-    assert (live.phase, live.conversation.state.seq) == ("live", 3)
+    assert (live.phase, live.machine.state.seq) == ("live", 3)
 
 
 def test_what_is_no_message_ends_the_connection_and_it_comes_back(live):
     live.do("receive", b"[{", live.now)
-    assert (live.phase, live.conversation.connection.code) == ("waiting", 4400)
+    assert (live.phase, live.machine.connection.code) == ("waiting", 4400)
 
 
 # --- Signs of life, and acknowledgements
@@ -326,7 +326,9 @@ def test_a_ping_is_answered_and_a_right_head_is_right(live):
 
 def test_a_ping_with_another_head_means_that_something_was_missed(live):
     live.hear(p.Ping(head=3))
-    assert live.said == [p.Pong(seq=2), p.Hello(protocol=1, token="token", last=p.Cursor(epoch="e", seq=2))]
+    (pong, hello) = live.said
+    assert pong == p.Pong(seq=2)
+    assert (hello.token, hello.last) == ("token", p.Cursor(epoch="e", seq=2))
 
 
 def test_a_head_says_nothing_while_catching_up(syncing):
@@ -399,7 +401,7 @@ def test_every_code_ends_it_or_does_not_as_the_table_says(live, row, said):
         live.hear(p.Bye(code=row.code, reason="because", retry=row.retry))
     else:
         live.close(row.code, "because")
-    connection = live.conversation.connection
+    connection = live.machine.connection
     assert (connection.phase, connection.code, connection.reason) == (
         "waiting" if row.retry else "stopped",
         row.code,
@@ -416,7 +418,7 @@ def test_a_code_that_is_not_ours_is_never_final(live, code):
 
 
 def test_a_bye_before_the_welcome_is_no_plain_server(greeting):
-    greeting.do("send", decision())
+    greeting.do("send", decision(), greeting.now)
     greeting.hear(p.Bye(code=4401, reason="the token is wrong", retry=False))
     assert (greeting.phase, greeting.reason) == ("stopped", "the token is wrong")
     assert [(ack.ok, ack.code) for ack in greeting.answers] == [(False, "not_connected")]
@@ -433,7 +435,7 @@ def test_who_is_asked_to_wait_longer_does(live):
 
 def test_events_before_the_bye_in_its_frame_count_and_those_after_do_not(live):
     live.hear(log(3), p.Bye(code=4000, reason="restart", retry=True), log(4))
-    assert live.conversation.state.seq == 3
+    assert live.machine.state.seq == 3
 
 
 def test_failures_are_forgotten_after_5_s_connected_and_not_before(live):
@@ -441,7 +443,7 @@ def test_failures_are_forgotten_after_5_s_connected_and_not_before(live):
         live.hear(p.Ping(head=2))
         live.pass_(seconds)
         live.close()
-        assert live.conversation.connection.retry_at == pytest.approx(live.now + wait)
+        assert live.machine.connection.retry_at == pytest.approx(live.now + wait)
         again(live)
         live.sync(seq=2, reset=False)
 
@@ -452,7 +454,7 @@ def test_closing_is_for_good_from_everywhere(request, name):
     open_before = scripted.phase != "idle"
     scripted.do("close")
     scripted.do("close")
-    assert (scripted.phase, scripted.conversation.due, scripted.disconnects) == ("stopped", None, int(open_before))
+    assert (scripted.phase, scripted.machine.due, scripted.disconnects) == ("stopped", None, int(open_before))
     scripted.do("opened", scripted.now)
     scripted.close(1006)
     scripted.hear(log(3))
@@ -512,16 +514,16 @@ def test_a_token_that_comes_when_the_connection_is_gone_says_nothing(live):
 
 def test_a_command_goes_out_at_once_and_is_answered_once(live):
     live.hear(gate(3))
-    live.do("send", decision())
-    live.do("send", decision())
-    assert live.said == [decision(gate_id="g1")]
+    live.do("send", decision(), live.now)
+    live.do("send", decision(), live.now)
+    assert live.said == [decision(gate_id="g1", run_id="e")]
     live.hear(p.CommandAck(id="c1", ok=True), p.CommandAck(id="c1", ok=False))
     assert live.answers == [p.CommandAck(id="c1", ok=True)]
-    assert live.conversation.pending == []
+    assert live.machine.pending == []
 
 
 def test_a_command_waits_for_synced(syncing):
-    syncing.do("send", decision())
+    syncing.do("send", decision(), syncing.now)
     assert syncing.said_a(p.HumanDecision) == []
     syncing.sync(gate(1), seq=1, reset=True)
     assert syncing.said_a(p.HumanDecision) == [decision()]
@@ -529,12 +531,12 @@ def test_a_command_waits_for_synced(syncing):
 
 def test_a_command_that_was_not_answered_is_sent_again_with_its_id(live):
     live.hear(gate(3))
-    live.do("send", decision())
+    live.do("send", decision(), live.now)
     live.close()
     again(live)
     # Even where the gate is closed now: it may have been this one that closed it.
     live.sync(resolved(4), seq=4, reset=False)
-    assert live.said_a(p.HumanDecision) == [decision(gate_id="g1")] * 2
+    assert live.said_a(p.HumanDecision) == [decision(gate_id="g1", run_id="e")] * 2
     live.hear(p.CommandAck(id="c1", ok=True))
     assert len(live.answers) == 1
 
@@ -542,37 +544,235 @@ def test_a_command_that_was_not_answered_is_sent_again_with_its_id(live):
 def test_a_decision_that_was_overtaken_while_it_waited_is_not_sent(live):
     live.hear(gate(3))
     live.close()
-    live.do("send", decision())
-    live.do("send", p.PauseExecution(id="c2"))
+    live.do("send", decision(), live.now)
+    live.do("send", p.PauseExecution(id="c2"), live.now)
     again(live)
     live.sync(resolved(4), gate(5, "g2"), seq=5, reset=False)
     assert [(ack.id, ack.code, ack.message) for ack in live.answers] == [
         ("c1", "already_decided", "ben was first: reject")
     ]
-    assert live.said_a(p.Command) == [p.PauseExecution(id="c2")]
+    assert live.said_a(p.Command) == [p.PauseExecution(id="c2", run_id="e")]
 
 
 def test_a_decision_for_a_gate_that_is_gone_is_refused(live):
     live.hear(gate(3))
     live.close()
-    live.do("send", decision())
+    live.do("send", decision(), live.now)
     again(live)
-    live.sync(seq=1, reset=True, epoch="e2")
+    live.sync(seq=1, reset=True)
     assert [ack.code for ack in live.answers] == ["no_such_gate"]
+
+
+def test_a_decision_made_offline_names_the_run_that_the_person_saw_whatever_is_shown_when_it_is_sent(live):
+    live.hear(gate(3))
+    live.close()
+    live.do("send", decision(), live.now)
+    live.do("send", p.CancelExecution(id="c2"), live.now)
+    again(live)
+    live.sync(gate(1), seq=1, reset=True, epoch="e2")
+    assert live.answers == []
+    assert live.said_a(p.Command) == [decision(run_id="e", gate_id="g1"), p.CancelExecution(id="c2", run_id="e")]
+
+
+# --- Decisions that are ahead of their gate
+
+
+def test_a_decision_ahead_of_its_gate_is_held_until_the_gate_opens(live):
+    live.do("send", decision(), live.now)
+    live.do("send", decision(), live.now)
+    live.pass_(2)
+    assert (live.said_a(p.HumanDecision), live.answers) == ([], [])
+    live.hear(gate(3))
+    assert live.said_a(p.HumanDecision) == [decision(run_id="e", gate_id="g1")]
+    live.pass_(10)
+    assert live.answers == []
+
+
+def test_a_decision_whose_gate_does_not_open_in_5_s_is_refused_with_what_is_open(live):
+    live.hear(p.HumanGateWaiting(node_id="other", gate_id="g9", presentation=p.Presentation(), seq=3))
+    live.do("send", decision(), live.now)
+    live.pass_(4.9)
+    assert live.answers == []
+    live.pass_(0.2)
+    [answer] = live.answers
+    assert (answer.ok, answer.code) == (False, "no_such_gate")
+    assert answer.message == "no gate is open at 'review' (there is no such node); open gates: 'other'"
+    live.hear(gate(4))
+    assert live.said_a(p.HumanDecision) == []
+
+
+def test_a_decision_that_is_not_to_be_held_goes_out_even_where_it_was_held_before(live):
+    live.do("send", decision(), live.now)
+    live.do("send", decision(), live.now, hold=False)
+    assert live.said_a(p.HumanDecision) == [decision(run_id="e")]
+    live.pass_(10)
+    assert live.answers == []
+
+
+def test_a_held_decision_is_sent_to_its_run_when_another_is_shown(live):
+    live.do("send", decision(), live.now)
+    live.sync(gate(1), seq=1, reset=True, epoch="e2")
+    assert live.said_a(p.HumanDecision) == [decision(run_id="e")]
+
+
+def test_a_held_decision_outlives_a_cut(live):
+    live.do("send", decision(), live.now)
+    live.close()
+    again(live)
+    live.sync(gate(3), seq=3, reset=False)
+    assert [said.id for said in live.said_a(p.HumanDecision)] == ["c1"]
+
+
+def test_only_what_was_not_sent_can_be_withdrawn(live):
+    live.do("send", decision("held"), live.now)
+    assert live.machine.withdraw("held")
+    live.hear(gate(3))
+    assert live.said_a(p.HumanDecision) == []
+    live.do("send", decision("sent"), live.now)
+    assert not live.machine.withdraw("sent")
+    assert not live.machine.withdraw("never heard of")
+    live.close()
+    live.do("send", p.PauseExecution(id="queued"), live.now)
+    assert live.machine.withdraw("queued")
+    again(live)
+    live.sync(seq=3, reset=False)
+    assert [said.id for said in live.said_a(p.Command)] == ["sent", "sent"]
+
+
+# --- Which run
+
+
+def test_a_run_that_is_watched_is_named_at_once_and_after_a_cut(live):
+    live.do("watch", "r1", live.now)
+    assert [(hello.run, hello.follow) for hello in live.said_a(p.Hello)] == [("r1", None)]
+    live.welcome("r1")
+    live.sync(log(1), seq=1, reset=True, epoch="r1")
+    live.close()
+    live.pass_(1)
+    live.open()
+    assert (live.said_a(p.Hello)[-1].run, live.said_a(p.Hello)[-1].last.epoch) == ("r1", "r1")
+    live.welcome("r1")
+    live.sync(seq=1, reset=False, epoch="r1")
+    live.do("watch", None, live.now)
+    assert (live.said_a(p.Hello)[-1].run, live.said_a(p.Hello)[-1].follow) == (None, True)
+
+
+def test_a_run_that_is_chosen_while_the_server_answers_is_asked_for_after_the_answer(live):
+    live.do("probe", live.now)
+    live.do("watch", "r1", live.now)
+    assert [hello.run for hello in live.said_a(p.Hello)] == [None]
+    live.welcome()
+    assert [hello.run for hello in live.said_a(p.Hello)] == [None, "r1"]
+    live.sync(seq=2, reset=False)
+    live.welcome("r1")
+    live.sync(log(1, "new"), seq=1, reset=True, epoch="r1")
+    assert (live.phase, live.machine.state.epoch, live.lines) == ("live", "r1", ["new"])
+    assert len(live.said_a(p.Hello)) == 2
+
+
+def test_a_run_that_begins_here_is_expected_until_it_is_shown_and_then_followed_as_any(live):
+    live.do("begin", "r1")
+    assert (live.machine.expected, live.said) == ("r1", [])
+    live.do("refresh", live.now)
+    assert [(hello.run, hello.follow) for hello in live.said_a(p.Hello)] == [("r1", True)]
+    # It has not begun at the server yet.
+    live.welcome("")
+    live.sync(seq=0, reset=True, epoch="")
+    assert live.machine.expected == "r1"
+    live.sync(log(1, "new"), seq=1, reset=True, epoch="r1")
+    assert (live.machine.expected, live.lines) == (None, ["new"])
+    live.do("refresh", live.now)
+    live.close()
+    live.pass_(1)
+    live.open()
+    assert [hello.run for hello in live.said_a(p.Hello)] == ["r1", None]
+
+
+def test_a_run_that_begins_while_the_server_answers_is_asked_for_too(syncing):
+    syncing.do("probe", syncing.now)
+    syncing.do("begin", "r1")
+    syncing.do("refresh", syncing.now)
+    assert [hello.run for hello in syncing.said_a(p.Hello)] == [None, "r1"]
+
+
+def test_a_run_that_begins_here_moves_nobody_who_watches_one_or_is_there(live):
+    live.do("begin", "e")
+    live.do("watch", "r1", live.now)
+    live.do("begin", "r2")
+    live.do("refresh", live.now)
+    assert live.machine.expected is None
+    assert [hello.run for hello in live.said_a(p.Hello)] == ["r1"]
+
+
+def test_a_cursor_names_the_log_that_it_comes_from(syncing):
+    def hear(epoch: str, log_id: str, reset: bool):
+        syncing.hear(
+            p.Welcome(
+                protocol=1, dag_id="d", epoch=epoch, head=2, role="operate", heartbeat_ms=1, window=1, limits={},
+                log=log_id,
+            )
+        )  # fmt: skip
+        syncing.sync(*([log(1), log(2)] if reset else []), seq=2, reset=reset, epoch=epoch)
+
+    def cursor():
+        syncing.do("probe", syncing.now)
+        return syncing.said_a(p.Hello)[-1].last
+
+    syncing.sync(log(1), log(2), seq=2, reset=True)
+    assert cursor() == p.Cursor(epoch="e", seq=2)
+    hear("e", "log-1", True)
+    assert cursor() == p.Cursor(epoch="e", seq=2, log="log-1")
+    hear("e", "log-1", False)
+    assert cursor() == p.Cursor(epoch="e", seq=2, log="log-1")
+    hear("e", "log-2", True)
+    assert cursor() == p.Cursor(epoch="e", seq=2, log="log-2")
+    # The server moves the client: the incarnation of that run's log is not known.
+    hear("e", "log-2", False)
+    syncing.sync(log(1), log(2), seq=2, reset=True, epoch="r1")
+    assert cursor() == p.Cursor(epoch="r1", seq=2)
+
+
+def test_the_run_list_comes_whole_and_then_as_changes(live):
+    def run(run_id: str, status: str = "running", **fields) -> p.RunSummary:
+        return p.RunSummary(run_id=run_id, status=status, started_at=1, **fields)
+
+    def runs(*runs: p.RunSummary, **fields) -> p.Runs:
+        return p.Runs(total=len(runs), live=1, waiting=0, runs=list(runs), **fields)
+
+    live.hear(runs(run("a"), run("b")))
+    live.hear(runs(run("b", "completed"), run("c")))
+    assert {each.run_id: each.status for each in live.machine.runs.values()} == {
+        "a": "running", "b": "completed", "c": "running"
+    }  # fmt: skip
+    live.hear(runs(removed=["a", "never heard of"]))
+    assert set(live.machine.runs) == {"b", "c"}
+    # After a cut it is sent whole again: what it does not hold is gone.
+    live.close()
+    again(live)
+    live.sync(seq=2, reset=False)
+    live.hear(runs(run("c")))
+    assert set(live.machine.runs) == {"c"}
+
+
+def test_the_engine_is_known_until_another_run_is_shown(live):
+    live.hear(p.Engine(state="gone", since=5))
+    assert live.machine.engine == p.Engine(state="gone", since=5)
+    live.sync(seq=1, reset=True, epoch="r1")
+    assert live.machine.engine is None
 
 
 def test_a_command_that_is_too_large_for_the_server_is_refused_here(greeting):
     greeting.welcome(frame_bytes=500)
     greeting.sync(seq=0, reset=True)
-    greeting.do("send", decision(feedback="x" * 500))
+    greeting.do("send", decision(feedback="x" * 500), greeting.now)
     assert [ack.code for ack in greeting.answers] == ["too_large"]
-    assert greeting.conversation.pending == []
+    assert greeting.machine.pending == []
 
 
 def test_after_the_end_every_command_is_refused_and_told_why(live):
-    live.do("send", p.PauseExecution(id="c1"))
+    live.do("send", p.PauseExecution(id="c1"), live.now)
     live.hear(p.Bye(code=4403, reason="not you", retry=False))
-    live.do("send", p.PauseExecution(id="c2"))
+    live.do("send", p.PauseExecution(id="c2"), live.now)
     assert [(ack.id, ack.code) for ack in live.answers] == [("c1", "not_connected"), ("c2", "not_connected")]
     assert all("not you" in ack.message for ack in live.answers)
 
@@ -587,7 +787,7 @@ def plain(connecting):
 
 
 def test_a_plain_server_is_live_at_once_and_can_not_resume(plain):
-    assert (plain.phase, plain.conversation.connection.resumable) == ("live", False)
+    assert (plain.phase, plain.machine.connection.resumable) == ("live", False)
     plain.hear(log(), log(7), log(3))
     assert plain.lines == ["line None", "line 7", "line 3"]
     assert plain.said_a(p.Ack) == []
@@ -597,19 +797,19 @@ def test_a_plain_server_is_live_at_once_and_can_not_resume(plain):
 
 def test_a_server_is_plain_that_begins_with_something_else_or_says_nothing(greeting):
     greeting.hear(log())
-    assert (greeting.conversation.connection.resumable, greeting.lines) == (False, ["line None"])
+    assert (greeting.machine.connection.resumable, greeting.lines) == (False, ["line None"])
     silent = Scripted()
     silent.do("start")
     silent.open()
     silent.pass_(5)
-    assert (silent.phase, silent.conversation.connection.resumable) == ("live", False)
+    assert (silent.phase, silent.machine.connection.resumable) == ("live", False)
     silent.welcome()
     silent.sync(seq=0, reset=True)
-    assert (silent.phase, silent.conversation.connection.resumable) == ("live", True)
+    assert (silent.phase, silent.machine.connection.resumable) == ("live", True)
 
 
 def test_commands_to_a_plain_server_are_unconfirmed(plain):
-    plain.do("send", p.PauseExecution(id="c1"))
+    plain.do("send", p.PauseExecution(id="c1"), plain.now)
     assert plain.said[-1] == p.PauseExecution(id="c1")
     assert [(ack.ok, ack.code) for ack in plain.answers] == [(True, "unconfirmed")]
 
@@ -623,7 +823,8 @@ class World:
     def __init__(self) -> None:
         self.now = 1000.0
         self.runs = 0
-        self.room = Room("dag", Limits(log_events=12, batch_events=5))
+        # One for each run; this server moves its client to each new one.
+        self.rooms: dict[str, Room] = {}
         self.session: ViewerSession | None = None
         self.asked = False
         self.reachable = True
@@ -633,9 +834,9 @@ class World:
         self.phases = ["idle"]
         self.answers: list[str] = []
         self.commands = itertools.count()
-        self.conversation = Conversation(lambda failures: min(30.0, 2.0 ** (failures - 1)))
+        self.machine = StateMachine(lambda failures: min(30.0, 2.0 ** (failures - 1)))
         self.start_run()
-        self.conversation.start()
+        self.machine.start()
         self.handle()
 
     @property
@@ -647,7 +848,10 @@ class World:
         self.number = 0
         self.delivered.clear()
         name = f"run {self.runs}"
+        self.room = self.rooms[name] = Room("dag", Limits(log_events=12, batch_events=5))
         self.room.attach(p.Attach(protocol=1, publisher=name, epoch=name, start=p.RunStart()), self.ms)
+        if self.session is not None and self.session.ready:
+            self.session.enter(self.room, self.ms)
 
     def publish(self, event):
         self.number += 1
@@ -656,19 +860,29 @@ class World:
         self.room.publish(f"run {self.runs}", [event], self.ms)
 
     def handle(self):
-        for output in self.conversation.take():
+        for output in self.machine.take_outputs():
             match output:
                 case Connect():
                     self.asked = True
-                    self.conversation.opening(None, self.now)
+                    self.machine.opening(None, self.now)
                 case Disconnect():
                     self.session, self.asked = None, False
                 case Send() if self.session is not None:
                     self.session.receive(output.frame.decode(), self.ms)
+                    self.follow_up(self.session)
                 case p.CommandAck():
                     self.answers.append(output.id)
-        if self.phases[-1] != self.conversation.phase:
-            self.phases.append(self.conversation.phase)
+        if self.phases[-1] != self.machine.phase:
+            self.phases.append(self.machine.phase)
+
+    def follow_up(self, session: ViewerSession):
+        """What the shell around a session does."""
+        if session.seek is not None and session.ended is None:
+            session.seek = None
+            session.enter(self.room, self.ms)
+        while session.forwarded:
+            run_id, command = session.forwarded.pop(0)
+            session.answer(self.rooms.get(run_id), command, self.ms)
 
     def admit(self):
         if not self.asked:
@@ -676,15 +890,15 @@ class World:
         self.asked = False
         if self.reachable:
             self.resetting = False
-            self.session = ViewerSession(self.room, lambda _token: Grant(role="operate", user="ana"), self.ms)
-            self.conversation.opened(self.now)
+            self.session = ViewerSession(Room("dag"), lambda _token: Grant(role="operate", user="ana"), self.ms)
+            self.machine.opened(self.now)
         else:
-            self.conversation.closed(None, "refused", self.now)
+            self.machine.closed(None, "refused", self.now)
         self.handle()
 
     def cut(self):
         self.session = None
-        self.conversation.closed(1006, None, self.now)
+        self.machine.closed(1006, None, self.now)
         self.handle()
 
     def deliver(self, how: str) -> bool:
@@ -698,7 +912,7 @@ class World:
         frame = self.session.pull(self.ms)
         if frame is None:
             if self.session.ended is not None:
-                self.conversation.closed(self.session.ended.code, None, self.now)
+                self.machine.closed(self.session.ended.code, None, self.now)
                 self.handle()
             return False
         messages = p.decode_server(frame)
@@ -719,14 +933,14 @@ class World:
 
     def give(self, frame: bytes):
         if self.session is not None:
-            self.conversation.receive(frame, self.now)
+            self.machine.receive(frame, self.now)
             self.handle()
 
     def pass_(self, seconds: float):
         for _ in range(int(seconds)):
             self.now += 1.0
-            while (due := self.conversation.due) is not None and due <= self.now:
-                self.conversation.tick(self.now)
+            while (due := self.machine.due) is not None and due <= self.now:
+                self.machine.tick(self.now)
                 self.handle()
             self.admit()
             if self.session is not None:
@@ -734,7 +948,7 @@ class World:
 
     def oversleep(self, seconds: float):
         self.now += seconds
-        self.conversation.tick(self.now)
+        self.machine.tick(self.now)
         self.handle()
 
     def quiet(self):
@@ -777,7 +991,7 @@ def act(world: World, action: str, argument) -> None:
         case "run":
             world.start_run()
         case "command":
-            world.conversation.send(p.PauseExecution(id=str(next(world.commands))))
+            world.machine.send(p.PauseExecution(id=str(next(world.commands))), world.now)
             world.handle()
 
 
@@ -789,8 +1003,8 @@ def test_it_ends_with_the_state_of_the_room_whatever_happens_on_the_way(steps):
     for step in steps:
         act(world, *step)
     world.quiet()
-    assert world.conversation.phase == "live"
-    assert world.conversation.state.to_dict() == world.room.state.to_dict()
+    assert world.machine.phase == "live"
+    assert world.machine.state.to_dict() == world.room.state.to_dict()
     assert sorted(world.answers) == sorted({str(i) for i in range(next(world.commands))})
     for before, after in itertools.pairwise(world.phases):
         assert after in TRANSITIONS[before]

@@ -1,0 +1,5 @@
+"""The version of dagwidget."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"

@@ -1,0 +1,150 @@
+"""`Decisions`: the way of a decision from Python to the server, through the browser's connection while that is live.
+
+The same command may go out twice, on the page's connection and on the kernel's own: its id makes the server answer the
+same, and decide once.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final, get_args
+
+import msgspec
+
+from .. import protocol as p
+from ..client.client import StreamClient
+from ..client.outbox import knows_gate
+from ..client.pending_command import SentCommand, mark_sent
+from ..errors import InvalidDecision, UnknownGate
+from ..state import FINAL, DagState, Gate
+from .kernel_bridge import KernelBridge
+
+# How long a decision waits for the event of its gate.
+_HOLD_SECONDS: Final = 5.0
+# How long the page's connection has, before the kernel's own sends the same command.
+_RELAY_SECONDS: Final = 2.0
+
+
+class Decisions:
+    """The decisions that are on their way. Its methods may be called in any thread."""
+
+    def __init__(self, client: StreamClient, bridge: KernelBridge) -> None:
+        self._client = client
+        self._bridge = bridge
+        self._lock = threading.Lock()
+        # Those that wait for their gate, and those that a page has sent.
+        self._held: dict[str, p.HumanDecision] = {}
+        self._relayed: dict[str, p.HumanDecision] = {}
+
+    def send(self, command: p.HumanDecision) -> SentCommand:
+        """Send a decision, at once or as soon as its gate is known here."""
+        sent = self._client.handle(command)
+        if knows_gate(command, self._client.state) and not self._client.is_behind:
+            self._route(command)
+        else:
+            sent.on_withdraw(self._withdraw)
+            with self._lock:
+                self._held[command.id] = command
+            self._client.call_later(_HOLD_SECONDS, lambda: self._give_up_holding(command))
+            # It may have come in between.
+            self.check()
+        return sent
+
+    def check(self) -> None:
+        """Events have arrived: send what has waited for them, and ask for the answers that they announce."""
+        if not self._held and not self._relayed:
+            return
+        state = self._client.state
+        with self._lock:
+            ready = [each for each in self._held.values() if knows_gate(each, state) and not self._client.is_behind]
+            for command in ready:
+                del self._held[command.id]
+            answered = [each for each in self._relayed.values() if not _is_open(each, state)]
+        for command in ready:
+            self._route(command)
+        for command in answered:
+            self._confirm(command)
+
+    def _route(self, command: p.HumanDecision) -> None:
+        if not self._bridge.sends(command):
+            self._client.send(command)
+            return
+        with self._lock:
+            self._relayed[command.id] = command
+        mark_sent(self._client.handle(command))
+        self._client.call_later(_RELAY_SECONDS, lambda: self._confirm(command))
+
+    def _confirm(self, command: p.HumanDecision) -> None:
+        """Get the server's answer to what a page has sent, by sending the same command."""
+        with self._lock:
+            known = self._relayed.pop(command.id, None)
+        if known is not None:
+            self._client.send(command, hold=False)
+
+    def _withdraw(self, command_id: str) -> bool:
+        with self._lock:
+            return self._held.pop(command_id, None) is not None
+
+    def _give_up_holding(self, command: p.HumanDecision) -> None:
+        with self._lock:
+            known = self._held.pop(command.id, None)
+        if known is not None:
+            # The server refuses it, and says why.
+            self._client.send(command, hold=False)
+
+
+def _is_open(command: p.HumanDecision, state: DagState) -> bool:
+    gates = state.gates
+    if command.gate_id is not None:
+        gate = gates.get(command.gate_id)
+        return gate is not None and not gate.approvals
+    return any(gate.node_id == command.node_id and not gate.approvals for gate in gates.values())
+
+
+def open_gate(state: DagState, node_id: str, gate_id: str | None) -> Gate | None:
+    """The gate that a decision means; None where its event may still be on its way."""
+    matching = [g for g in state.gates.values() if g.node_id == node_id and gate_id in (None, g.gate_id)]
+    if len(matching) == 1:
+        return matching[0]
+    open_gates = {gate.gate_id: gate.node_id for gate in state.gates.values()}
+    asked = f"{node_id!r}" if gate_id is None else f"{node_id!r} with gate_id {gate_id!r}"
+    if matching:
+        ids = ", ".join(repr(gate.gate_id) for gate in matching)
+        raise UnknownGate(
+            f"{len(matching)} gates are open at {asked}: name one with gate_id=… ({ids})",
+            node_id=node_id,
+            gate_id=gate_id,
+            open_gates=open_gates,
+        )
+    if state.status in FINAL:
+        raise UnknownGate(
+            f"no gate is open at {asked}: the run is {state.status}",
+            node_id=node_id,
+            gate_id=gate_id,
+            open_gates=open_gates,
+        )
+    return None
+
+
+def check_decision(node_id: object, decision: object, value: object) -> None:
+    """Refuse what no gate accepts.
+
+    Raises:
+        TypeError: `node_id` is not a string.
+        InvalidDecision: it is not a decision, or its value is missing or not JSON.
+    """
+    if not isinstance(node_id, str):
+        raise TypeError(f"node_id must be a string, not {type(node_id).__name__}: {node_id!r}")
+    verdicts = get_args(p.Verdict)
+
+    def invalid(text: str) -> InvalidDecision:
+        return InvalidDecision(text, node_id=node_id, decision=decision, allowed=verdicts)
+
+    if decision not in verdicts:
+        raise invalid(f"decision must be {', '.join(map(repr, verdicts[:-1]))} or {verdicts[-1]!r}, got {decision!r}")
+    if decision == "modify" and value is None:
+        raise invalid("modify needs the answer: decide(…, 'modify', value=…)")
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise invalid(f"value must be JSON-safe: {error}") from None
