@@ -72,17 +72,18 @@ def test_a_widgets_own_threads_send(published):
     widget.close()
 
 
-def test_a_thread_of_the_users_own_decides_sets_traits_and_closes(published):
+def test_a_thread_of_the_users_own_follows_a_run_sets_traits_and_closes(published):
     widget = announced(published)
-    live = {"type": "connection", "source": "tab", "n": 1, "connection": {"phase": "live"}}
-    widget._handle_custom_msg(live, [])
     published.clear()
-    in_thread(widget.pause)
+    in_thread(lambda: widget.follow("run"))
     in_thread(lambda: widget.set_trait("snapshot", {"status": "running"}))
     in_thread(widget.close)
-    assert len(published) == 3
+    contents = [content for _, content in published]
+    assert {"type": "follow", "run": "run", "pin": True, "all": True} in contents
+    # A trait's message has no content of ours.
+    assert "comm_msg" in contents
+    assert "comm_close" in contents
     assert {request for request, _ in published} == {"cell 1"}
-    assert published[-1] == ("cell 1", "comm_close")
 
 
 @pytest.mark.parametrize(("number", "dropped"), [(zmq.ENOTSOCK, True), (zmq.EAGAIN, False)])
