@@ -224,13 +224,14 @@ class Room:
 
     # --- Publishing
 
-    def attach(self, request: p.Attach, now: int, *, ahead: int = 0) -> p.Attached:
+    def attach(self, request: p.Attach, now: int, *, ahead: int = 0, offset: int = 0) -> p.Attached:
         """Let a publisher in: an owner, which begins the run or continues it, or a worker.
 
         Args:
             request: The publisher's first message.
             now: Unix milliseconds.
             ahead: How far this server's clock is ahead of the publisher's, by which its times are corrected.
+            offset: The same as it was measured, where `ahead` leaves out what may be transit time.
 
         Raises:
             Refused: the run has not begun, or another process has taken it over.
@@ -243,7 +244,7 @@ class Room:
         if self.epoch and request.epoch not in (None, self.epoch):
             raise Refused(4404, f"this is the room of the run {self.epoch!r}, not of {request.epoch!r}")
         if request.start is not None:
-            self._own(request, request.start, now, ahead)
+            self._own(request, request.start, now, ahead, offset)
         elif not self.epoch:
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
         return p.Attached(
@@ -257,13 +258,13 @@ class Room:
         """Whether another process has taken the run over from this one."""
         return publisher in self._replaced
 
-    def _own(self, request: p.Attach, start: p.RunStart, now: int, ahead: int) -> None:
+    def _own(self, request: p.Attach, start: p.RunStart, now: int, ahead: int, offset: int) -> None:
         """A publisher owns the run from now on."""
         before, status = self.owner, self.state.status
         known = request.publisher == before or request.publisher in self._published
         self.owner = request.publisher
         if not self.epoch:
-            self._begin(request, start, now, ahead)
+            self._begin(request, start, now, ahead, offset)
             return
         at = now if known else _started_at(start, now, ahead)
         if status == "lost" or self.state.inferred or (status in FINAL and not known):
@@ -314,11 +315,11 @@ class Room:
             event.seq = self.head
         return [p.encode(event) for event in news]
 
-    def _begin(self, request: p.Attach, start: p.RunStart, now: int, ahead: int) -> None:
+    def _begin(self, request: p.Attach, start: p.RunStart, now: int, ahead: int, offset: int) -> None:
         self.state = DagState(epoch=request.epoch)
         self._name, self._tags = start.name, start.tags
-        # In the run list by the offset as it was measured, so that clocks of any two machines compare.
-        self._started_at = _started_at(start, now, ahead if request.now is None else now - request.now)
+        # In the run list by the offset as it was measured, so that the clocks of any two machines compare.
+        self._started_at = _started_at(start, now, offset)
         at = _started_at(start, now, ahead)
         # After losing its log, number from the current time, so that no stale cursor matches.
         self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))

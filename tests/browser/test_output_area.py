@@ -48,9 +48,9 @@ BROKEN = """
 """
 LOOK = """
 (one) => {
-  const { backgroundColor, borderTopColor, borderTopWidth, borderTopLeftRadius, color, fontFamily, fontSize, minHeight } =
-    getComputedStyle(one);
-  return [backgroundColor, borderTopColor, borderTopWidth, borderTopLeftRadius, color, fontFamily, fontSize, minHeight];
+  const style = getComputedStyle(one);
+  const border = [style.borderTopColor, style.borderTopWidth, style.borderTopLeftRadius];
+  return [style.backgroundColor, ...border, style.color, style.fontFamily, style.fontSize, style.minHeight];
 }
 """
 
@@ -72,6 +72,8 @@ def widget(lab, browser, tmp_path_factory, request):
 
 def inspect(widget, node):
     widget.get_by_role("combobox").fill(node)
+    # It can be gone to as soon as it is laid out.
+    expect(widget.locator(".dw-search .dw-found")).to_have_text("1")
     # To the match, from there to the graph, and into the inspector.
     for key in ("Enter", "Escape", "Enter"):
         widget.page.keyboard.press(key)

@@ -20,6 +20,7 @@ class PublisherSession(Session):
     __slots__ = (
         "_ahead",
         "_held",
+        "_offset",
         "_owns",
         "_publisher",
         "_request",
@@ -41,12 +42,13 @@ class PublisherSession(Session):
         # What waits until the room is there: the request, and what came after it.
         self._request: p.Attach | None = None
         self._held: list[p.Event] = []
-        # How far our clock is ahead of the publisher's, in milliseconds; 0 where the difference may be transit time.
-        self._ahead = 0
+        # How far our clock is ahead of the publisher's, in milliseconds: as it was measured, and 0 where that may be
+        # transit time.
+        self._offset = self._ahead = 0
 
     @property
     def ready(self) -> bool:
-        return self._publisher is not None
+        return self.grant is not None
 
     def leave(self) -> None:
         """The connection is gone."""
@@ -85,7 +87,9 @@ class PublisherSession(Session):
         if request.start is not None and request.epoch is None:
             raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
         if request.now is not None:
-            self._ahead = _ahead(request.now, now)
+            self._offset = now - request.now
+            # Nothing arrives before it was sent: a publisher's clock that is ahead of ours is wrong.
+            self._ahead = 0 if 0 <= self._offset <= _TRANSIT else self._offset
         self._request = request
         self.seek = Seek(request.epoch, begins=request.start is not None)
 
@@ -95,7 +99,7 @@ class PublisherSession(Session):
         if request is None:
             return
         try:
-            attached = room.attach(request, now, ahead=self._ahead)
+            attached = room.attach(request, now, ahead=self._ahead, offset=self._offset)
             self._publisher, self._owns = request.publisher, request.start is not None
             self._cursor = room.head
             room.engines += 1
@@ -138,13 +142,6 @@ class PublisherSession(Session):
     def _send_news(self) -> None:
         for frame in self.room.news_for_engines():
             self._send_when_durable(self.room, frame)
-
-
-def _ahead(publisher_now: int, now: int) -> int:
-    """How far our clock is ahead of the publisher's; 0 where the difference may be transit time."""
-    ahead = now - publisher_now
-    # Nothing arrives before it was sent: a publisher's clock that is ahead of ours is wrong.
-    return 0 if 0 <= ahead <= _TRANSIT else ahead
 
 
 def _move(event: p.Event, by: int) -> None:

@@ -257,7 +257,7 @@ test("a notification that the browser does not permit is not chosen, and the rea
   const { boxes, panel } = alerts();
   await choose(boxes[0]);
   expect(boxes[0]!.checked).toBe(false);
-  expect(panel.el.textContent).toContain("does not permit it");
+  expect(panel.el.textContent).toContain("blocks notifications");
   vi.stubGlobal("Notification", undefined);
   await choose(boxes[0]);
   expect(boxes[0]!.checked).toBe(false);
