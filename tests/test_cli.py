@@ -16,7 +16,7 @@ import pytest
 from dagwidget import discovery
 from dagwidget import protocol as p
 from dagwidget.cli.main import main
-from dagwidget.demo import notebook
+from dagwidget.demo.signals import deferred, interruptible
 from dagwidget.server.auth.token_store import Tokens
 
 PYTHON = sys.executable
@@ -253,7 +253,7 @@ def test_a_second_signal_does_not_interrupt_the_cleanup():
     cleaned = []
 
     def work():
-        with notebook.interruptible():
+        with interruptible():
             try:
                 signal.raise_signal(signal.SIGTERM)
             finally:
@@ -264,6 +264,21 @@ def test_a_second_signal_does_not_interrupt_the_cleanup():
         work()
     assert cleaned == [True]
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_that_arrives_while_jupyterlab_is_started_waits_until_it_is():
+    done = []
+
+    def work():
+        with interruptible():
+            with deferred():
+                signal.raise_signal(signal.SIGTERM)
+                done.append("started")
+            done.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["started"]
 
 
 # --- Tokens

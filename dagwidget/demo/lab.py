@@ -20,6 +20,7 @@ from typing import Any, Final
 from jupyter_core.paths import jupyter_config_dir
 
 from ..errors import DagwidgetError
+from .signals import deferred
 
 _LOG: Final = ".jupyterlab.log"
 _LOG_TAIL: Final = 2_000
@@ -111,18 +112,25 @@ def running_lab(folder: Path, *, port: int = 0) -> Iterator[Lab]:
         *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"),
         *(f"--LabApp.user_settings_dir={_settings(folder)}", f"--LabApp.workspaces_dir={folder / '.workspaces'}"),
     ]
-    with (folder / _LOG).open("wb") as log:
-        # Without a terminal, JupyterLab does not ask for confirmation at Ctrl+C.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
+    process: subprocess.Popen[bytes] | None = None
     try:
+        # An interrupted start could leave a process behind that nobody ends.
+        with (folder / _LOG).open("wb") as log, deferred():
+            # Without a terminal, JupyterLab does not ask for confirmation at Ctrl+C.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
         yield Lab(process, folder, f"http://127.0.0.1:{port}", token)
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _available_port(port: int) -> int:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import queue
 import shutil
-import signal
 import tempfile
-import threading
 import time
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import nbformat
@@ -23,11 +19,10 @@ from nbformat.v4 import output_from_msg
 
 from ..errors import DagwidgetError
 from .lab import Lab, running_lab
+from .signals import interruptible
 
 # The demo does not run a cell with this tag: it waits for a person.
 _LEFT_TO_THE_USER: Final = "run-it-yourself"
-# The signals that end the demo; Windows has no SIGHUP.
-_STOPS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def demo(*, port: int = 0, browser: bool = True, nodes: int | None = None, timeout: float = 60.0) -> None:
@@ -63,26 +58,6 @@ def demo(*, port: int = 0, browser: bool = True, nodes: int | None = None, timeo
                 webbrowser.open(url)
             with contextlib.suppress(KeyboardInterrupt):
                 lab.wait_until_stopped()
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let the first SIGINT, SIGTERM or SIGHUP raise KeyboardInterrupt. Later ones must not interrupt the cleanup."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in _STOPS:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    handlers = {number: signal.signal(number, interrupt) for number in _STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _simulation(nodes: int) -> Any:

@@ -357,8 +357,8 @@ class Run(Reporter):
             Whether the server has acknowledged all events already.
 
         Example:
-            >>> worker = dagwidget.attach(None, "my-dag")
-            >>> _ = worker.close()
+            >>> run = dagwidget.start_run("my-dag")
+            >>> _ = run.close()
         """
         self._channel.close()
         return self._channel.flush(0)

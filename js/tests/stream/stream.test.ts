@@ -50,7 +50,7 @@ describe("a connection", () => {
     const { socket, store, stream } = await connecting();
     socket.greet({ epoch: "" });
     expect(stream.connection.phase).toBe("live");
-    expect(store.state).toMatchObject({ epoch: "", seq: 0, status: "pending" });
+    expect(store.state).toMatchObject({ epoch: undefined, seq: 0, status: "pending" });
     socket.sync({ epoch: "first", events: [{ type: "node_state", node_id: "a", status: "running", seq: 1 }] });
     expect(store.state).toMatchObject({ epoch: "first", seq: 1, status: "running" });
   });
@@ -335,7 +335,7 @@ describe("coming back", () => {
     await pass(4_999);
     expect(following.connection.phase).toBe("connecting");
     await pass(1);
-    expect(following.connection).toMatchObject({ phase: "waiting", reason: "no answer within 5 s" });
+    expect(following.connection).toMatchObject({ phase: "waiting", reason: "the server did not answer in 5 s" });
     expect(socket.closed).toBe(true);
     socket.accept();
     socket.end();

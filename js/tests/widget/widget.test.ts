@@ -149,6 +149,7 @@ describe("the widget", () => {
     const { el } = cell.render();
     expect(text(el, ".dw-happened")).toBe("Waiting for the kernel.");
     cell.model.emit("comm_live_update");
+    await frame();
     expect(text(el, ".dw-connection")).toBe("the kernel was restarted");
     expect(text(el, ".dw-happened")).toBe("The kernel was restarted.");
   });

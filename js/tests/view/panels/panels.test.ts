@@ -97,7 +97,7 @@ test("controls say why they do nothing: offline, only watching, over, not starte
     [new Fake(runningState()), { phase: "waiting" as const }, "Not connected."],
     [new Fake(runningState()), { role: "view" as const }, "View only: your token cannot control the run."],
     [new Fake({ ...runningState(), status: "completed" as const }), {}, "The run has ended."],
-    [new Fake(emptyState()), {}, "The run has not started."],
+    [new Fake(emptyState()), {}, "No run yet."],
   ] as const;
   for (const [fake, connection, reason] of reasons) {
     fake.connect(connection);
@@ -317,7 +317,7 @@ test("a preview says how large the whole is, and shows it when it is asked for",
   const panel = inspect(CUT, async (nodeId) => JSON.stringify({ all_of: nodeId }));
   expect(panel.el.textContent).toContain("Preview of 5.2 MB");
   named(panel.el, "Show all").click();
-  expect(panel.el.textContent).toContain("getting 5.2 MB …");
+  expect(panel.el.textContent).toContain("Loading 5.2 MB…");
   await vi.waitFor(() => expect(panel.el.textContent).toContain("Complete: 5.2 MB"));
   expect(panel.el.querySelector(".dw-tree")!.textContent).toBe('all_of"a"');
 });

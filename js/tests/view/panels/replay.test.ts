@@ -142,7 +142,7 @@ test("nothing can be asked of the past, and each control says why", async () => 
     expect(view.named(name).getAttribute("aria-disabled")).toBe("true");
     expect(view.named(name).title).toContain("Replay: go back to live to ");
   }
-  expect(view.find(".dw-connection").textContent).toBe("replay · live underneath");
+  expect(view.find(".dw-connection").textContent).toBe("replay · connection: live");
 });
 
 test("an output that another has taken the place of is not passed off as whole", async () => {
@@ -157,7 +157,7 @@ test("an output that another has taken the place of is not passed off as whole",
   await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("Complete: 9.0 kB"));
   await view.press(view.slider, "ArrowLeft");
   view.named("Show all").click();
-  await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("this was not the last output"));
+  await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("only the node's last output is stored in full"));
 });
 
 test("what is typed into a gate is there again after a replay", async () => {
@@ -181,9 +181,9 @@ test("a gate that opens live meanwhile is announced, and stands at the way back"
   await frame();
   expect(view.said()).toContain("Decision needed: Once more?");
   expect(view.counts()).toEqual([]);
-  expect(view.named("Live").textContent).toBe("Live · 1 waits for you");
+  expect(view.named("Live").textContent).toBe("Live · 1 open gate");
   await view.press(view.slider, "End");
-  expect(view.find(".dw-replay-top").textContent).toContain("more has happened: play goes on");
+  expect(view.find(".dw-replay-top").textContent).toContain("newer events: press play");
 });
 
 test("it plays from the beginning to the end, and goes on with what has happened since", async () => {
