@@ -324,8 +324,7 @@ export class Stream {
   /** Where the stream stands in the run that it asks for. */
   get #cursor(): Cursor | undefined {
     const { epoch, seq } = this.#store.state;
-    // Where no run has begun, there is no name to it.
-    if (!epoch || (this.#wanted && this.#wanted.run !== epoch)) return undefined;
+    if (epoch === undefined || (this.#wanted && this.#wanted.run !== epoch)) return undefined;
     return { epoch, seq, log: this.#log };
   }
 
@@ -337,7 +336,7 @@ export class Stream {
       if (Date.now() - due > LATE) this.#awaitAnswer();
       // A plain server may have taken the subprotocol without knowing it, as some libraries do; then it says nothing.
       else if (phase === "greeting" && this.#dialect === undefined && !this.#spokeV1) this.#becomePlain();
-      else this.#lose({ reason: `no ${phase === "greeting" ? "welcome" : "answer"} within 5 s` });
+      else this.#lose({ reason: `${phase === "greeting" ? "no welcome" : "the server did not answer"} in 5 s` });
     });
   }
 
@@ -511,8 +510,10 @@ export class Stream {
     const catchUp = this.#catchUp;
     if (!catchUp) return;
     this.#catchUp = undefined;
-    const { epoch, reset, events } = catchUp;
+    const { reset, events } = catchUp;
     const before = this.#store.state.epoch;
+    // A run that has not begun has no name yet.
+    const epoch = catchUp.epoch || undefined;
     if (reset) {
       if (epoch !== before) this.#engine = undefined;
       this.#store.replace({ epoch, seq }, events);
@@ -526,7 +527,7 @@ export class Stream {
       }
     }
     // Moved to another run by the server, the stream does not know the log.
-    if (this.#welcomedLog?.epoch === epoch) this.#log = this.#welcomedLog.log;
+    if (this.#welcomedLog?.epoch === catchUp.epoch) this.#log = this.#welcomedLog.log;
     else if (epoch !== before) this.#log = undefined;
     // It has got there: after a cut it goes on from where it then is.
     if (this.#wanted?.follow && this.#wanted.run === epoch) this.#wanted = this.#asked = undefined;
@@ -572,7 +573,7 @@ export class Stream {
   /** A command names the run, and the gate, that was there when it was given: it can't hit one that came later. */
   #exact(command: Command): Command {
     const { epoch, gates } = this.#store.state;
-    const run_id = command.run_id ?? (epoch || undefined);
+    const run_id = command.run_id ?? epoch;
     if (command.type !== "human_decision" || command.gate_id != null || run_id !== epoch) return { ...command, run_id };
     const open = [...gates.values()].filter((gate) => gate.node_id === command.node_id);
     return { ...command, run_id, gate_id: open.length === 1 ? open[0]?.gate_id : undefined };

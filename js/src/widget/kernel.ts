@@ -263,7 +263,7 @@ export class KernelLink {
     const { stream, store } = this.lease!;
     const { phase, role = null, resumable } = stream.connection;
     const dialect = resumable === undefined ? undefined : resumable ? "v1" : "plain";
-    const page = { type: "page", id: this.#id, phase, role, run: store.state.epoch || null, dialect } as const;
+    const page = { type: "page", id: this.#id, phase, role, run: store.state.epoch ?? null, dialect } as const;
     if (!again && JSON.stringify(page) === this.#reported) return;
     this.#reported = JSON.stringify(page);
     this.#send(page);

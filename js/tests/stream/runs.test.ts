@@ -126,7 +126,7 @@ describe("a stream that follows", () => {
     following.socket.welcome({ epoch: "", features: FEATURES });
     following.socket.sync({ epoch: "" });
     expect(following.connection.phase).toBe("live");
-    expect(following.store.state.epoch).toBe("");
+    expect(following.store.state.epoch).toBeUndefined();
     following.stream.probe();
     expect(asked(following).last).toBeUndefined();
     following.socket.welcome({ epoch: "", features: FEATURES });

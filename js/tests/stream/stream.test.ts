@@ -385,7 +385,7 @@ describe("coming back", () => {
     await pass(25_000 + 4_999);
     expect(following.connection.phase).toBe("greeting");
     await pass(1);
-    expect(following.connection).toMatchObject({ phase: "waiting", reason: "no welcome within 5 s" });
+    expect(following.connection).toMatchObject({ phase: "waiting", reason: "no welcome in 5 s" });
   });
 
   test("does not hang where the clock jumped while it caught up", async () => {
@@ -445,7 +445,7 @@ describe("coming back", () => {
     expect(following.connection.phase).toBe("live");
     following.stream.probe();
     await pass(5_000);
-    expect(following.connection).toMatchObject({ phase: "waiting", reason: "no welcome within 5 s" });
+    expect(following.connection).toMatchObject({ phase: "waiting", reason: "no welcome in 5 s" });
   });
 
   test("waits for as long as the server asked, in its goodbye", async () => {
@@ -1054,7 +1054,7 @@ describe("a plain server", () => {
     following.socket.end();
     (await following.retry()).accept();
     await pass(5_000);
-    expect(following.connection).toMatchObject({ phase: "waiting", resumable: true, reason: "no welcome within 5 s" });
+    expect(following.connection).toMatchObject({ phase: "waiting", resumable: true, reason: "no welcome in 5 s" });
   });
 
   test("is not what a v1 server becomes that begins with something else", async () => {
