@@ -189,7 +189,10 @@ async def test_a_run_that_failed(widget, waiting):
         await widget.complete(timeout=PATIENCE)
     error = caught.value
     assert (error.dag_id, error.run_id, error.status) == (waiting.dag_id, waiting.run_id, "failed")
-    assert [(each.message, each.node_id) for each in error.errors] == [("disk full", "train"), ("the disk is full", None)]
+    assert [(each.message, each.node_id) for each in error.errors] == [
+        ("disk full", "train"),
+        ("the disk is full", None),
+    ]
     with pytest.raises(RunFailed) as caught:
         await widget.wait_for("review", timeout=PATIENCE)
     assert caught.value.status == "failed"
