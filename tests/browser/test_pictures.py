@@ -36,11 +36,6 @@ def replay(page):
         page.keyboard.press(".")
 
 
-def runs(page):
-    page.get_by_role("button", name="run 11 of 12").click()
-    page.keyboard.press("ArrowDown")
-
-
 PICTURES = {
     "empty": ("empty", 900, None),
     "running": ("running", 1000, None),
@@ -50,8 +45,8 @@ PICTURES = {
     "failed": ("failed", 1000, keys("f", "Enter")),
     "complete": ("complete", 900, None),
     "stale": ("stale", 900, None),
-    "runs": ("runs", 900, runs),
-    "runs, narrow": ("runs", 360, runs),
+    "runs": ("runs", 900, keys("n", "ArrowDown")),
+    "runs, narrow": ("runs", 360, keys("n", "ArrowDown")),
     "past run": ("past", 900, None),
     "engine gone": ("gone", 900, None),
     "engine gone at a gate": ("gone at a gate", 900, None),

@@ -321,7 +321,7 @@ describe("the end of a link", () => {
     const linked = await live();
     linked.model.emit("comm_live_update");
     linked.forget();
-    await expect(linked.link.output("run", "a")).rejects.toThrow("the kernel was restarted: run this cell again");
+    await expect(linked.link.output("a", "run")).rejects.toThrow("the kernel was restarted: run this cell again");
     expect(linked.model.sent).toEqual([]);
   });
 

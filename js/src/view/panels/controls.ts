@@ -33,7 +33,7 @@ const QUESTIONS: Readonly<Record<Question, { ask: string; yes: string; no: strin
     ask: "Give up the run?",
     yes: "Give up the run",
     no: "Keep waiting",
-    about: "Ends the run as cancelled, without its engine. If the engine comes back, what it says counts.",
+    about: "Ends the run as cancelled, without its engine. If the engine comes back, its own result replaces this.",
   },
 };
 

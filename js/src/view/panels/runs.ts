@@ -187,7 +187,7 @@ export class RunsPanel implements Panel {
       " ",
       part(gates > 0 ? `${count(gates)} ${gates === 1 ? "decision" : "decisions"}` : "", { class: "dw-waits" }),
       " ",
-      part(shown ? "shown" : ""),
+      part(shown ? "shown" : "", { class: "dw-runs-shown dw-muted" }),
     );
     entry.title = run_id;
     if (shown) entry.setAttribute("aria-current", "true");
