@@ -11,6 +11,7 @@ endif
 UV := .venv-tools/$(notdir $(BIN))/uv
 CHROMIUM ?= /usr/bin/chromium
 SECONDS ?= 600
+ROUNDS ?= 20
 KERNELS ?= 6.31.0 7.0.1 7.1.0 newest
 PYTHONS ?= 3.11 3.12 3.13
 FAST_PY := tests/test_vectors.py tests/test_protocol.py tests/test_asyncapi.py tests/test_docs.py tests/test_errors.py \
@@ -22,7 +23,7 @@ BUNDLE := dagwidget/widget/static/details.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-py test-js test-browser test-kernels test-lowest test-latest test-pythons lint format protocol lock build bench soak pictures screenshots clean
+.PHONY: help setup demo test test-fast test-py test-js test-browser test-kernels test-lowest test-latest test-pythons test-loaded bench-smoke lint format protocol lock build bench soak pictures screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,6 +79,9 @@ test-pythons: js/node_modules/.package-lock.json $(BUNDLE) ## The Python tests o
 	  $(MAKE) --no-print-directory test-py VENV=.pythons/$$version PYTHON=python$$version || failed="$$failed $$version"; \
 	done; test -z "$$failed" || { echo "failed on Python$$failed"; exit 1; }
 
+test-loaded: setup ## The tests that hold a clock, while both cores are busy (ROUNDS=20)
+	$(BIN)/python tools/loaded.py $(ROUNDS)
+
 test-browser: setup ## The tests in a real JupyterLab in a real browser
 	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/browser
 
@@ -122,6 +126,9 @@ build: setup ## Build the wheel and the sdist into dist/
 
 bench: setup ## Run the benchmarks and rewrite benchmarks/results.json (ONLY=name for a part)
 	CHROMIUM=$(CHROMIUM) $(BIN)/python -m benchmarks $(ONLY)
+
+bench-smoke: setup ## Run every benchmark with small sizes, as make test-browser does
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/browser/test_benchmarks.py
 
 soak: setup ## Look for anything lost or doubled over cuts and kills (SECONDS=600)
 	$(BIN)/python -m benchmarks.soak $(SECONDS)

@@ -20,6 +20,8 @@ from .sockets import LightSocket, Viewer, connected, crowd
 from .source import Source, source
 
 COUNTS = (1, 10, 100, 500)
+SOCKETIO_COUNT = 100
+CPU_COUNT = 1000
 RATE = 1000
 WARM_SECONDS = 1.0
 SECONDS = 4.0
@@ -102,10 +104,10 @@ def measure() -> list[Row]:
         ours, _ = asyncio.run(_ours(count))
         peer, _ = asyncio.run(_peer("websockets", count))
         rows.append(Row(f"fanout/{count}/events_per_s", round(ours), "events/s", "websockets broadcast", round(peer)))
-        if count == 100:
+        if count == SOCKETIO_COUNT:
             peer, _ = asyncio.run(_peer("socketio", count))
-            rows.append(Row("fanout/100/vs_socketio", round(ours), "events/s", "python-socketio", round(peer)))
-    _, ours = asyncio.run(_ours(1000, RATE))
-    _, peer = asyncio.run(_peer("websockets", 1000))
-    name = "fanout/1000/events_per_cpu_s"
+            rows.append(Row(f"fanout/{count}/vs_socketio", round(ours), "events/s", "python-socketio", round(peer)))
+    _, ours = asyncio.run(_ours(CPU_COUNT, RATE))
+    _, peer = asyncio.run(_peer("websockets", CPU_COUNT))
+    name = f"fanout/{CPU_COUNT}/events_per_cpu_s"
     return [*rows, Row(name, round(ours), "events/CPU-s", "websockets broadcast", round(peer))]

@@ -10,6 +10,7 @@ import tempfile
 
 from .results import Row
 
+RUNS = 10
 _SCRIPT = """
 import time
 {before}
@@ -21,7 +22,7 @@ print((time.perf_counter() - began) * 1000)
 
 def measure() -> list[Row]:
     return [
-        Row("import/publisher_ms", _milliseconds("dagwidget.publisher"), "ms"),
+        Row("imports/publisher_ms", _milliseconds("dagwidget.publisher"), "ms"),
         Row("imports/over_anywidget_ms", _milliseconds("dagwidget.widget", "import anywidget"), "ms"),
     ]
 
@@ -34,7 +35,7 @@ def _milliseconds(module: str, before: str = "") -> float:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         times = [
             float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-            for _ in range(10)
+            for _ in range(RUNS)
         ]
     # The first one compiles.
     return round(statistics.median(times[1:]), 1)

@@ -42,7 +42,7 @@ ROWS = {
     "codec/decode_us": "decode one event (`json`: {peer})",
     "codec/encode_us": "encode one event (`json`: {peer})",
     "imports/over_anywidget_ms": "`import dagwidget.widget`, in addition to `import anywidget`",
-    "import/publisher_ms": "`import dagwidget.publisher`, in addition to bare Python",
+    "imports/publisher_ms": "`import dagwidget.publisher`, in addition to bare Python",
     "install/server_packages": "packages that a server or a worker installs ({name}: {peer})",
     "bundle/gzip_kb": "front end up to the first picture, gzip",
     "bundle/all_gzip_kb": "front end in total, gzip; timeline, replay, forms and panels load after the first picture",

@@ -38,6 +38,9 @@ class Waiters:
         Raises:
             TimeoutError: `timeout` seconds have passed.
         """
+        if ready():
+            # Without time left, `wait_for` would not look.
+            return
         entry = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting.append(entry)

@@ -1,4 +1,4 @@
-"""Takes the README's pictures in a real JupyterLab: `make screenshots`."""
+"""Takes the README's pictures in a real JupyterLab: `make screenshots`, or those that are named as arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.browser.lab import CHROMIUM, CHROMIUM_ARGUMENTS, Lab, Notebook, notebook, running_lab
+from tests.browser.lab import CHROMIUM, CHROMIUM_ARGUMENTS, Notebook, notebook, running_lab
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -46,8 +46,8 @@ async def step(run, name, cost=0.0, tokens=0, **output):
         if output:
             node.output(output)
 
-async def play(until):
-    run = dagwidget.start_run(NAME, nodes=NODES, edges=EDGES, budget=0.50)
+async def play(until, name=None):
+    run = dagwidget.start_run(NAME, nodes=NODES, edges=EDGES, budget=0.50, name=name)
     await step(run, "plan", 0.021, 2100, steps=["history", "numbers"])
     await asyncio.gather(step(run, "search", 0.034, 5200, pages=12), step(run, "papers", 0.058, 9100, papers=3))
     await step(run, "rank", 0.012, 2400, kept=7)
@@ -76,17 +76,49 @@ async def play(until):
 """
 
 
+# What is played after the cells above, by the name of its picture.
+START = {
+    "running": "run = await play('running')",
+    "waiting": "run = await play('waiting')",
+    "failed": "run = await play('failed')",
+    "complete": "task = asyncio.create_task(play('complete'))\nawait w.wait_for()",
+    "replay": "task = asyncio.create_task(play('complete'))\nawait w.wait_for()",
+    "runs": """
+runs = [await play("failed", "prompt v5"), await play("running", "prompt v6")]
+runs[1].complete({"words": 980})
+runs += [await play("waiting", "prompt v7"), await play("running", "prompt v8")]
+""",
+    # An engine in a process of its own, which is killed.
+    "gone": """
+import subprocess, sys
+source = "import asyncio, time, dagwidget\\n" + SOURCE + "\\nasyncio.run(play('running'))\\ntime.sleep(600)"
+engine = subprocess.Popen([sys.executable, "-c", source])
+while "write" not in w.nodes or w.nodes["write"].message is None:
+    await asyncio.sleep(0.05)
+engine.kill()
+""",
+}
+
+
 def _play(book: Notebook, until: str) -> None:
     book.run(0, 3)
     widget = book.page.locator(".dagwidget")
     if until in ("complete", "replay"):
         widget.get_by_role("button", name="Approve", exact=True).click()
         book.page.wait_for_timeout(300)
-    expected = {"running": "paragraph", "waiting": "Publish this answer?", "failed": "Failed"}
+    expected = {
+        "waiting": "Publish this answer?",
+        "failed": "Failed",
+        "runs": "run 4 of 4 · 2 live · 1 decision waits elsewhere",
+        "gone": "engine gone since",
+    }
+    if until != "running":
+        widget.get_by_text(expected.get(until, "Completed")).first.wait_for()
     book.page.wait_for_timeout(2500)
-    assert until == "running" or widget.get_by_text(expected.get(until, "Completed")).count() > 0, until
     if until == "replay":
         _scrub(widget)
+    if until == "runs":
+        widget.get_by_text(expected["runs"]).click()
 
 
 def _scrub(widget: Locator) -> None:
@@ -101,30 +133,26 @@ def _scrub(widget: Locator) -> None:
     widget.page.wait_for_timeout(500)
 
 
-def _take(lab: Lab, browser: Browser, until: str, theme: str) -> None:
-    name = "research-agent"
-    start = (
-        f"run = await play({until!r})"
-        if until not in ("complete", "replay")
-        # The run of the picture before is over; the new one has to begin first.
-        else "task = asyncio.create_task(play('complete'))\n"
-        "while w.status != 'running':\n    await asyncio.sleep(0.05)\nawait w.wait_for()"
-    )
-    source = notebook(lab.root / "picture.ipynb", SETUP.format(name=name), RUN.replace("NAME", repr(name)), start)
-    with lab.open(browser, source, theme=theme, device_scale_factor=2) as book:
-        # As high as the widget with an open gate: what is scrolled away is not in a picture.
-        book.page.set_viewport_size({"width": 1280, "height": 1400})
-        _play(book, until)
-        book.page.locator(".dagwidget").screenshot(path=IMAGES / f"{until}-{theme}.png")
+def _take(browser: Browser, until: str, theme: str) -> None:
+    run = RUN.replace("NAME", repr("research-agent"))
+    cells = [SETUP.format(name="research-agent"), f"SOURCE = {run!r}\nexec(SOURCE)", START[until]]
+    # A JupyterLab for each, so that none shows the runs of another.
+    with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab:
+        source = notebook(lab.root / "picture.ipynb", *cells)
+        with lab.open(browser, source, theme=theme, device_scale_factor=2) as book:
+            # As high as the widget with an open gate: what is scrolled away is not in a picture.
+            book.page.set_viewport_size({"width": 1280, "height": 1400})
+            _play(book, until)
+            book.page.locator(".dagwidget").screenshot(path=IMAGES / f"{until}-{theme}.png")
 
 
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         for theme in ("light", "dark"):
-            for until in ("running", "waiting", "failed", "complete", "replay"):
-                _take(lab, browser, until, theme)
+            for until in sys.argv[1:] or START:
+                _take(browser, until, theme)
         browser.close()
 
 

@@ -99,7 +99,7 @@ async def test_who_may_operate_decides_by_name_and_publishes_nothing(server, run
     publisher = dagwidget.attach(server.url, "dag", token=secret)
     publisher.log("review", "let me in")
     assert not await asyncio.to_thread(publisher.flush, 5)
-    assert "this token may operate, not publish" in publisher._transport.refused
+    assert "this token may operate, not publish" in publisher._channel._transport.refused
 
 
 async def test_who_may_publish_runs_its_own_dag_and_no_other(server, tokens):
@@ -108,7 +108,7 @@ async def test_who_may_publish_runs_its_own_dag_and_no_other(server, tokens):
     others = dagwidget.start_run("dag", ["a"], url=server.url, token=secret)
     assert await asyncio.to_thread(mine.flush, PATIENCE)
     assert not await asyncio.to_thread(others.flush, PATIENCE)
-    assert "for another DAG" in others._transport.refused
+    assert "for another DAG" in others._channel._transport.refused
     for path, status in [("/api/dags/pauls", 200), ("/api/dags/dag", 401), ("/api/dags/dag/runs", 401)]:
         assert (await get(server, path, secret))[0] == status
     mine.complete()

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 import re
@@ -6,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import pytest
 from dagwidget import discovery
 from dagwidget import protocol as p
 from dagwidget.cli.main import main
+from dagwidget.demo.signals import deferred, interruptible
 from dagwidget.server.auth.token_store import Tokens
 
+PYTHON = sys.executable
 # Soon enough for a test that waits for the server to stop by itself.
 BRIEFLY = ("--port", "0", "--idle-seconds", "0.05")
 
@@ -46,7 +50,7 @@ def test_no_auth_is_for_loopback_only(capsys):
 
 
 def test_the_machines_own_server_always_has_a_token(capsys):
-    assert "--embedded always has a token" in fails(capsys, "serve", "--no-auth", "--embedded")
+    assert "--embedded always requires a token" in fails(capsys, "serve", "--no-auth", "--embedded")
 
 
 @pytest.mark.parametrize("given", ["--certificate", "--key"])
@@ -84,6 +88,13 @@ def test_what_is_no_command_is_refused_with_the_usage(capsys, arguments):
 
 
 # --- What is printed
+
+
+def test_version_prints_the_installed_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dagwidget {importlib.metadata.version('dagwidget')}\n"
 
 
 def test_schema_prints_the_protocols_json_schema(capsys):
@@ -149,6 +160,127 @@ def test_a_server_answers_until_it_is_told_to_stop(number):
     assert (process.returncode, errors) == (0, "")
 
 
+# --- The demo
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder for temporary files. What is left there fails the test."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert [*folder.iterdir()] == []
+
+
+@pytest.fixture
+def fake_lab(tmp_path, monkeypatch):
+    """Has the demo run a shell script in place of JupyterLab."""
+
+    def fake(script: str) -> Path:
+        path = tmp_path / "fake-lab"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(path))
+        return path
+
+    return fake
+
+
+@pytest.mark.usefixtures("temporary")
+def test_the_demo_says_that_its_port_is_in_use(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = fails(capsys, "demo", "--no-browser", "--port", str(port))
+    assert f"can't use port {port}: " in line
+    assert "Choose another with --port" in line
+
+
+@pytest.mark.usefixtures("temporary")
+def test_the_demo_says_that_jupyterlab_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    line = fails(capsys, "demo", "--no-browser")
+    assert line.endswith('requires JupyterLab, which is not installed: pip install "dagwidget[demo]"')
+
+
+def test_the_demo_says_that_jupyterlab_is_missing_also_where_none_of_jupyter_is_there(capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "dagwidget.demo.notebook")
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    assert 'pip install "dagwidget[demo]"' in fails(capsys, "demo", "--no-browser")
+
+
+@pytest.mark.usefixtures("temporary")
+@pytest.mark.skipif(os.name != "posix", reason="JupyterLab is played by a shell script")
+@pytest.mark.parametrize(
+    ("script", "options", "says"),
+    [
+        ("echo no such option; exit 3", (), "JupyterLab ended with exit code 3 before it was ready: run `jupyter lab`"),
+        (
+            "echo no such option; exec sleep 600",
+            ("--timeout", "1"),
+            "did not start within 1 s: allow more time with --ti",
+        ),
+    ],
+)
+def test_the_demo_says_that_jupyterlab_did_not_start_and_what_it_printed(capsys, fake_lab, script, options, says):
+    fake_lab(script)
+    assert main(["demo", "--no-browser", *options]) == 1
+    said = capsys.readouterr().err
+    assert says in said.splitlines()[0]
+    assert said.endswith("The end of JupyterLab's log:\nno such option\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="JupyterLab is played by a shell script")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_demo_that_is_interrupted_leaves_nothing_behind(tmp_path, temporary, fake_lab, name):
+    started = tmp_path / "started"
+    lab = fake_lab(f"echo $$ > {started}.part; mv {started}.part {started}; exec sleep 600")
+    code = f"import sys; from dagwidget.cli import main; sys.executable = {str(lab)!r}; sys.exit(main(['demo']))"
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen([PYTHON, "-c", code], env=environment, stdout=subprocess.DEVNULL) as demo:
+        while not started.exists():
+            assert demo.poll() is None
+        demo.send_signal(getattr(signal, name))
+        assert demo.wait(30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+def test_a_second_signal_does_not_interrupt_the_cleanup():
+    before = signal.getsignal(signal.SIGTERM)
+    cleaned = []
+
+    def work():
+        with interruptible():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_that_arrives_while_jupyterlab_is_started_waits_until_it_is():
+    done = []
+
+    def work():
+        with interruptible():
+            with deferred():
+                signal.raise_signal(signal.SIGTERM)
+                done.append("started")
+            done.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["started"]
+
+
 # --- Tokens
 
 
@@ -165,7 +297,7 @@ def test_a_token_is_given_out_listed_and_taken_back(capsys, folder):
     (line,) = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"(\w{8})  operate  my-dag +until \d{4}-\d\d-\d\d \d\d:\d\d +Ana Lima", line)
     assert main(["token", "revoke", line[:8], "--tokens", folder]) == 0
-    assert "Ana Lima is no longer good" in capsys.readouterr().out
+    assert "Ana Lima is revoked" in capsys.readouterr().out
     assert line[:8] in fails(capsys, "token", "revoke", line[:8], "--tokens", folder)
 
 

@@ -12,7 +12,8 @@ import dagwidget
 from dagwidget import InvalidDecision, NotConnected
 from dagwidget import protocol as p
 from dagwidget.client.client import StreamClient, connect
-from dagwidget.client.state_machine import StateMachine
+from dagwidget.client.state_machine import Batch, StateMachine
+from dagwidget.errors import ClientClosed, ServerRefused, ServerUnreachable
 from dagwidget.state import reduce
 
 from .proxy import CutProxy
@@ -280,6 +281,101 @@ async def test_what_a_listener_raises_does_not_end_the_client(server, dag_id, ru
         await client.synced(PATIENCE)
         assert client.connection.phase == "live"
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_client_is_used_once_in_plain_code_too_and_closed_as_often_as_one_likes(server, dag_id):
+    client = following(server, dag_id)
+    with client:
+        with pytest.raises(RuntimeError, match="used once"), client:
+            pass
+        assert client.connection.phase != "stopped"
+        client.close()
+    client.close()
+    with pytest.raises(RuntimeError, match="used once"), client:
+        pass
+
+
+async def test_the_outcome_of_a_run_is_known_after_the_client_went_on_to_the_next(server, dag_id):
+    def start():
+        return dagwidget.start_run(dag_id, ["a"], url=server.url, token=server.token)
+
+    first = start()
+    async with following(server, dag_id) as client:
+        await client.synced(PATIENCE)
+        await until(lambda: client.run_id == first.run_id)
+        assert client.outcome(first.run_id) is None
+        first.fail(ValueError("no such column"))
+        await until(lambda: client.outcome(first.run_id) is not None)
+        second = start()
+        await until(lambda: client.run_id == second.run_id)
+        assert client.outcome(second.run_id) is None
+        outcome = client.outcome(first.run_id)
+        assert (outcome.status, outcome.results) == ("failed", None)
+        assert [fault.message for fault in outcome.errors] == ["no such column"]
+        second.complete(7)
+        await until(lambda: client.outcome(second.run_id) is not None)
+        assert client.outcome(second.run_id) == ("completed", 7, [])
+        assert client.outcome("never heard of") is None
+
+
+def test_the_outcome_of_a_run_has_its_own_errors_where_the_next_run_came_in_the_same_frame():
+    client = connect("d", url="ws://127.0.0.1:9")
+    ended = reduce([p.RunError(message="of the first"), p.ExecutionComplete(results=None, status="failed")])
+    client._machine.state = reduce([p.RunError(message="of the second")])
+    batch = Batch(epoch="r1", after=0, seq=1, reset=False, events=[p.ExecutionComplete(results=None)], state=ended)
+    client._note_outcome(batch)
+    assert [fault.message for fault in client.outcome("r1").errors] == ["of the first"]
+
+
+async def test_a_wait_goes_on_through_cuts_and_ends_with_its_time_or_its_client(server, dag_id, run, proxy):
+    client = through(proxy, server, dag_id)
+    async with client:
+        await client.synced(PATIENCE)
+        seen = asyncio.create_task(client.wait(lambda: client.state.nodes["a"].progress == 0.5, None, "half of it"))
+        proxy.cut()
+        await until(lambda: client.connection.phase == "waiting")
+        run.update("a", "running", progress=0.5)
+        assert not seen.done()
+        proxy.open()
+        await seen
+        with pytest.raises(TimeoutError, match=r"timed out after 0\.1 s waiting for Godot"):
+            await client.wait(lambda: False, 0.1, "Godot")
+        # What is true already takes no time.
+        await client.wait(lambda: True, 0, "nothing")
+        waiting = asyncio.create_task(client.wait(lambda: False, None, "Godot"))
+        await asyncio.sleep(0)
+    with pytest.raises(ClientClosed):
+        await waiting
+
+
+async def test_a_wait_without_a_server_says_so_and_one_that_is_refused_too(server, dag_id):
+    async with connect("d", url="ws://127.0.0.1:9") as client:
+        with pytest.raises(ServerUnreachable, match="waiting for Godot: there was no connection"):
+            await client.wait(lambda: False, 0.3, "Godot")
+    async with connect(dag_id, url=server.url, token="wrong") as client:
+        with pytest.raises(ServerRefused, match="token is wrong"):
+            await client.wait(lambda: False, PATIENCE, "Godot")
+
+
+async def test_one_run_is_watched_until_the_dag_is_followed_again(server, dag_id):
+    def start(name):
+        return dagwidget.start_run(dag_id, ["a"], name=name, url=server.url, token=server.token)
+
+    first = start("first")
+    assert first.flush(PATIENCE)
+    second = start("second")
+    assert second.flush(PATIENCE)
+    async with following(server, dag_id, run=first.run_id) as client:
+        await until(lambda: client.run_id == first.run_id and len(client.runs) == 2)
+        assert {each.name: each.engine for each in client.runs} == {"first": "connected", "second": "connected"}
+        await until(lambda: client.engine == p.Engine(state="connected", since=client.engine and client.engine.since))
+        first.complete()
+        await until(lambda: client.state.status == "completed")
+        assert client.run_id == first.run_id
+        client.follow(None)
+        await until(lambda: client.run_id == second.run_id)
+        second.complete()
+        await until(lambda: client.state.status == "completed")
 
 
 def test_it_is_there_by_name():

@@ -7,12 +7,10 @@ import re
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import dagwidget
 from dagwidget import discovery, errors
-from dagwidget import protocol as p
 from dagwidget.errors import (
     ClientClosed,
     DagwidgetError,
@@ -31,10 +29,8 @@ from dagwidget.errors import (
     UnknownOutput,
     UnknownRun,
 )
-from dagwidget.state import DagState, reduce
 
 from .serving import serving
-from .strategies import numbered
 
 # Nothing listens there.
 NOWHERE = "ws://127.0.0.1:9"
@@ -54,26 +50,33 @@ def start(server, request):
     """Starts runs of a DAG of the test's own."""
     runs = []
 
-    def start() -> dagwidget.Run:
-        runs.append(dagwidget.start_run(request.node.name, ["review"], url=server.url, token=server.token))
+    def start(run_id: str | None = None) -> dagwidget.Run:
+        runs.append(
+            dagwidget.start_run(request.node.name, ["review"], run_id=run_id, url=server.url, token=server.token)
+        )
         return runs[-1]
 
     yield start
     for run in runs:
         run.complete()
-        assert run.flush(PATIENCE)
+        assert run.flush(PATIENCE) or run.refused
 
 
 @pytest.fixture
-def widget():
-    """A widget with a run that waits at a gate, and whose front end is connected."""
-    widget = dagwidget.DAGStreamWidget("dag", url=NOWHERE)
-    gate = p.HumanGateWaiting(
-        node_id="review", gate_id="review:1", presentation=p.Presentation(allowed=["approve", "reject"])
-    )
-    state = reduce(numbered([gate, p.RunError(message="disk full", node_id="train")]), DagState(epoch="run-1"))
-    widget._handle_custom_msg({"type": "connection", "connection": {"phase": "live", "attempt": 1}}, [])
-    widget._handle_custom_msg({"type": "state", "source": "tab", "state": state.to_dict()}, [])
+def waiting(start):
+    """A run that waits at a gate, and has an error at another node."""
+    run = start()
+    run.gate("review", gate_id="review:1", allowed=["approve", "reject"])
+    run.error("disk full", node_id="train")
+    assert run.flush(PATIENCE)
+    return run
+
+
+@pytest.fixture
+async def widget(waiting, server):
+    """A widget that follows the run that waits."""
+    widget = dagwidget.DAGStreamWidget(waiting.dag_id, url=server.url, token=server.token)
+    await widget.wait_for("review", timeout=PATIENCE)
     yield widget
     widget.close()
 
@@ -115,15 +118,17 @@ def test_each_is_pickled_and_copied_with_its_attributes(kind):
 # --- Decisions and gates
 
 
-def test_a_gate_that_is_not_open(widget):
+async def test_a_gate_that_is_not_open(widget, waiting):
+    waiting.complete()
+    await widget.complete(timeout=PATIENCE)
     with pytest.raises(UnknownGate) as caught:
         widget.decide("train", "approve", gate_id="train:1")
     error = caught.value
-    assert (error.node_id, error.gate_id, error.open_gates) == ("train", "train:1", {"review:1": "review"})
+    assert (error.node_id, error.gate_id, error.open_gates) == ("train", "train:1", {})
     assert isinstance(error, LookupError)
 
 
-def test_a_decision_that_the_gate_does_not_accept(widget):
+async def test_a_decision_that_the_gate_does_not_accept(widget):
     with pytest.raises(InvalidDecision) as caught:
         widget.decide("review", "modify", value=1)
     error = caught.value
@@ -161,7 +166,7 @@ def test_a_gate_of_a_run_that_was_replaced(start):
     run = start()
     gate = run.gate("review")
     assert run.flush(PATIENCE)
-    newer = start()
+    newer = start(run.run_id)
     assert newer.flush(PATIENCE)
     with pytest.raises(RunEnded, match="4006") as caught:
         gate.result(PATIENCE)
@@ -178,15 +183,16 @@ def test_a_gate_of_a_publisher_that_the_server_refuses(server):
 # --- Runs
 
 
-async def test_a_run_that_failed(widget):
-    events = [p.ExecutionComplete(results=None, status="failed", seq=3)]
-    after = {"type": "events", "source": "tab", "epoch": "run-1", "after": 2}
-    widget._handle_custom_msg({**after, "events": msgspec.to_builtins(events)}, [])
+async def test_a_run_that_failed(widget, waiting):
+    waiting.fail("the disk is full")
     with pytest.raises(RunFailed) as caught:
         await widget.complete(timeout=PATIENCE)
     error = caught.value
-    assert (error.dag_id, error.run_id, error.status) == ("dag", "run-1", "failed")
-    assert [(each.message, each.node_id) for each in error.errors] == [("disk full", "train")]
+    assert (error.dag_id, error.run_id, error.status) == (waiting.dag_id, waiting.run_id, "failed")
+    assert [(each.message, each.node_id) for each in error.errors] == [
+        ("disk full", "train"),
+        ("the disk is full", None),
+    ]
     with pytest.raises(RunFailed) as caught:
         await widget.wait_for("review", timeout=PATIENCE)
     assert caught.value.status == "failed"
@@ -277,9 +283,7 @@ def test_a_server_that_does_not_start(tmp_path, monkeypatch):
 
 async def test_a_widget_that_nobody_displays():
     widget = dagwidget.DAGStreamWidget("dag", url=NOWHERE)
-    with pytest.raises(NoFrontEnd) as waiting:
-        await widget.complete(timeout=0)
     with pytest.raises(NoFrontEnd) as drawing:
         await widget.to_svg(timeout=0)
-    assert waiting.value.timeout == drawing.value.timeout == 0
+    assert drawing.value.timeout == 0
     widget.close()

@@ -323,7 +323,7 @@ def test_of_two_servers_that_start_at_once_one_wins_and_the_other_goes():
         said = [process.stdout.readline() for process in processes]
         [winner] = [process for process, line in zip(processes, said, strict=True) if line.startswith("serving at")]
         [loser] = [process for process in processes if process is not winner]
-        assert any("another server" in line for line in said)
+        assert any("already has a server" in line for line in said)
         assert loser.wait(PATIENCE) == 0
         assert described()["pid"] == winner.pid
         assert discovery.find() is not None

@@ -1,5 +1,6 @@
 """A simulated run: a graph as large as was asked for, played to its end."""
 
+import threading
 import time
 from collections import Counter
 from graphlib import TopologicalSorter
@@ -70,4 +71,16 @@ def test_it_can_be_paused_and_cancelled():
             assert time.monotonic() < deadline
         assert person.ask("cancel_execution")["ok"]
         assert person.wait("execution_complete")["status"] == "cancelled"
+        assert run.flush(20)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_it_stops_quietly_when_its_caller_ends_the_run():
+    with serving() as server, Person(server, "big") as person:
+        run = simulate("big", 5, 0.1, url=server.url, token=server.token)
+        person.wait("human_gate_waiting")
+        [thread] = [thread for thread in threading.enumerate() if thread.name == "simulation-big"]
+        run.complete()
+        thread.join(20)
+        assert not thread.is_alive()
         assert run.flush(20)

@@ -101,7 +101,7 @@ def test_a_late_word_that_names_an_ended_attempt_changes_nothing(log, data):
 # --- What the room infers
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(begun, st.data())
 def test_an_inferred_end_changes_nothing_but_the_end_of_an_open_execution(log, data):
     known = executions(reduce(log))
@@ -131,7 +131,7 @@ def test_an_inferred_end_changes_nothing_but_the_end_of_an_open_execution(log, d
     assert reduce([*log, event, event, again]).to_dict() == after.to_dict()
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(begun, st.data())
 def test_after_a_later_word_of_the_engine_it_is_as_if_nothing_had_been_inferred(log, data):
     is_open = [each for each in executions(reduce(log)) if each[2].status not in p.TERMINAL]

@@ -163,6 +163,8 @@ async def test_an_observer_that_waits_for_another_thread_holds_up_nobody(begin, 
 async def test_an_observer_that_fails_keeps_nothing_from_the_others(begin, make, caplog):
     run, w = begin(["a"]), make()
     events = []
+    # What happened before the widget was connected is not repeated as events.
+    until(lambda: w._client.state.epoch == run.run_id and not w._client.is_behind)
     w.on_event(lambda _event: 1 / 0)
     stop = w.on_event(events.append)
     run.update("a", "running")

@@ -1,4 +1,4 @@
-"""Types of command-line arguments; each refuses what it can't be, in one sentence."""
+"""The types of command-line arguments. Each rejects an invalid value with one sentence."""
 
 from __future__ import annotations
 
@@ -12,53 +12,64 @@ from ..server.auth.token_store import Tokens
 
 
 def port(text: str) -> int:
+    """A TCP port."""
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535; not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, got {text!r}")
     return int(text)
 
 
 def node_count(text: str) -> int:
+    """The size of a simulated run."""
     if not text.isdecimal() or not 5 <= int(text) <= 100_000:
-        raise argparse.ArgumentTypeError(f"a number from 5 to 100000; not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number from 5 to 100000, got {text!r}")
     return int(text)
 
 
 def seconds(text: str) -> float:
+    """A duration, 0 or more."""
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"seconds are a number, 0 or more; not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, got {text!r}")
     return seconds
 
 
 def printable(text: str) -> str:
+    """A token or a name."""
     if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"it needs printable characters; not {text!r}")
+        raise argparse.ArgumentTypeError(f"must consist of printable characters, got {text!r}")
     return text
 
 
 def origin(text: str) -> str:
+    """The origin of a web page."""
     origin = urlsplit(text)
     if origin.scheme not in ("http", "https") or not origin.hostname or text != f"{origin.scheme}://{origin.netloc}":
-        raise argparse.ArgumentTypeError(f"an origin looks like https://hub.example.org; not {text!r}")
+        raise argparse.ArgumentTypeError(f"must look like https://hub.example.org, got {text!r}")
     return text
 
 
 def lifetime(text: str) -> int | None:
-    """Milliseconds, or None for ever."""
+    """A lifetime in milliseconds; None if it is unlimited."""
     if text == "never":
         return None
     found = re.fullmatch(r"(\d+)([dhms])", text)
     if found is None or int(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"a time looks like 30d, 12h, 90m, 45s, or 'never'; not {text!r}")
+        raise argparse.ArgumentTypeError(f"must look like 30d, 12h, 90m or 45s, or be 'never', got {text!r}")
     return int(found[1]) * {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}[found[2]]
 
 
 def add_tokens_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tokens", metavar="FOLDER", help="where the tokens that were given out are kept, hashed")
+    """Add `--tokens`."""
+    parser.add_argument(
+        "--tokens",
+        metavar="FOLDER",
+        help="folder with the hashes of created tokens (default: in Jupyter's data folder)",
+    )
 
 
 def token_store(options: argparse.Namespace) -> Tokens:
+    """The tokens in the folder that `--tokens` names."""
     return Tokens(Path(options.tokens) if options.tokens else discovery.tokens_folder())

@@ -11,8 +11,8 @@ from .. import protocol as p
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    schema = commands.add_parser("schema", help="print the protocol's JSON Schema")
-    schema.add_argument("--asyncapi", action="store_true", help="print its AsyncAPI 3.0 document instead")
+    schema = commands.add_parser("schema", help="print the JSON Schema of the protocol")
+    schema.add_argument("--asyncapi", action="store_true", help="print the AsyncAPI 3.0 document instead")
     schema.set_defaults(run=_schema)
 
 

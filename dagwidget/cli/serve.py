@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import secrets
 import signal
 import ssl
@@ -24,32 +25,59 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     serve = commands.add_parser("serve", help="run the stream server")
     serve.add_argument("--host", default="127.0.0.1", help="interface to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=port, default=8899, help="port; 0 for a free one (default: %(default)s)")
-    serve.add_argument("--token", type=printable, help="what clients must show (default: a random one, printed)")
-    add_tokens_option(serve)
-    serve.add_argument("--no-auth", action="store_true", help="let in everybody on this machine; loopback only")
     serve.add_argument(
-        "--allow-origin", type=origin, action="append", default=[], metavar="URL", help="a page that may connect"
+        "--port", type=port, default=8899, help="port to listen on; 0 for a free port (default: %(default)s)"
     )
-    serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name the server goes by")
-    serve.add_argument("--certificate", metavar="FILE", help="TLS certificate chain (PEM); needs --key")
-    serve.add_argument("--key", metavar="FILE", help="TLS private key (PEM)")
-    serve.add_argument("--log", metavar="FILE", help="where runs are kept, or 'memory' (default: a file for each port)")
-    serve.add_argument("--idle-seconds", type=seconds, help="stop after this long without a connection")
-    serve.add_argument("--embedded", action="store_true", help="be this machine's server: found by everybody on it")
+    serve.add_argument(
+        "--token", type=printable, help="token that clients must present (default: generated and printed)"
+    )
+    add_tokens_option(serve)
+    serve.add_argument(
+        "--no-auth", action="store_true", help="accept every program on this machine without a token; loopback only"
+    )
+    serve.add_argument(
+        "--allow-origin",
+        type=origin,
+        action="append",
+        default=[],
+        metavar="URL",
+        help="origin of web pages that may connect, such as https://hub.example.org; repeatable",
+    )
+    serve.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="host name under which clients reach the server; repeatable",
+    )
+    serve.add_argument("--certificate", metavar="FILE", help="TLS certificate chain (PEM); requires --key")
+    serve.add_argument("--key", metavar="FILE", help="TLS private key (PEM); requires --certificate")
+    serve.add_argument(
+        "--log",
+        metavar="FILE",
+        help="file that stores the runs, or 'memory' (default: a file for each port, in Jupyter's data folder)",
+    )
+    serve.add_argument(
+        "--idle-seconds", type=seconds, metavar="SECONDS", help="stop after this time without a connection"
+    )
+    serve.add_argument(
+        "--embedded", action="store_true", help="become this machine's server, which your notebooks and scripts find"
+    )
     serve.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
     loopback = options.host in discovery.LOOPBACK
     if options.no_auth and not loopback:
-        raise DagwidgetError(f"--no-auth would let in everybody who can reach {options.host}: it is for loopback only")
+        raise DagwidgetError(
+            f"--no-auth is for loopback only, got --host {options.host}: leave out --no-auth, or use --host 127.0.0.1"
+        )
     if options.no_auth and options.embedded:
-        raise DagwidgetError("--embedded always has a token: leave out --no-auth")
-    return asyncio.run(_serve_until_told(options))
+        raise DagwidgetError("--embedded always requires a token: leave out --no-auth")
+    return asyncio.run(_serve_until_stopped(options))
 
 
-async def _serve_until_told(options: argparse.Namespace) -> int:
+async def _serve_until_stopped(options: argparse.Namespace) -> int:
     from ..server.app import StreamServer
 
     journal = _journal(options)
@@ -69,16 +97,16 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
     try:
         async with server:
             if options.embedded and not _claim(server.url, token or ""):
-                print("another server of this machine is running; this one is not needed", flush=True)
+                print("this machine already has a server; this one stops", flush=True)
                 return 0
-            _introduce(options, server.url, token)
+            _print_address(options, server.url, token)
             try:
-                await _told_to_stop(server.idle if options.embedded or options.idle_seconds else None)
+                await _wait_for_stop(server.idle if options.embedded or options.idle_seconds else None)
             finally:
                 if options.embedded:
                     discovery.release()
     except OSError as error:
-        raise DagwidgetError(f"can't listen on {options.host}:{options.port}: {error.strerror or error}") from error
+        raise DagwidgetError(_cannot_listen(options.host, options.port, error)) from error
     finally:
         if journal is not None:
             journal.close()
@@ -86,7 +114,7 @@ async def _serve_until_told(options: argparse.Namespace) -> int:
 
 
 def _journal(options: argparse.Namespace) -> Journal | None:
-    """Where runs are kept. A file that was asked for must be there; the usual one may come later."""
+    """The log that stores the runs. A file named with `--log` must be writable at once; the default file need not."""
     from ..server.storage.sqlite import SqliteJournal
 
     if options.log == "memory":
@@ -97,7 +125,12 @@ def _journal(options: argparse.Namespace) -> Journal | None:
     try:
         return SqliteJournal(Path(options.log))
     except OSError as error:
-        raise DagwidgetError(f"can't keep runs there: {error}") from error
+        raise DagwidgetError(f"can't store runs in {options.log}: {error}") from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    hint = ": choose another with --port, or --port 0 for a free one" if error.errno == errno.EADDRINUSE else ""
+    return f"can't listen on {host}:{port}: {error.strerror or error}{hint}"
 
 
 def _claim(url: str, token: str) -> bool:
@@ -107,19 +140,19 @@ def _claim(url: str, token: str) -> bool:
         raise DagwidgetError(f"can't write {discovery.runtime_file()}: {error.strerror or error}") from error
 
 
-def _introduce(options: argparse.Namespace, url: str, token: str | None) -> None:
+def _print_address(options: argparse.Namespace, url: str, token: str | None) -> None:
     if options.embedded:
-        # The token is in the runtime file; a log is no place for it.
+        # The token is in the runtime file: it must not be in a log.
         print(f"serving at {url}", flush=True)
         return
     print(f"serving at {url}\n\n    export DAGWIDGET_URL={url}", flush=True)
     if token is None:
-        print("\nWARNING: --no-auth: every program on this machine may watch and steer every run.", flush=True)
+        print("\nWARNING: --no-auth: every program on this machine can watch and steer every run.", flush=True)
     else:
         print(f"    export DAGWIDGET_TOKEN={token}", flush=True)
 
 
-async def _told_to_stop(idle: asyncio.Event | None) -> None:
+async def _wait_for_stop(idle: asyncio.Event | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -137,10 +170,12 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
     if not options.certificate and not options.key:
         return None
     if not options.certificate or not options.key:
-        raise DagwidgetError("TLS needs both: --certificate FILE and --key FILE")
+        raise DagwidgetError("TLS requires both --certificate FILE and --key FILE")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(options.certificate, options.key)
     except (OSError, ssl.SSLError) as error:
-        raise DagwidgetError(f"can't use {options.certificate} and {options.key}: {error}") from error
+        raise DagwidgetError(
+            f"can't use the TLS certificate {options.certificate} with the key {options.key}: {error}"
+        ) from error
     return context

@@ -1,4 +1,4 @@
-"""`dagwidget token create | list | revoke`."""
+"""`dagwidget token create`, `list` and `revoke`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,31 @@ from .arguments import add_tokens_option, lifetime, printable, token_store
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    token = commands.add_parser("token", help="give out tokens, list them, and take them back")
+    token = commands.add_parser("token", help="create, list and revoke tokens")
     actions = token.add_subparsers(required=True, metavar="action")
-    create = actions.add_parser("create", help="give out a token, and print it: nobody will know it again")
+    create = actions.add_parser("create", help="create a token and print it; only its hash is stored")
     create.add_argument(
-        "name", type=printable, help="whose it is: shown with each decision, and what a gate's assignees= means"
+        "name", type=printable, help="name of the person: shown with each decision, and used in a gate's assignees"
     )
-    create.add_argument("--role", choices=get_args(p.Role), default="view", help="each includes those before it")
-    create.add_argument("--dag", metavar="ID", help="the only DAG that it is for (default: every DAG)")
-    create.add_argument("--expires", type=lifetime, default="30d", metavar="12h", help="d, h, m or s, or 'never'")
+    create.add_argument(
+        "--role",
+        choices=get_args(p.Role),
+        default="view",
+        help="what the token permits; each role includes the ones before it (default: %(default)s)",
+    )
+    create.add_argument("--dag", metavar="ID", help="limit the token to this DAG (default: all DAGs)")
+    create.add_argument(
+        "--expires",
+        type=lifetime,
+        default="30d",
+        metavar="TIME",
+        help="lifetime, such as 30d, 12h, 90m or 45s, or 'never' (default: %(default)s)",
+    )
     create.set_defaults(run=_token_create)
-    listing = actions.add_parser("list", help="list the tokens that were given out")
+    listing = actions.add_parser("list", help="list the created tokens")
     listing.set_defaults(run=_token_list)
-    revoke = actions.add_parser("revoke", help="take a token back, at once")
-    revoke.add_argument("id", help="as in the list")
+    revoke = actions.add_parser("revoke", help="revoke a token at once")
+    revoke.add_argument("id", help="id of the token, from the list")
     revoke.set_defaults(run=_token_revoke)
     for action in (create, listing, revoke):
         add_tokens_option(action)
@@ -50,19 +61,19 @@ def _token_create(options: argparse.Namespace) -> int:
 def _token_list(options: argparse.Namespace) -> int:
     now = time.time_ns() // 1_000_000
     for token in token_store(options).all():
-        over = token.expires_at is not None and token.expires_at <= now
+        expired = token.expires_at is not None and token.expires_at <= now
         until = (
             "never expires"
             if token.expires_at is None
-            else f"{'expired' if over else 'until'} {_day(token.expires_at)}"
+            else f"{'expired' if expired else 'until'} {_day(token.expires_at)}"
         )
-        print(f"{token.id}  {token.role:8} {token.dag_id or 'every DAG':24} {until:24} {token.name}")
+        print(f"{token.id}  {token.role:8} {token.dag_id or 'all DAGs':24} {until:24} {token.name}")
     return 0
 
 
 def _token_revoke(options: argparse.Namespace) -> int:
     token = token_store(options).revoke(options.id)
-    print(f"the token {token.id} of {token.name} is no longer good")
+    print(f"token {token.id} of {token.name} is revoked")
     return 0
 
 

@@ -536,7 +536,10 @@ class StreamClient:
                 url=self._url,
             ) from None
         left = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
-        await self._waiters.wait(check, left, what)
+        try:
+            await self._waiters.wait(check, left, what)
+        except TimeoutError:
+            raise TimeoutError(f"timed out after {timeout:g} s waiting for {what}") from None
 
     def send(self, command: p.AnyCommand, *, hold: bool = True) -> SentCommand:
         """Send a command, now or once there is a connection; the same command again has the same answer.

@@ -1,80 +1,77 @@
-"""`dagwidget demo`: JupyterLab, open on the quickstart, with a run in its cell."""
+"""`dagwidget demo`: JupyterLab with an example notebook that has been run, and its widget live."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import secrets
+import queue
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import nbformat
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import find_connection_file
-from jupyter_core.paths import jupyter_config_dir
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import output_from_msg
 
 from ..errors import DagwidgetError
+from .lab import Lab, running_lab
+from .signals import interruptible
 
-# A cell with this tag waits for a person: the demo leaves it to them.
-_LEFT_TO_THE_USER = "run-it-yourself"
-_START_SECONDS = 60.0
-_CELL_SECONDS = 60.0
+# The demo does not run a cell with this tag: it waits for a person.
+_LEFT_TO_THE_USER: Final = "run-it-yourself"
 
 
-def demo(*, port: int = 0, browser: bool = True, nodes: int | None = None) -> None:
-    """Start JupyterLab on a copy of the example notebooks, run the quickstart up to its gate, and open it.
+def demo(*, port: int = 0, browser: bool = True, nodes: int | None = None, timeout: float = 60.0) -> None:
+    """Start JupyterLab with a copy of the example notebooks, run the quickstart up to its gate, and open it.
 
-    The notebook is run in its own kernel and saved before the browser opens, so the widget is live at first sight.
-    Returns when JupyterLab ends.
+    The notebook runs in its own kernel and is saved before the browser opens, so the first screen shows the graph.
+    Returns when JupyterLab ends, or at Ctrl+C or SIGTERM. The copies are deleted in every case.
 
     Args:
-        port: Where JupyterLab listens on 127.0.0.1; a free port when 0.
+        port: The port of JupyterLab on 127.0.0.1; a free port if it is 0.
         browser: Whether to open a browser.
-        nodes: Play a made-up run of so many nodes instead.
+        nodes: Show a simulated run with this many nodes instead of the quickstart.
+        timeout: How many seconds JupyterLab, the kernel and each cell may take.
 
     Raises:
-        DagwidgetError: JupyterLab is not installed, or did not start.
+        DagwidgetError: JupyterLab is not installed, the port is in use, or JupyterLab or the kernel did not start.
+        KeyboardInterrupt: The start was interrupted.
     """
-    folder = Path(tempfile.mkdtemp(prefix="dagwidget-demo-"))
-    shutil.copytree(_notebooks(), folder, dirs_exist_ok=True)
-    name = "quickstart" if nodes is None else "rehearsal"
-    if nodes is not None:
-        nbformat.write(_rehearsal(nodes), folder / f"{name}.ipynb")
-    token = secrets.token_hex(16)
-    with _lab(folder, port or _free_port(), token) as (process, base):
-        server = _Server(base, token)
-        server.wait(process)
-        _run(server, folder / f"{name}.ipynb")
-        url = f"{base}/lab/tree/{name}.ipynb?token={token}"
-        print(f"The {name} is running in JupyterLab:\n\n    {url}\n\nCtrl+C ends it. Its files: {folder}", flush=True)
-        if browser:
-            webbrowser.open(url)
-        with contextlib.suppress(KeyboardInterrupt):
-            process.wait()
+    name = "quickstart" if nodes is None else "simulation"
+    with interruptible(), tempfile.TemporaryDirectory(prefix="dagwidget-demo-", ignore_cleanup_errors=True) as place:
+        folder = Path(place)
+        shutil.copytree(_notebooks(), folder, dirs_exist_ok=True)
+        if nodes is not None:
+            nbformat.write(_simulation(nodes), folder / f"{name}.ipynb")
+        with running_lab(folder, port=port) as lab:
+            print("Starting JupyterLab …", flush=True)
+            lab.wait_until_ready(timeout)
+            run_notebook(lab, folder / f"{name}.ipynb", start_timeout=timeout, cell_timeout=timeout)
+            url = f"{lab.url}/lab/tree/{name}.ipynb?token={lab.token}"
+            print(f"The {name} notebook is open in JupyterLab:\n\n    {url}\n", flush=True)
+            print(f"Press Ctrl+C to stop JupyterLab and to delete the notebook's folder, {folder}", flush=True)
+            if browser:
+                webbrowser.open(url)
+            with contextlib.suppress(KeyboardInterrupt):
+                lab.wait_until_stopped()
 
 
-def _rehearsal(nodes: int) -> Any:
-    """A notebook that plays a made-up run."""
-    text = f"# A run of {nodes:,} nodes\n\nMade up, and played in a minute. It can be paused and cancelled."
-    imports = "from dagwidget import DAGStreamWidget\nfrom dagwidget.demo.simulate import rehearse"
-    watch = f'{imports}\n\nDAGStreamWidget("rehearsal")'
+def _simulation(nodes: int) -> Any:
+    """A notebook that shows a simulated run."""
+    text = (
+        f"# A run with {nodes:,} nodes\n\nThis run is simulated and takes about a minute. You can pause or cancel it."
+    )
+    imports = "from dagwidget import DAGStreamWidget\nfrom dagwidget.demo.simulate import simulate"
+    watch = f'{imports}\n\nDAGStreamWidget("simulation")'
     notebook = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell(text),
             nbformat.v4.new_code_cell(watch),
-            nbformat.v4.new_code_cell(f'run = rehearse("rehearsal", nodes={nodes})'),
+            nbformat.v4.new_code_cell(f'run = simulate("simulation", nodes={nodes})'),
         ]
     )
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -86,107 +83,75 @@ def _notebooks() -> Path:
     for folder in (here / "notebooks", here.parent.parent / "notebooks"):
         if folder.is_dir():
             return folder
-    raise DagwidgetError(f"the example notebooks are missing: neither in {here} nor beside it")
+    raise DagwidgetError(f"the example notebooks are missing: install dagwidget again (looked in {here})")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def run_notebook(lab: Lab, path: Path, *, start_timeout: float, cell_timeout: float) -> None:
+    """Run a notebook's cells in the kernel that JupyterLab opens it with, and save their outputs.
 
+    The first code cell, which shows the widget, moves to the top, and its code is hidden: JupyterLab opens a notebook
+    at its top, and a gate takes the space of the graph.
 
-@contextlib.contextmanager
-def _lab(folder: Path, port: int, token: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-        *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"),
-        f"--LabApp.user_settings_dir={_settings(folder)}",
-    ]
-    with (folder / ".jupyterlab.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
-    try:
-        yield process, f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    Args:
+        lab: The JupyterLab.
+        path: The notebook, in the JupyterLab's folder.
+        start_timeout: How many seconds the kernel may take to start.
+        cell_timeout: How many seconds each cell may take.
 
-
-def _settings(folder: Path) -> Path:
-    """The user's settings of JupyterLab, and nobody is asked about news."""
-    own = Path(os.environ.get("JUPYTERLAB_SETTINGS_DIR") or Path(jupyter_config_dir(), "lab", "user-settings"))
-    settings = folder / ".settings"
-    if own.is_dir():
-        shutil.copytree(own, settings)
-    news = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    if not news.exists():
-        news.parent.mkdir(parents=True, exist_ok=True)
-        news.write_text('{"fetchNews": "false"}')
-    return settings
-
-
-class _Server:
-    """The few calls of Jupyter Server's REST API that the demo needs."""
-
-    def __init__(self, base: str, token: str) -> None:
-        self._base = base
-        self._token = token
-
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310
-            self._base + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-            return json.load(response)
-
-    def wait(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise DagwidgetError('JupyterLab did not start: is it installed? `pip install "dagwidget[demo]"`')
-            with contextlib.suppress(OSError):
-                self.call("GET", "/api/status")
-                return
-            time.sleep(0.1)
-        raise DagwidgetError(f"JupyterLab did not answer in {_START_SECONDS:.0f} s at {self._base}")
-
-
-def _run(server: _Server, path: Path) -> None:
-    """Run the notebook's cells in the kernel that JupyterLab will show it with, and save what they put out."""
+    Raises:
+        DagwidgetError: The kernel did not start, or a cell did not end.
+    """
     notebook = nbformat.read(path, as_version=4)
-    session = server.call(
-        "POST",
-        "/api/sessions",
-        {"path": path.name, "name": path.name, "type": "notebook", "kernel": {"name": "python3"}},
-    )
-    client = BlockingKernelClient(connection_file=find_connection_file(session["kernel"]["id"]))
-    client.load_connection_file()
-    client.start_channels()
+    client = _start_kernel(lab, path, start_timeout)
     try:
-        client.wait_for_ready(timeout=_START_SECONDS)
         for cell in notebook.cells:
             if cell.cell_type != "code" or _LEFT_TO_THE_USER in cell.metadata.get("tags", ()):
                 continue
             outputs: list[Any] = []
-            reply = client.execute_interactive(
-                cell.source, timeout=_CELL_SECONDS, allow_stdin=False, output_hook=lambda m, o=outputs: _collect(o, m)
-            )
+            try:
+                reply = client.execute_interactive(
+                    cell.source,
+                    timeout=cell_timeout,
+                    allow_stdin=False,
+                    output_hook=lambda m, o=outputs: _collect(o, m),
+                )
+            except (TimeoutError, queue.Empty):
+                raise DagwidgetError(
+                    f"a cell of {path.name} did not end within {cell_timeout:g} s: allow more time with --timeout"
+                ) from None
             cell.outputs, cell.execution_count = outputs, reply["content"]["execution_count"]
             if reply["content"]["status"] != "ok":
                 break
     finally:
         client.stop_channels()
+    shown = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    shown.metadata["jupyter"] = {"source_hidden": True}
+    notebook.cells = [shown, *(cell for cell in notebook.cells if cell is not shown)]
     nbformat.write(notebook, path)
-    # JupyterLab shows no widget of a notebook that it does not trust, and it was not JupyterLab that ran this one.
+    # JupyterLab shows no widget in a notebook that it does not trust, and it has not run this one itself.
     NotebookNotary().sign(notebook)
+
+
+def _start_kernel(lab: Lab, path: Path, timeout: float) -> BlockingKernelClient:
+    deadline = time.monotonic() + timeout
+    too_slow = f"the notebook's kernel did not start within {timeout:g} s: allow more time with --timeout"
+    request = {"path": path.name, "name": path.name, "type": "notebook", "kernel": {"name": "python3"}}
+    try:
+        session = lab.call("POST", "/api/sessions", request, timeout=timeout)
+    except OSError as error:
+        if isinstance(getattr(error, "reason", error), TimeoutError):
+            raise DagwidgetError(too_slow + lab.log_tail()) from error
+        raise DagwidgetError(f"JupyterLab could not start a Python kernel: {error}{lab.log_tail()}") from error
+    client = BlockingKernelClient(connection_file=find_connection_file(session["kernel"]["id"]))
+    client.load_connection_file()
+    client.start_channels()
+    while (left := deadline - time.monotonic()) > 0:
+        # A kernel on a busy machine may seem dead for a moment.
+        with contextlib.suppress(RuntimeError):
+            client.wait_for_ready(timeout=left)
+            return client
+    client.stop_channels()
+    raise DagwidgetError(too_slow + lab.log_tail())
 
 
 def _collect(outputs: list[Any], message: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from typing import Any, Final
 
-from ..errors import RunCancelled
+from ..errors import NotConnected, RunCancelled
 from ..publisher.run import Run
 from ..publisher.start import start_run
 
@@ -139,6 +139,9 @@ class _Simulation:
             self._run.complete({"nodes": len(self._missing)})
         except RunCancelled:
             self._run.cancelled()
+        except NotConnected:
+            # The caller has ended the run, or the server refused it: nobody can decide at the gate.
+            self._run.close()
 
     def _begin(self) -> None:
         while self._ready and len(self._running) < _WORKERS:

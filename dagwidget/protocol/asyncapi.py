@@ -35,6 +35,9 @@ _PUBLISHED: Final = tuple(message for message in get_args(p.PublisherMessage) if
 _OPERATIONS: Final = (
     _Operation("hello", "receive", "stream", (p.Hello,), "A viewer authenticates, and names its cursor.", (p.Welcome,)),
     _Operation("catchUp", "send", "stream", (p.Sync, p.Synced), "Catching up starts, and has ended."),
+    _Operation(
+        "presence", "send", "stream", (p.Engine, p.Runs), "Whether the engine is there, and the runs of the DAG."
+    ),
     _Operation("event", "send", "stream", _EVENTS, "What happens in the run."),
     _Operation("acknowledge", "receive", "stream", (p.Ack,), "The viewer's cursor."),
     _Operation("command", "receive", "stream", _COMMANDS, "What a person asks for.", (p.CommandAck,)),

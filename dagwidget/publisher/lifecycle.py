@@ -48,10 +48,10 @@ class OpenRun(Protocol):
     def is_over(self) -> bool:
         """Whether the run has ended."""
 
-    def end_left_open(self, verdict: Verdict, error: BaseException | None) -> None:
+    def _end_left_open(self, verdict: Verdict, error: BaseException | None) -> None:
         """End it, as nobody else will."""
 
-    def become_worker(self) -> None:
+    def _become_worker(self) -> None:
         """Go on in a forked child, as a worker of the run."""
 
 
@@ -133,7 +133,7 @@ def _install() -> None:
 
 def _end_at_exit() -> None:
     for run in _left_open():
-        run.end_left_open(_EXITED if _uncaught is None else verdict_of(_uncaught), _uncaught)
+        run._end_left_open(_EXITED if _uncaught is None else verdict_of(_uncaught), _uncaught)
 
 
 def note_exit(error: BaseException | None) -> None:
@@ -164,7 +164,7 @@ def _end_at_sigterm() -> None:
         from .transport import deliver_at_exit
 
         for run in _left_open():
-            run.end_left_open(_TERMINATED, None)
+            run._end_left_open(_TERMINATED, None)
         deliver_at_exit()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -185,7 +185,7 @@ def _after_fork() -> None:
 
     forget_all()
     for run in list(_runs):
-        run.become_worker()
+        run._become_worker()
     deliver_when_worker_exits()
 
 
@@ -211,7 +211,7 @@ def _before_cell(_info: Any = None) -> None:
         return
     for run in _left_open():
         if run.origin.cell == cell and not run.keep:
-            run.end_left_open(_RUN_AGAIN, None)
+            run._end_left_open(_RUN_AGAIN, None)
 
 
 def _after_cell(result: Any = None) -> None:
@@ -223,7 +223,7 @@ def _after_cell(result: Any = None) -> None:
         return
     for run in _left_open():
         if run.origin.execution == _executions and not run.origin.is_used_elsewhere:
-            run.end_left_open(verdict_of(error), error)
+            run._end_left_open(verdict_of(error), error)
 
 
 def _shell() -> Any:

@@ -357,8 +357,8 @@ class Run(Reporter):
             Whether the server has acknowledged all events already.
 
         Example:
-            >>> worker = dagwidget.attach(None, "my-dag")
-            >>> _ = worker.close()
+            >>> run = dagwidget.start_run("my-dag")
+            >>> _ = run.close()
         """
         self._channel.close()
         return self._channel.flush(0)
@@ -370,7 +370,7 @@ class Run(Reporter):
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         if self.owned and not self._ended:
-            self.end_left_open(verdict_of(error), error)
+            self._end_left_open(verdict_of(error), error)
         if not self.owned:
             self.flush(_WORKER_SECONDS)
         self.close()
@@ -395,7 +395,7 @@ class Run(Reporter):
         """Whether the run has ended."""
         return self._ended
 
-    def end_left_open(self, verdict: Verdict, error: BaseException | None) -> None:
+    def _end_left_open(self, verdict: Verdict, error: BaseException | None) -> None:
         """End the run the way its block, cell or process has ended."""
         if self._ending is not None:
             self._end_at_last()
@@ -406,7 +406,7 @@ class Run(Reporter):
         else:
             self.complete()
 
-    def become_worker(self) -> None:
+    def _become_worker(self) -> None:
         """In a forked child: the parent owns the run, and only its exit ends it."""
         self.owned = False
         self._ending = None

@@ -103,7 +103,7 @@ def _compact_node(node: Node, gated: bool) -> Iterator[p.AnyEvent]:
     for name, instance in kept_open:
         yield p.NodeState(node_id=node.id, status="pending", attempt=node.attempt)
         yield from _compact_execution(node.id, instance, name)
-    own = any(value is not None for name, value in _fields(node, Execution).items() if name != "status")
+    own = any(getattr(node, name) is not None for name in Execution.__struct_fields__ if name != "status")
     if own or gated or (node.status != "pending" and not instances):
         yield from _compact_execution(node.id, node, None)
     if node.logs:

@@ -106,7 +106,7 @@ def _node_state(state: DagState, event: p.NodeState) -> None:
     if event.status != "pending":
         _begin(state, event.ts)
     node = _node(state, event.node_id)
-    if _starts_attempt(node, event):
+    if event.attempt is not None and _starts_attempt(node, event.attempt, event.instance):
         node = _next_attempt(node, event.attempt)
     if event.instance is None:
         # Its instances decide a node's status, so it does not say whether the node's own execution has ended.
@@ -155,21 +155,21 @@ def _has_ended(execution: Execution) -> bool:
     return execution.status in p.TERMINAL and not execution.inferred
 
 
-def _starts_attempt(node: Node, event: p.NodeState) -> bool:
-    """Whether `event` begins the node's next attempt, with no instances: one that it names, after all others ended."""
-    if event.attempt is None or not node.settled:
+def _starts_attempt(node: Node, attempt: int, instance: str | None) -> bool:
+    """Whether an event begins the node's next attempt, with no instances: one that it names, after all others ended."""
+    if not node.settled:
         return False
-    if event.instance is None:
+    if instance is None:
         # The first attempt may go without a number.
-        return node.instances is not None and event.attempt > (1 if node.attempt is None else node.attempt)
-    if node.attempt is None or event.attempt <= node.attempt:
+        return node.instances is not None and attempt > (1 if node.attempt is None else node.attempt)
+    if node.attempt is None or attempt <= node.attempt:
         # In a node whose attempts have no numbers, an instance counts its own.
         return False
-    before = (node.instances or {}).get(event.instance)
-    return event.attempt > ((before.attempt if before is not None else None) or 0)
+    before = (node.instances or {}).get(instance)
+    return before is None or attempt > (before.attempt or 0)
 
 
-def _next_attempt(node: Node, attempt: int | None) -> Node:
+def _next_attempt(node: Node, attempt: int) -> Node:
     return Node(
         id=node.id,
         status="pending",

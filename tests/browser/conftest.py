@@ -53,22 +53,26 @@ def view_page(tmp_path_factory):
     return page.as_uri()
 
 
-# What is around a widget in JupyterLab: its style rules, and the elements from the body to the widget, by their attributes.
-# Its fonts are not among them: a page from a file can't load them.
+# What is around a widget in JupyterLab: its style rules, and the elements from the body to the widget, by their
+# attributes. Its fonts are not among them: a page from a file can't load them.
 SURROUNDINGS = """
 () => {
   const all = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
   const rules = all.filter((rule) => !(rule instanceof CSSFontFaceRule)).map((rule) => rule.cssText);
   const around = [];
-  for (let el = document.querySelector("[data-lm-suppress-shortcuts]").parentElement; el !== document.documentElement; el = el.parentElement) {
-    const attributes = [...el.attributes].filter(({ name }) => name !== "style").map(({ name, value }) => [name, value]);
-    around.unshift([el.localName, Object.fromEntries(attributes)]);
+  const widget = document.querySelector("[data-lm-suppress-shortcuts]");
+  for (let el = widget.parentElement; el !== document.documentElement; el = el.parentElement) {
+    const attributes = [...el.attributes].filter(({ name }) => name !== "style");
+    around.unshift([el.localName, Object.fromEntries(attributes.map(({ name, value }) => [name, value]))]);
   }
   return [rules.join("\\n"), around];
 }
 """
 # Their places and sizes are JupyterLab's own affair, and would cut the view off in a page without it.
-UNPLACED = "display: block; position: static; contain: none; content-visibility: visible; overflow: visible; padding: 0; margin: 0"
+UNPLACED = (
+    "display: block; position: static; contain: none; content-visibility: visible; overflow: visible; "
+    "padding: 0; margin: 0"
+)
 
 
 @pytest.fixture(scope="session")

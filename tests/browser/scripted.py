@@ -56,10 +56,12 @@ def busy_run() -> list[dict[str, Any]]:
     now = round(time.time() * 1000)
     rows = [{"region": region, "orders": 40 + i} for i, region in enumerate(["north", "south", "east", "west"] * 20)]
     report = {"model": "gbm-7", "folds": [1, 2, 3], "summary": "Trained on 80 rows. " * 12}
-    log = [f"epoch {i}: loss {1 / i:.3f}" for i in range(1, 60)]
+    losses = ((i, 1 / i, 1.2 / i, 0.1 / i) for i in range(1, 60))
+    log = [f"epoch {i}: loss {a:.3f}, validation loss {b:.3f}, learning rate {c:.6f}" for i, a, b, c in losses]
     metrics = {"duration_ms": 4210, "cost": 0.0123, "tokens_in": 1842, "tokens_out": 311, "model": "gpt-5-mini"}
     parts = [f"part-{i}" for i in range(20)]
-    error = 'ValueError: row 17 has 9 columns\nTraceback (most recent call last):\n  File "a.py", line 8, in load\n    raise'
+    traceback = 'Traceback (most recent call last):\n  File "a.py", line 8, in load\n    raise'
+    error = f"ValueError: row 17 has 9 columns\n{traceback}"
     states: list[dict[str, Any]] = [
         {"node_id": "load", "status": "completed", "output": rows, "metrics": metrics, "output_bytes": 5_200_000},
         {"node_id": "train", "status": "completed", "output": report, "metrics": metrics},

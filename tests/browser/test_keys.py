@@ -50,7 +50,8 @@ WATCH = """
     const inner = activeElement?.shadowRoot?.activeElement;
     return inner ? `widget ${name(inner)}` : `page ${name(activeElement)}`;
   };
-  window.addEventListener("keydown", ({ key, isTrusted }) => isTrusted && seen.keys.push([key, focus()]), { capture: true });
+  const note = ({ key, isTrusted }) => isTrusted && seen.keys.push([key, focus()]);
+  window.addEventListener("keydown", note, { capture: true });
   window.seen = () => {
     const { model, widgets, mode } = content;
     const state = {

@@ -15,6 +15,17 @@ from .lab import notebook
 
 SLOW = 30_000
 
+# A page that has not reported itself for two seconds is not used: on a slow machine that may happen at any time.
+DECIDE = """
+import asyncio, time
+async def live():
+    while not any(page.phase == "live" and time.monotonic() - page.at < 1 for page in w._bridge._pages.values()):
+        await asyncio.sleep(0.02)
+await asyncio.wait_for(live(), 60)
+sent = w.decide("review", "approve", feedback="from Python")
+await sent
+"""
+
 WIDGET = """
 import dagwidget
 w = dagwidget.DAGStreamWidget("dag", url={url!r}, token={token!r})
@@ -192,7 +203,7 @@ def test_a_person_gives_up_a_run_whose_engine_is_gone(begin, opened, server):
 
 def test_a_decision_from_python_is_a_frame_on_the_connection_of_the_page(begin, opened):
     run, gate = begin("v7")
-    book = opened("sent = w.decide('review', 'approve', feedback='from Python')\nawait sent")
+    book = opened(DECIDE)
     frames = []
 
     def listen(socket):

@@ -592,7 +592,7 @@ const unmount = mountView(host, {
     const events = logOf(page.state).slice(after);
     return { after, head: after + events.length, events, size: 0 };
   },
-  pick: (wanted) => page.picked.push(wanted),
+  pick: (wanted) => page.picked.push(wanted) > 0,
   dagId: query.get("state") === "empty" ? "quickstart" : "research-agent",
 });
 Object.assign(window, { page, unmount });

@@ -443,9 +443,9 @@ export interface RunStart {
   currency?: string | null;
   capabilities?: Capabilities | null;
   on_budget?: ("gate" | "pause" | "warn") | null;
+  started_at?: number | null;
   name?: string | null;
   tags?: string[] | null;
-  started_at?: number | null;
 }
 /**
  * The server's answer to `attach`. The run's `human_gate_resolved` and `execution_state` events follow.

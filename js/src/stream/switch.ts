@@ -4,7 +4,7 @@
 import { Store } from "../state/store";
 import type { Change } from "../state/types";
 import { refusal } from "./outbox";
-import type { Stream } from "./stream";
+import type { RunList, Stream } from "./stream";
 
 /** What is looked at of a store and of a stream; the real ones fit, and so does a placeholder. */
 export type StoreSource = Pick<Store, "state" | "subscribe">;
@@ -24,6 +24,8 @@ export class Switch {
   readonly store: StoreSource;
   readonly stream: StreamSource;
   #source: Source;
+  /** The runs are the DAG's: what one stream says of them holds for the next, until that says it itself. */
+  #runs: RunList | undefined;
   #end = () => {};
   /** Ends what was to be shown next. */
   #endNext = () => {};
@@ -33,6 +35,7 @@ export class Switch {
   constructor(first: Source) {
     this.#source = first;
     const source = () => this.#source;
+    const runs = () => source().stream.runs ?? this.#runs;
     this.store = {
       get state() {
         return source().store.state;
@@ -53,7 +56,7 @@ export class Switch {
         return source().stream.pending;
       },
       get runs() {
-        return source().stream.runs;
+        return runs();
       },
       send: (command) => source().stream.send(command),
       subscribe: (listener) => subscribe(this.#onStream, listener),
@@ -83,6 +86,7 @@ export class Switch {
       const { phase } = stream.connection;
       const shows = store.state.epoch !== undefined || phase === "live" || phase === "stopped";
       if (!shows && this.#source.release) return;
+      this.#runs = this.stream.runs;
       this.#end();
       [this.#end, this.#endNext] = [end, () => {}];
       this.#source = next;

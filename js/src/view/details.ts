@@ -28,7 +28,7 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   const menus = h("div", { class: "dw-tools" }, replay.button, alerts.el, files.el, screen);
   const tabs = new Tabs(places.tabs, graph, timeline, menus);
   const keys = new KeysPanel();
-  const runs = new RunsPanel(model, say);
+  const runs = new RunsPanel(model, say, () => replay.live());
   const gates = new GatesPanel(model, find, () => tabs.focus());
   const inspector = new InspectorPanel(model, () => {
     model.select(undefined);

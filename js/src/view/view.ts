@@ -140,7 +140,7 @@ class View {
       }),
       stream.subscribe(this.#updates.request),
       stream.subscribe(look),
-      watchHost(() => this.#retheme()),
+      watchHost(this.#root, () => this.#retheme()),
     ];
   }
 

@@ -54,11 +54,12 @@ function renderView(
     if (share) shown.show(share);
     // A link that is closed leaves what was shown last.
     else if (!link?.lease) shown.show(nothing(link));
+    return share !== undefined;
   };
   const pick = (wanted: Wanted) => {
     const { store, stream } = link!.lease!;
     picked = wanted.follow && stream.following && store.state.epoch === wanted.run ? undefined : wanted;
-    turn();
+    return turn();
   };
   const unsubscribe = link?.subscribe((all) => {
     if (all) picked = undefined;

@@ -16,7 +16,7 @@ describe("a frame", () => {
   });
 
   test("that is not JSON is an error that quotes the beginning of it", () => {
-    expect(() => decode(`<html>${"x".repeat(1_000)}`)).toThrow(/not JSON: <html>x{194}$/);
+    expect(() => decode(`<html>${"x".repeat(1_000)}`)).toThrow(/invalid JSON: <html>x{194}$/);
   });
 
   test.each([3, null, "text", {}, { type: 7 }, [[]], [{ type: "ping", head: 1 }, 3]])("of %j is refused", (frame) => {
@@ -38,6 +38,9 @@ describe("a message", () => {
     { type: "error", message: "" },
     { type: "execution_state", status: "paused" },
     { type: "node_log", node_id: "a", lines: [] },
+    { type: "sync", epoch: "e", seq: 3, reset: false },
+    // Before the first run.
+    { type: "sync", epoch: "", seq: 0, reset: true },
     { type: "from the future", anything: [1] },
     { type: "constructor" },
   ])("passes as it is: %j", (message) => expect(read(message)).toEqual([message]));

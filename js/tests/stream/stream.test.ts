@@ -46,6 +46,15 @@ describe("a connection", () => {
     expect(socket.sent).toEqual([HELLO]);
   });
 
+  test("is live on a DAG that has had no run yet, and moves to its first", async () => {
+    const { socket, store, stream } = await connecting();
+    socket.greet({ epoch: "" });
+    expect(stream.connection.phase).toBe("live");
+    expect(store.state).toMatchObject({ epoch: undefined, seq: 0, status: "pending" });
+    socket.sync({ epoch: "first", events: [{ type: "node_state", node_id: "a", status: "running", seq: 1 }] });
+    expect(store.state).toMatchObject({ epoch: "first", seq: 1, status: "running" });
+  });
+
   test("does nothing until it is asked for", async () => {
     const { server, connection } = new Following();
     await pass(MINUTE);
@@ -239,7 +248,7 @@ describe("a connection", () => {
   });
 
   test.each<[unknown, string]>([
-    ["<html>", "not JSON"],
+    ["<html>", "invalid JSON"],
     ["3", "without a type"],
     [new ArrayBuffer(2), "binary"],
   ])("that carries %j comes back, and says why it went", async (frame, why) => {
@@ -576,7 +585,7 @@ describe("coming back", () => {
     }
     const following = await connecting({ WebSocket: Refusing as unknown as typeof WebSocket });
     expect(following.connection).toMatchObject({ phase: "stopped", code: 4400 });
-    expect(following.connection.reason).toBe(`${ADDRESS} can't be opened: bad URL`);
+    expect(following.connection.reason).toBe(`cannot open ${ADDRESS}: bad URL`);
   });
 
   describe("when nobody looks", () => {
@@ -768,7 +777,7 @@ describe("the outbox", () => {
       id: "c",
       ok: false,
       code: "already_decided",
-      message: "ann was first: reject",
+      message: "ann has already decided: reject",
     });
     expect(socket.said("human_decision")).toEqual([]);
     expect(following.stream.pending).toEqual([]);
@@ -831,7 +840,7 @@ describe("the outbox", () => {
     const { stream, socket } = await live();
     const ack = await stream.send(approve("c", { feedback: "é".repeat(33_000) }));
     expect(ack).toMatchObject({ ok: false, code: "too_large" });
-    expect(ack.message).toMatch(/66,\d{3} bytes, and the server takes 65,536/);
+    expect(ack.message).toMatch(/66,\d{3} bytes, the server accepts at most 65,536/);
     expect(stream.pending).toEqual([]);
     expect(socket.said("human_decision")).toEqual([]);
   });
@@ -853,7 +862,7 @@ describe("the outbox", () => {
       id: "c",
       ok: false,
       code: "not_connected",
-      message: "there is no connection: the token is wrong",
+      message: "not connected: the token is wrong",
     });
     expect(stream.pending).toEqual([]);
   });
@@ -1054,7 +1063,11 @@ describe("a plain server", () => {
     (await following.retry()).accept();
     following.socket.say(line(1));
     expect(following.lines).toEqual(["line 1"]);
-    expect(following.connection).toMatchObject({ phase: "waiting", resumable: true, reason: "no welcome" });
+    expect(following.connection).toMatchObject({
+      phase: "waiting",
+      resumable: true,
+      reason: "the server sent no welcome",
+    });
   });
 });
 

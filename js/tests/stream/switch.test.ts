@@ -108,14 +108,16 @@ describe("a switch", () => {
     expect([a.released, b.released, c.released]).toEqual([1, 1, 0]);
   });
 
-  test("shows why the next one can't be shown", async () => {
+  test("shows why the next one can't be shown, beside the runs that were known before", async () => {
     const looking = new Looking();
     const [a, b] = [await live("a"), await open("b")];
+    a.socket.say({ type: "runs", total: 7, live: 0, waiting: 0, runs: [] });
     looking.switch.show(a);
     looking.switch.show(b);
     b.socket.accept();
     b.socket.say({ type: "bye", code: 4410, reason: "the run was deleted", retry: false });
     expect(looking.switch.stream.connection).toMatchObject({ phase: "stopped", code: 4410 });
+    expect(looking.switch.stream.runs?.total).toBe(7);
   });
 
   test("shows the last of those that it was told, and gives the others back", async () => {

@@ -257,11 +257,11 @@ test("a notification that the browser does not permit is not chosen, and the rea
   const { boxes, panel } = alerts();
   await choose(boxes[0]);
   expect(boxes[0]!.checked).toBe(false);
-  expect(panel.el.textContent).toContain("does not permit it");
+  expect(panel.el.textContent).toContain("blocks notifications");
   vi.stubGlobal("Notification", undefined);
   await choose(boxes[0]);
   expect(boxes[0]!.checked).toBe(false);
-  expect(panel.el.textContent).toContain("no notifications here");
+  expect(panel.el.textContent).toContain("This browser has no notifications.");
 });
 
 test("who may only watch, and who looks at a saved picture, is asked nothing", () => {

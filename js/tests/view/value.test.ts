@@ -169,7 +169,7 @@ test("a picture is a data URL or a MIME bundle, of pixels only", () => {
 test("a picture that can't be decoded says so", () => {
   const { view, all } = shown(`data:image/png;base64,${PIXEL}`);
   all("img")[0]!.dispatchEvent(new Event("error"));
-  expect(view.el.textContent).toContain("can't be shown");
+  expect(view.el.textContent).toContain("damaged");
 });
 
 test("another value is shown in the way that was chosen", () => {
@@ -195,7 +195,7 @@ test("all of a value is copied, however much of it is shown", async () => {
 test("without a clipboard the page's own command copies, and who can't is told", async () => {
   const { press, texts, all } = shown({ a: 1 });
   press("Copy");
-  await vi.waitFor(() => expect(texts(".dw-copy")).toEqual(["Not permitted here"]));
+  await vi.waitFor(() => expect(texts(".dw-copy")).toEqual(["Copying is blocked here"]));
   expect(all("textarea")).toEqual([]);
 });
 

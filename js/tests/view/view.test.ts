@@ -12,6 +12,7 @@ class Observer {
 const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 let unmount: (() => void) | undefined;
+const stops: (() => void)[] = [];
 
 function mount(fake: Fake): ShadowRoot {
   const el = document.createElement("div");
@@ -29,6 +30,7 @@ beforeEach(() => {
 afterEach(() => {
   unmount?.();
   unmount = undefined;
+  for (const stop of stops.splice(0)) stop();
   document.body.replaceChildren();
   document.body.removeAttribute("style");
   vi.unstubAllGlobals();
@@ -77,10 +79,110 @@ test("a lost connection is seen in the words, the tone of the picture, and the c
   fake.connect({ phase: "waiting", retryAt: Date.now() + 3500, seenAt: Date.now() - 60_000 });
   await frame();
   expect(el.querySelector(".dw-connection")!.textContent).toMatch(
-    /stale since .* reconnecting in \d s.*seen 1 min ago/,
+    /stale since .* reconnecting in \d s.*as of 1 min ago/,
   );
   expect(el.querySelector<HTMLElement>(".dagwidget")!.dataset.tone).toBe("stale");
   expect(el.querySelector(".dw-hint-text")!.textContent).toBe("Not connected.");
+});
+
+const press = (target: EventTarget, key: string, more: KeyboardEventInit = {}) => {
+  const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, composed: true, ...more });
+  target.dispatchEvent(event);
+  return event;
+};
+
+/** What the page hears of keys, and on what. */
+function heard(): [key: string, target: EventTarget | null][] {
+  const keys: [string, EventTarget | null][] = [];
+  const listener = (event: KeyboardEvent) => keys.push([event.key, event.target]);
+  document.addEventListener("keydown", listener);
+  stops.push(() => document.removeEventListener("keydown", listener));
+  return keys;
+}
+
+test("the page's style sheets end at the view, and it can have the keyboard as a whole", () => {
+  const view = mount(new Fake(emptyState()));
+  expect(view.host.getAttribute("data-lm-suppress-shortcuts")).toBe("true");
+  // With a tabindex of its own, Tab would pass its tree by.
+  expect(view.host.hasAttribute("tabindex")).toBe(false);
+  const root = view.querySelector<HTMLElement>(".dagwidget")!;
+  root.focus();
+  expect(view.activeElement).toBe(root);
+  expect(view.adoptedStyleSheets.length).toBeGreaterThan(0);
+});
+
+test("keys end at the view, but for what belongs to the application", () => {
+  const view = mount(new Fake(runningState([{ id: "a", status: "running" }])));
+  const keys = heard();
+  for (const part of [".dagwidget", ".dw-name", ".dw-button", ".dw-surface", ".dw-search .dw-field"]) {
+    const target = view.querySelector(part)!;
+    for (const key of ["b", "d", "r", "Escape", "ArrowDown", "7"]) press(target, key);
+    for (const key of ["Enter", "ArrowDown", "Backspace"]) press(target, key, { ctrlKey: true });
+    press(target, "@", { ctrlKey: true, altKey: true, modifierAltGraph: true });
+    expect(keys).toEqual([]);
+    press(target, "s", { ctrlKey: true });
+    press(target, "F9");
+    expect(keys.splice(0)).toEqual([
+      ["s", document.body],
+      ["F9", document.body],
+    ]);
+  }
+});
+
+test("what the application does with a key, the browser does not do too", () => {
+  const view = mount(new Fake(emptyState()));
+  const save = (event: KeyboardEvent) => event.key === "s" && event.preventDefault();
+  document.addEventListener("keydown", save);
+  stops.push(() => document.removeEventListener("keydown", save));
+  const target = view.querySelector(".dw-name")!;
+  expect(press(target, "s", { ctrlKey: true }).defaultPrevented).toBe(true);
+  expect(press(target, "c", { ctrlKey: true }).defaultPrevented).toBe(false);
+});
+
+test("the keys of the graph work wherever the view has the keyboard", async () => {
+  const nodes = [
+    { id: "a", status: "completed" as const },
+    { id: "b", status: "failed" as const },
+  ];
+  const view = mount(new Fake(runningState(nodes)));
+  const said = () => view.querySelector("[aria-live=polite].dw-offscreen")!.textContent;
+  const root = view.querySelector<HTMLElement>(".dagwidget")!;
+  root.focus();
+  press(root, "r");
+  expect(said()).toBe("No running nodes.");
+  expect(view.activeElement).toBe(view.querySelector(".dw-surface"));
+  const button = view.querySelector<HTMLElement>(".dw-controls .dw-button")!;
+  button.focus();
+  press(button, "p");
+  expect(said()).toBe("Select a node first.");
+  // That is the button's own.
+  expect(press(button, "Enter").defaultPrevented).toBe(false);
+  expect(view.activeElement).toBe(button);
+});
+
+test("before the first run the view says so, and how to start one", () => {
+  const view = mount(new Fake(emptyState({ epoch: "" })));
+  expect(view.querySelector(".dw-word")!.textContent).toBe("No run yet");
+  expect(view.querySelector(".dw-hint-text")!.textContent).toBe("No run yet.");
+  const placeholder = view.querySelector<HTMLElement>(".dw-placeholder")!;
+  expect(placeholder.hidden).toBe(false);
+  expect(placeholder.textContent).toContain("Connected. Waiting for the first run of my-dag.");
+  expect(placeholder.querySelector("pre")!.textContent).toContain('dagwidget.start_run("my-dag"');
+  expect(placeholder.querySelector("button")!.textContent).toBe("Copy");
+});
+
+test("a refusal is told above the nodes that are there, and in their place where there are none", async () => {
+  const fake = new Fake(runningState([{ id: "a", status: "running" }]));
+  const view = mount(fake);
+  const [notice, placeholder] = [".dw-notice", ".dw-placeholder"].map((it) => view.querySelector<HTMLElement>(it)!);
+  fake.connect({ phase: "stopped", code: 4401 });
+  await frame();
+  expect([notice!.hidden, placeholder!.hidden]).toEqual([false, true]);
+  expect(notice!.textContent).toMatch(/^The server refused the connection: .*token=/);
+  fake.state.nodes.delete("a");
+  fake.change({ structure: true });
+  await frame();
+  expect([notice!.hidden, placeholder!.hidden]).toEqual([true, false]);
 });
 
 test("the view follows the host's theme, and follows it when it changes", async () => {

@@ -317,6 +317,14 @@ describe("the run that the kernel follows", () => {
 });
 
 describe("the end of a link", () => {
+  test("refuses at once what the kernel would be asked, when that is gone", async () => {
+    const linked = await live();
+    linked.model.emit("comm_live_update");
+    linked.forget();
+    await expect(linked.link.output("run", "a")).rejects.toThrow("the kernel was restarted: run this cell again");
+    expect(linked.model.sent).toEqual([]);
+  });
+
   test.each<[string, (linked: Linked) => void]>([
     ["the model is closed", (linked) => linked.link.close()],
     ["the kernel is gone", (linked) => linked.model.emit("comm_live_update")],
@@ -400,7 +408,7 @@ describe("a run's log", () => {
     await expect(missing).rejects.toThrow("it is not kept");
     const none = link.log("run", 0);
     model.tell({ type: "log", run: "run", after: 0 }, [packed({ events: 7 })]);
-    await expect(none).rejects.toThrow('what is no page of a log: {"events":7}');
+    await expect(none).rejects.toThrow('an invalid log page: {"events":7}');
     const late = expect(link.log("run", 0)).rejects.toThrow("the kernel is busy");
     await pass(60_000);
     await late;
@@ -478,6 +486,6 @@ describe("a picture", () => {
       () => true,
     );
     linked.model.tell({ type: "picture?", id: "q", format: "png" });
-    await vi.waitFor(() => expect(linked.told("picture").at(-1)?.fault).toContain("too large to be sent"));
+    await vi.waitFor(() => expect(linked.told("picture").at(-1)?.fault).toContain("too large to send"));
   });
 });

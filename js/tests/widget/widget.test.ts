@@ -114,15 +114,55 @@ describe("the widget", () => {
     expect(text(el, ".dw-word")).toBe("Completed");
   });
 
+  test("says that there is no run yet, rather than to catch up for ever", async () => {
+    const cell = new Cell();
+    const { el } = cell.render();
+    cell.model.tell(ENDPOINT);
+    await frame();
+    server.last.greet({ epoch: "" });
+    await frame();
+    expect(text(el, ".dw-connection")).toBe("live");
+    expect(text(el, ".dw-word")).toBe("No run yet");
+    expect(text(el, ".dw-happened")).toBe("Connected. Waiting for the first run of etl.");
+    server.last.sync({ epoch: "first", events: [running("a", 1)] });
+    await frame();
+    expect(text(el, ".dw-word")).toBe("Running");
+    expect(viewIn(el).querySelector<HTMLElement>(".dw-placeholder")!.hidden).toBe(true);
+  });
+
+  test("says that the kernel was restarted, and keeps the picture", async () => {
+    const cell = new Cell();
+    const { el } = cell.render();
+    cell.model.tell(ENDPOINT);
+    await frame();
+    server.last.greet({ events: [running("a", 1)] });
+    await frame();
+    cell.model.emit("comm_live_update");
+    await frame();
+    expect(text(el, ".dw-connection-text")).toBe("the kernel was restarted");
+    expect(text(el, ".dw-notice")).toBe("The kernel was restarted. Run this cell again to reconnect.");
+    expect(text(el, ".dw-counts li:not([hidden])")).toBe("1 running");
+  });
+
+  test("says so also where the kernel had not answered yet", async () => {
+    const cell = new Cell();
+    const { el } = cell.render();
+    expect(text(el, ".dw-happened")).toBe("Waiting for the kernel.");
+    cell.model.emit("comm_live_update");
+    await frame();
+    expect(text(el, ".dw-connection")).toBe("the kernel was restarted");
+    expect(text(el, ".dw-happened")).toBe("The kernel was restarted.");
+  });
+
   test("draws a saved picture while nothing live is there", async () => {
     const cell = new Cell({ snapshot: SNAPSHOT });
     const { el } = cell.render();
-    expect(text(el, ".dw-connection")).toBe("saved picture · not connected");
+    expect(text(el, ".dw-connection")).toBe("saved snapshot · not connected");
     expect(text(el, ".dw-word")).toBe("Completed");
     expect(text(el, ".dw-counts li:not([hidden])")).toBe("2 completed");
     cell.model.tell(ENDPOINT);
     await frame();
-    expect(text(el, ".dw-connection")).toBe("saved picture · connecting…");
+    expect(text(el, ".dw-connection")).toBe("saved snapshot · connecting…");
     expect(text(el, ".dw-word")).toBe("Completed");
     server.last.greet({ events: [running("a", 1)] });
     await frame();
@@ -142,14 +182,14 @@ describe("the widget", () => {
     cell.model.tell({ type: "fault", reason: "no server could be started: port in use" });
     await frame();
     expect(views(el)).toBe(1);
-    expect(text(el, ".dw-connection")).toBe("saved picture · refused: no server could be started: port in use");
+    expect(text(el, ".dw-connection")).toBe("saved snapshot · not connected: no server could be started: port in use");
     expect(text(el, ".dw-word")).toBe("Completed");
   });
 
   test("says so also in a view that comes later", () => {
     const cell = new Cell();
     cell.model.tell({ type: "fault", reason: "no server" });
-    expect(text(cell.render().el, ".dw-connection")).toBe("refused: no server");
+    expect(text(cell.render().el, ".dw-connection")).toBe("not connected: no server");
   });
 
   test("draws the graph before the details are there, and them as soon as they are", async () => {
@@ -176,7 +216,7 @@ describe("the widget", () => {
     }).render();
     await frame();
     expect(text(el, ".dw-tabs [role=alert]")).toBe(
-      "Only the graph can be shown: Error: blob: is refused. Reload the page.",
+      "Could not load the panels around the graph: Error: blob: is refused. Reload the page.",
     );
   });
 

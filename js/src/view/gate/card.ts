@@ -202,8 +202,9 @@ export class GateCard {
     const { required } = this.gate.presentation;
     const given = this.gate.approvals ?? [];
     const names = given.map(({ by }) => by).join(", ");
-    setHidden(this.#approvals, (required ?? 1) <= 1);
-    setText(this.#approvals, `${given.length} of ${required} approvals${names && `: ${names}`}.`);
+    const several = (required ?? 1) > 1;
+    setHidden(this.#approvals, !several);
+    setText(this.#approvals, several ? `${given.length} of ${required} approvals${names && `: ${names}`}.` : "");
   }
 
   #choices(options: readonly unknown[]): void {

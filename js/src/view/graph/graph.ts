@@ -345,6 +345,8 @@ export class Graph implements Panel {
   #resize(): void {
     const { clientWidth, clientHeight } = this.#surface;
     if (clientWidth === 0 || clientHeight === 0) return;
+    const selected = this.finder.indexOf(this.#model.selected);
+    const seen = selected !== undefined && this.#inSight(selected);
     this.#camera.resize(clientWidth, clientHeight);
     this.#layers.resize(clientWidth, clientHeight);
     // Another shape of window may call for another direction.
@@ -354,9 +356,17 @@ export class Graph implements Panel {
     }
     if (this.#structureChanged || this.#shape === undefined) this.#shape = shape;
     this.#sight.refit(true);
+    // The inspector takes its place from the graph, but not from the node that it shows.
+    if (seen && !this.#sight.fits) this.#sight.nudge(selected);
     this.#layers.redraw();
     // A resized canvas is blank until it is drawn, so don't wait for the next frame.
     this.#layers.paint();
+  }
+
+  #inSight(i: number): boolean {
+    const { x, y, width, height } = this.#camera.visible();
+    const [across, down] = [this.#scene.x[i]! - x, this.#scene.y[i]! - y];
+    return across >= 0 && across <= width && down >= 0 && down <= height;
   }
 
   // --- The picture

@@ -171,8 +171,8 @@ export function applyTheme(el: HTMLElement, theme: Theme): void {
   el.dataset.theme = dark ? "dark" : "light";
 }
 
-/** Call `changed` whenever the host may have another theme; returns how to stop. */
-export function watchHost(changed: () => void): () => void {
+/** Call `changed` whenever the host of `el` may have another theme; returns how to stop. */
+export function watchHost(el: Element, changed: () => void): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const soon = () => {
     changed();
@@ -180,6 +180,13 @@ export function watchHost(changed: () => void): () => void {
     clearTimeout(timer);
     timer = setTimeout(changed, 300);
   };
+  // Where the host puts the view into its page after it was made, there was nothing to read before.
+  const placed = new ResizeObserver(() => {
+    if (!el.isConnected) return;
+    placed.disconnect();
+    soon();
+  });
+  placed.observe(el);
   const attributes = [
     "class",
     "style",
@@ -200,6 +207,7 @@ export function watchHost(changed: () => void): () => void {
   return () => {
     document.removeEventListener("load", soon, true);
     clearTimeout(timer);
+    placed.disconnect();
     observer.disconnect();
     for (const one of media) one?.removeEventListener("change", soon);
   };

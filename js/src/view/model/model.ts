@@ -25,8 +25,8 @@ export interface ModelOptions {
   earlier?: (run: string) => Promise<Durations | undefined>;
   /** Gets the log of a run, for a replay. */
   log?: Log;
-  /** Shows another run in this view alone. */
-  pick?: (wanted: Wanted) => void;
+  /** Shows another run in this view alone; false where it can't any more. */
+  pick?: (wanted: Wanted) => boolean;
   /** A saved state (the store's `toJSON`), drawn while nothing live is there. */
   snapshot?: Record<string, unknown>;
 }

@@ -4,7 +4,7 @@ import { button, focusedNear, h, setHidden } from "../dom/dom";
 
 const KEYS: readonly (readonly [string, string])[] = [
   ["/", "search"],
-  ["Enter, Shift+Enter", "in the search: next, previous match"],
+  ["Enter", "in the search: next match; with Shift: previous"],
   ["f", "next failed node"],
   ["g", "next waiting node"],
   ["r", "next running node"],
@@ -32,12 +32,12 @@ const KEYS: readonly (readonly [string, string])[] = [
 ];
 
 export class KeysPanel {
-  readonly #close = button("Close", () => this.toggle(), { class: "dw-link" });
+  readonly #close = button("×", () => this.toggle(), { class: "dw-close", "aria-label": "Close the list of keys" });
   readonly el = h(
     "div",
     { class: "dw-keys", role: "dialog", "aria-label": "Keys", hidden: true },
+    h("header", {}, h("h3", {}, "Keys"), this.#close),
     h("dl", {}, ...KEYS.map(([key, what]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)))),
-    this.#close,
   );
   #before: HTMLElement | null = null;
 

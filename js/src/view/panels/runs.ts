@@ -17,6 +17,7 @@ const FOLLOW = "";
 export class RunsPanel implements Panel {
   readonly #model: Model;
   readonly #say: (text: string) => void;
+  readonly #leaveReplay: () => void;
   readonly #id = uuid();
   readonly #text = h("span", {});
   readonly #opener: HTMLButtonElement;
@@ -32,9 +33,10 @@ export class RunsPanel implements Panel {
   #opening: RunSummary | undefined;
   readonly #stop = new AbortController();
 
-  constructor(model: Model, say: (text: string) => void) {
+  constructor(model: Model, say: (text: string) => void, leaveReplay: () => void = () => {}) {
     this.#model = model;
     this.#say = say;
+    this.#leaveReplay = leaveReplay;
     this.#opener = button(false, () => this.toggle(), {
       class: "dw-runs-open",
       title: "Show another run (N)",
@@ -96,7 +98,8 @@ export class RunsPanel implements Panel {
     // One run that is followed is all that there is to see.
     setHidden(this.el, saved || runs === undefined || (runs.total < 2 && following));
     if (this.#opening && this.#opening.run_id === live.epoch) {
-      this.#say(`Run ${runName(this.#opening)} is shown.`);
+      // An open gate says more, and is announced too.
+      if (live.gates.size === 0) this.#say(`Run ${runName(this.#opening)} is shown.`);
       this.#opening = undefined;
     }
     if (!runs || this.el.hidden) {
@@ -256,8 +259,11 @@ export class RunsPanel implements Panel {
 
   #open(run: RunSummary | undefined, follow: boolean): void {
     if (!run) return;
-    this.#opening = run.run_id === this.#model.live.epoch ? undefined : run;
-    this.#model.pick?.(follow ? { run: run.run_id, follow } : { run: run.run_id });
+    // What is replayed is the run that was shown.
+    if (this.#model.replay) this.#leaveReplay();
+    const opened = this.#model.pick?.(follow ? { run: run.run_id, follow } : { run: run.run_id });
+    this.#opening = opened && run.run_id !== this.#model.live.epoch ? run : undefined;
+    if (!opened) this.#say("No other run can be shown: the widget's kernel is gone.");
     this.update();
   }
 }

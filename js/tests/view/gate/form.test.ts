@@ -110,14 +110,14 @@ test("what is wrong is said at its field, and the first of it gets the focus", (
   type("replicas", "2.5");
   type("ratio", "0");
   expect(made.complain()).toBe(true);
-  expect(wrong()).toEqual(["This must match ^[a-z-]+$", "This must be a whole number.", "More than 0."]);
+  expect(wrong()).toEqual(["Must match ^[a-z-]+$", "Must be a whole number.", "More than 0."]);
   expect(document.activeElement).toBe(control("name"));
   expect(control("name").getAttribute("aria-invalid")).toBe("true");
   type("name", "api");
   expect(wrong()).toHaveLength(2);
   type("replicas", "ten");
   made.complain();
-  expect(wrong()[0]).toBe("This must be a number.");
+  expect(wrong()[0]).toBe("Must be a number.");
 });
 
 test("starts from the first value that fits, and keeps what it has no field for", () => {
@@ -141,7 +141,7 @@ test("items are added, moved and removed", () => {
   (document.activeElement as HTMLInputElement).value = "3";
   expect(made.read()).toEqual([2, 1, 3]);
   expect(made.complain()).toBe(true);
-  expect(wrong()).toEqual(["At most 2; these are 3."]);
+  expect(wrong()).toEqual(["At most 2 items, not 3."]);
   press("Remove");
   expect(made.read()).toEqual([1, 3]);
   expect(made.complain()).toBe(false);

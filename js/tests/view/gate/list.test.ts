@@ -176,7 +176,7 @@ test("a decision made while offline is shown as not yet sent", () => {
   fake.connect({ phase: "waiting", retryAt: NOW + 4000 });
   named("Reject").click();
   expect(fake.sent).toHaveLength(1);
-  expect(status()).toContain("Not yet sent");
+  expect(status()).toContain("Not sent yet");
 });
 
 test("a second click while a decision is under way sends nothing", () => {
@@ -213,7 +213,7 @@ test("a plain server's silence is not taken for a confirmation", async () => {
   const { fake, named, status } = open(gate({}));
   named("Approve").click();
   await fake.acknowledge({ ok: true, code: "unconfirmed" });
-  expect(status()).toContain("confirms nothing");
+  expect(status()).toContain("does not confirm");
 });
 
 test("a viewer may read a gate but not decide it", () => {
@@ -222,7 +222,7 @@ test("a viewer may read a gate but not decide it", () => {
   panel.update();
   named("Approve").click();
   expect(fake.sent).toEqual([]);
-  expect(status()).toBe("You may watch, not decide.");
+  expect(status()).toBe("View only: your token cannot decide.");
 });
 
 test("several gates of one node are decided one by one", () => {
@@ -244,7 +244,7 @@ test("the countdown says what happens at the deadline, and stands still while th
 test("more gates than can be read are counted", () => {
   const { all, panel } = open(...Array.from({ length: 15 }, (_, i) => gate({}, { gate_id: `review:${i}` })));
   expect(all(".dw-gate")).toHaveLength(12);
-  expect(panel.el.textContent).toContain("3 more wait");
+  expect(panel.el.textContent).toContain("3 more open");
 });
 
 test("a gate for several people tells who has approved, and can't be modified by one", async () => {

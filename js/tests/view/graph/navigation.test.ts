@@ -214,7 +214,7 @@ test("the search line says where it is, and Enter goes on", () => {
 
 test("a search that finds nothing says so, and offers no next", () => {
   const { panel } = bar(50, { searching: true });
-  expect(panel.el.querySelector(".dw-search .dw-found")!.textContent).toBe("none");
+  expect(panel.el.querySelector(".dw-search .dw-found")!.textContent).toBe("no matches");
   expect(panel.el.querySelectorAll(".dw-search button:not([hidden])")).toHaveLength(0);
 });
 

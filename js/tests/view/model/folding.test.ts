@@ -145,7 +145,7 @@ test("a fan is opened by its node, and folded again by any of its members", () =
   expect(shownIds(folding)).toHaveLength(1 + 20 + 1 + 1);
   expect(folding.shows("load-5")).toBe("load-5");
   expect(folding.origin("load-5")).toBe(load);
-  expect(folding.turn("load-5")).toEqual({ action: "collapse", what: "20 nodes like this" });
+  expect(folding.turn("load-5")).toEqual({ action: "collapse", what: "20 similar nodes" });
   folding.toggle("load-5");
   expect(shownIds(folding)).toEqual(["list", "load ×\u00a020", "clean ×\u00a020", "report"]);
   expect(folding.turn("list")).toBeUndefined();

@@ -3,7 +3,7 @@ import type { Node } from "../../../src/state/types";
 import type { Connection } from "../../../src/stream/stream";
 import { figures } from "../../../src/view/model/cost";
 import { ago, clock, count, duration, metric, money, words } from "../../../src/view/model/format";
-import { asOf, freshness } from "../../../src/view/model/freshness";
+import { asOf, type Freshness, freshness } from "../../../src/view/model/freshness";
 import { countsText, doneShare, Tally } from "../../../src/view/model/status";
 import { NOW } from "../helpers";
 
@@ -127,6 +127,89 @@ test("the connection is put into words", () => {
   const stale = freshness({ ...live, phase: "waiting", retryAt: NOW + 3200, seenAt: NOW - 60_000 }, NOW);
   expect(stale.tone).toBe("stale");
   expect(stale.text).toMatch(/^stale since \d\d:\d\d · reconnecting in 4 s$/);
+});
+
+test.each<[string, Partial<Connection>, Partial<Freshness>]>([
+  [
+    "no address yet",
+    { phase: "idle", attempt: 0 },
+    {
+      text: "not connected",
+      happened: "Waiting for the kernel.",
+      next: expect.stringContaining("run this cell again"),
+    },
+  ],
+  [
+    "a first attempt",
+    { phase: "connecting" },
+    { text: "connecting…", happened: "Connecting to ws://here:1…", next: "" },
+  ],
+  [
+    "a server that was never reached",
+    { phase: "waiting", attempt: 2, retryAt: NOW + 3000, code: 1006 },
+    {
+      tone: "stale",
+      text: "server unreachable · retry in 3 s",
+      happened: "Cannot reach the server at ws://here:1.",
+      next: expect.stringMatching(/^Next attempt in 3 s\. Check that the server is running/),
+    },
+  ],
+  [
+    "the same, with a reason",
+    { phase: "connecting", attempt: 2, reason: "no answer within 5 s" },
+    {
+      text: "server unreachable · retrying…",
+      happened: "Cannot reach the server at ws://here:1. No answer within 5 s.",
+    },
+  ],
+  [
+    "a server that restarts",
+    { phase: "waiting", attempt: 1, seenAt: NOW, retryAt: NOW + 1000, code: 4000 },
+    {
+      tone: "busy",
+      text: "reconnecting in 1 s",
+      happened: "The server ended the connection: the server restarts (code 4000).",
+      next: "Next attempt in 1 s.",
+    },
+  ],
+  [
+    "a cut",
+    { phase: "waiting", attempt: 1, seenAt: NOW, retryAt: NOW + 1000, code: 1006 },
+    { happened: "The connection was lost: code 1006." },
+  ],
+  [
+    "a wrong token",
+    { phase: "stopped", seenAt: NOW, code: 4401, reason: "the token is missing or wrong" },
+    {
+      tone: "refused",
+      text: "refused: the token is missing or wrong",
+      happened: "The server refused the connection: the token is missing or wrong (code 4401).",
+      next: expect.stringContaining("DAGStreamWidget(…, token=…)"),
+    },
+  ],
+  [
+    "a kernel without a server",
+    { phase: "stopped", code: 4400, reason: "no server could be started" },
+    {
+      tone: "refused",
+      text: "not connected: no server could be started",
+      happened: "Not connected: no server could be started.",
+      next: "Correct this, then run this cell again.",
+    },
+  ],
+  [
+    "a kernel that was restarted",
+    { phase: "stopped", seenAt: NOW, code: 1000, reason: "the kernel was restarted" },
+    {
+      tone: "off",
+      text: "the kernel was restarted",
+      happened: "The kernel was restarted.",
+      next: "Run this cell again to reconnect.",
+    },
+  ],
+])("what has happened and what to do is said of %s", (_, connection, expected) => {
+  const url = "ws://here:1/api/dags/d/stream";
+  expect(freshness({ phase: "live", attempt: 1, url, ...connection }, NOW)).toMatchObject(expected);
 });
 
 test("time stands still when the connection does", () => {

@@ -280,10 +280,10 @@ describe("getting the log", () => {
     [
       "too many events",
       page(RUN, 0, 1_000_000),
-      'the run has 1M events, and a replay holds 200K. In Python, dagwidget.run_state("dag", "run", seq=…)',
+      'the run has 1M events, a replay holds at most 200K. In Python, dagwidget.run_state("dag", "run", seq=…)',
     ],
     ["too large outputs", { ...page(RUN), size: 3e8 }, "outputs are too large"],
-    ["no events where there should be", page([], 0, 7), "the server gave no events after 0"],
+    ["no events where there should be", page([], 0, 7), "the server sent no events after 0"],
   ])("%s are refused with the reason", async (_, one, reason) => {
     await expect(
       load(

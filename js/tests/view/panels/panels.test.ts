@@ -95,9 +95,9 @@ test("what the engine can't do is disabled, and the reason is in sight", () => {
 test("controls say why they do nothing: offline, only watching, over, not started", () => {
   const reasons = [
     [new Fake(runningState()), { phase: "waiting" as const }, "Not connected."],
-    [new Fake(runningState()), { role: "view" as const }, "You may watch, not steer."],
-    [new Fake({ ...runningState(), status: "completed" as const }), {}, "The run is over."],
-    [new Fake(emptyState()), {}, "The run has not started."],
+    [new Fake(runningState()), { role: "view" as const }, "View only: your token cannot control the run."],
+    [new Fake({ ...runningState(), status: "completed" as const }), {}, "The run has ended."],
+    [new Fake(emptyState()), {}, "No run yet."],
   ] as const;
   for (const [fake, connection, reason] of reasons) {
     fake.connect(connection);
@@ -155,7 +155,7 @@ test("errors stay as the reader left them while others come and go", () => {
     fake.state.errors = faults.slice(0, until);
     panel.update();
     const shown = Array.from({ length: Math.min(20, until) }, (_, i) => `am${until - 1 - i}`);
-    expect(texts()).toEqual(until > 20 ? [...shown, `and ${until - 20} before these`] : shown);
+    expect(texts()).toEqual(until > 20 ? [...shown, `and ${until - 20} earlier`] : shown);
     if (until === 21) panel.el.querySelector("button")!.focus();
   }
   expect(document.activeElement).toBe(document.body);
@@ -315,10 +315,10 @@ const CUT: Node = { id: "a", status: "completed", output: ["… 9 more"], output
 
 test("a preview says how large the whole is, and shows it when it is asked for", async () => {
   const panel = inspect(CUT, async (nodeId) => JSON.stringify({ all_of: nodeId }));
-  expect(panel.el.textContent).toContain("a preview of 5.2 MB");
+  expect(panel.el.textContent).toContain("Preview of 5.2 MB");
   named(panel.el, "Show all").click();
-  expect(panel.el.textContent).toContain("getting 5.2 MB …");
-  await vi.waitFor(() => expect(panel.el.textContent).toContain("all of 5.2 MB"));
+  expect(panel.el.textContent).toContain("Loading 5.2 MB…");
+  await vi.waitFor(() => expect(panel.el.textContent).toContain("Complete: 5.2 MB"));
   expect(panel.el.querySelector(".dw-tree")!.textContent).toBe('all_of"a"');
 });
 
@@ -534,7 +534,7 @@ test("a saved picture is drawn until the first live word, and nothing can be don
   expect(model.saved).toBe(true);
   expect([...model.state.nodes.keys()]).toEqual(["a"]);
   expect(model.tally.counts.running).toBe(1);
-  expect(controls(fake).hint()).toBe("This is a saved picture.");
+  expect(controls(fake).hint()).toBe("This is a saved snapshot.");
   fake.state = runningState([{ id: "b", status: "completed" }]);
   const change = model.changed({ reset: false, structure: false, nodes: new Set(["b"]), edges: false });
   expect(change.reset).toBe(true);

@@ -140,9 +140,9 @@ test("nothing can be asked of the past, and each control says why", async () => 
   await view.open();
   for (const name of ["Pause", "Cancel", "Approve", "Reject"]) {
     expect(view.named(name).getAttribute("aria-disabled")).toBe("true");
-    expect(view.named(name).title).toContain("This is a replay: go live to ");
+    expect(view.named(name).title).toContain("Replay: go back to live to ");
   }
-  expect(view.find(".dw-connection").textContent).toBe("replay · live underneath");
+  expect(view.find(".dw-connection").textContent).toBe("replay · connection: live");
 });
 
 test("an output that another has taken the place of is not passed off as whole", async () => {
@@ -154,10 +154,12 @@ test("an output that another has taken the place of is not passed off as whole",
   view.find(".dw-gate .dw-link").click();
   await view.open();
   view.named("Show all").click();
-  await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("all of 9.0 kB"));
+  await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("Complete: 9.0 kB"));
   await view.press(view.slider, "ArrowLeft");
   view.named("Show all").click();
-  await vi.waitFor(() => expect(view.find(".dw-section-output").textContent).toContain("this was not the last output"));
+  await vi.waitFor(() =>
+    expect(view.find(".dw-section-output").textContent).toContain("only the node's last output is stored in full"),
+  );
 });
 
 test("what is typed into a gate is there again after a replay", async () => {
@@ -181,9 +183,9 @@ test("a gate that opens live meanwhile is announced, and stands at the way back"
   await frame();
   expect(view.said()).toContain("Decision needed: Once more?");
   expect(view.counts()).toEqual([]);
-  expect(view.named("Live").textContent).toBe("Live · 1 waits for you");
+  expect(view.named("Live").textContent).toBe("Live · 1 open gate");
   await view.press(view.slider, "End");
-  expect(view.find(".dw-replay-top").textContent).toContain("more has happened: play goes on");
+  expect(view.find(".dw-replay-top").textContent).toContain("newer events: press play");
 });
 
 test("it plays from the beginning to the end, and goes on with what has happened since", async () => {
@@ -256,7 +258,7 @@ test("the keys step, seek failures and gates, and go live", async () => {
 describe("where there can be no replay", () => {
   test("the bar says why, and closes", async () => {
     const view = mount(async () => {
-      throw new Error("the kernel is busy: it has not answered in a minute");
+      throw new Error("the kernel is busy: no answer within a minute");
     });
     view.named("Replay").click();
     await vi.waitFor(() => expect(view.bar.textContent).toContain("No replay: the kernel is busy"));
@@ -268,7 +270,7 @@ describe("where there can be no replay", () => {
   test("the bar says that there is nothing left of the log", async () => {
     const view = mount(async (_run, after) => ({ after, head: after, events: [], size: 0 }));
     view.named("Replay").click();
-    await vi.waitFor(() => expect(view.bar.textContent).toContain("No replay: the log of this run is gone."));
+    await vi.waitFor(() => expect(view.bar.textContent).toContain("No replay: the log of this run was deleted."));
   });
 
   test("the button says why: a server without a log, a run that has not begun", () => {

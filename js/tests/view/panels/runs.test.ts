@@ -22,7 +22,7 @@ const RUNS = [run("new", 1, { name: "v8" }), run("e", 2), run("g", 30, { engine:
 beforeEach(() => document.body.replaceChildren());
 
 function picker(runs: readonly RunSummary[] = RUNS, more: { following?: boolean; total?: number } = {}) {
-  const pick = vi.fn();
+  const pick = vi.fn(() => true);
   const say = vi.fn();
   const fake = new Fake({ ...runningState(), started_at: NOW - 2 * MINUTE }, { pick });
   const list = (all: readonly RunSummary[]) => {
@@ -174,6 +174,15 @@ describe("the list of runs", () => {
     panel.update();
     expect(opener.textContent).toBe("run 4 of 4 · 2 live · 1 decision waits elsewhere");
     expect(say).toHaveBeenCalledWith("Run v8 is shown.");
+  });
+
+  test("leaves what was shown where no other run can be shown any more, and says so", () => {
+    const { open, options, pick, opener, say } = picker();
+    pick.mockReturnValue(false);
+    open();
+    options()[1]!.click();
+    expect(opener.textContent).toBe("run 3 of 4 · 2 live · 1 decision waits elsewhere");
+    expect(say).toHaveBeenCalledWith("No other run can be shown: the widget's kernel is gone.");
   });
 
   test("leads back to the newest live run, to follow it", () => {
