@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from dagwidget import protocol as p
 from dagwidget.protocol.limits import Limits
+from dagwidget.server.budget import BUDGET_NODE
 from dagwidget.server.room import Room
 from dagwidget.server.sessions.base import Session
 from dagwidget.server.sessions.plain import PlainSession
@@ -31,7 +32,7 @@ NOW = 1_000_000_000
 # So tight that logs are cut, windows fill up, who lags is reset, and rooms must leave memory.
 LIMITS = Limits(log_events=8, window_bytes=900, batch_events=3, rooms=4, dead_seconds=10**9, commands_burst=10**6)
 FEATURES = ["runs", "engine", "lost"]
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "200"))
 
 
 def canonical(state: DagState) -> bytes:
@@ -66,11 +67,11 @@ def belongs(event: p.Event, run_id: str) -> bool:
     match event:
         case p.NodeState(message=None, output=None):
             # The room ended it, or its gate is open.
-            return bool(event.inferred) or event.node_id.startswith("gate")
+            return bool(event.inferred) or event.node_id.startswith("gate") or event.node_id == BUDGET_NODE
         case p.NodeState():
             return event.message in (run_id, None) and (event.output is None or event.output[0] == run_id)
         case p.HumanGateWaiting():
-            return event.presentation.title == run_id
+            return event.presentation.title == run_id or event.node_id == BUDGET_NODE
         case p.NodeLog():
             return all(line.startswith(f"{run_id}:") for line in event.lines)
         case p.HumanGateResolved(feedback=str(text)):
@@ -87,7 +88,7 @@ def check_unmixed(state: DagState, run_id: str) -> None:
         assert node.output is None or node.output[0] == run_id, f"{run_id} shows {node}"
         assert all(line.startswith(f"{run_id}:") for line in node.logs or ()), f"{run_id} shows {node}"
     for each in state.gates.values():
-        assert each.presentation.title == run_id, f"{run_id} shows {each}"
+        assert each.presentation.title == run_id or each.node_id == BUDGET_NODE, f"{run_id} shows {each}"
     for decision in state.decisions:
         assert decision.feedback is None or decision.feedback.endswith(f"|{run_id}"), f"{run_id} shows {decision}"
     assert state.results in (run_id, None)
@@ -138,6 +139,7 @@ class Process:
                 case p.Ack():
                     self.acknowledged = max(self.acknowledged, message.seq)
                 case p.HumanGateResolved():
+                    assert message.feedback is None or message.feedback.endswith(f"|{self.run_id}")
                     self.decisions.add(message.gate_id)
                 case p.Bye():
                     assert message.code in (4000, 4404, 4006, 4410, 4412, 4429), message
@@ -172,6 +174,8 @@ class Viewer:
         self.outbox: list[p.Command] = []
         self.is_live = False
         self.is_final = False
+        # How many hellos have not been answered.
+        self._greets = 0
         self._catching_up: tuple[p.Sync, list[p.Event]] | None = None
 
     def connect(self, server: Server) -> None:
@@ -181,6 +185,7 @@ class Viewer:
 
     def hello(self, server: Server) -> None:
         self.is_live, self._catching_up = False, None
+        self._greets += 1
         epoch, seq = self.state.epoch, self.state.seq
         last = None if epoch is None else p.Cursor(epoch=epoch, seq=seq)
         server.say(self.session, p.Hello(protocol=1, last=last, **self.wish()))
@@ -191,7 +196,7 @@ class Viewer:
     def cut(self, server: Server) -> None:
         if self.session is not None:
             server.leave(self.session)
-        self.session, self.is_live = None, False
+        self.session, self.is_live, self._greets = None, False, 0
         self.on_its_way.clear()
 
     def pull(self, server: Server) -> bool:
@@ -214,9 +219,14 @@ class Viewer:
     def take(self, message, server: Server) -> None:
         match message:
             case p.Bye():
-                assert message.code in (4000, 4008, 4410, 4429), message
+                assert message.code in (4000, 4001, 4008, 4410, 4429), message
                 self.is_final = not message.retry
                 self.cut(server)
+            case p.Welcome():
+                self._greets -= 1
+            case p.Sync() | p.Synced() | p.Event() if self._greets:
+                # It belongs to the cursor before.
+                pass
             case p.Sync():
                 assert message.reset or message.epoch == self.state.epoch
                 self._catching_up = (message, [])
@@ -281,7 +291,7 @@ class New(Viewer):
         return {"features": FEATURES, "run": self.pinned}
 
     def take(self, message, server: Server) -> None:
-        if isinstance(message, p.Sync) and message.epoch == self.begins:
+        if isinstance(message, p.Sync) and message.epoch == self.begins and not self._greets:
             self.begins = None
         super().take(message, server)
 
@@ -320,7 +330,7 @@ class Plain(Viewer):
                 assert isinstance(message, p.PLAIN_EVENTS)
                 self.state.apply(message)
                 shown = {node.output[0] for node in self.state.nodes.values() if node.output}
-                shown |= {each.presentation.title for each in self.state.gates.values()}
+                shown |= {each.presentation.title for each in self.state.gates.values() if each.node_id != BUDGET_NODE}
                 assert len(shown) <= 1, f"a plain client is shown {shown}"
             case p.Bye() | p.CommandAck():
                 super().take(message, server)
@@ -343,11 +353,15 @@ class Model(RuleBasedStateMachine):
         self.asked: list[tuple[Viewer, p.Command]] = []
         self.removed: set[str] = set()
 
-    @initialize(durable=st.booleans())
-    def begin(self, durable: bool) -> None:
+    @initialize(durable=st.booleans(), runs=st.integers(1, 4))
+    def begin(self, durable: bool, runs: int) -> None:
+        """Some runs, each with an open gate, and everybody watches."""
         self.disk = Disk() if durable else None
         self.server = Server(self.disk, LIMITS, now=NOW, instant=not durable)
-        self.start(0, 0)
+        for number in range(runs):
+            self.start(0, runs - number)
+            self.publish(number, [("node", 0, "running"), ("gate", 0, None)], takes=True)
+        self._let_arrive()
 
     # --- Processes
 
@@ -358,7 +372,8 @@ class Model(RuleBasedStateMachine):
         started_at = self.server.now - ago * 1000
         # A server that has no space yet lists the run when it has, and its start is the same.
         self.starts[run_id] = started_at
-        self._add(Process(f"owner of {run_id}", run_id, p.RunStart(started_at=started_at + off), off))
+        start = p.RunStart(started_at=started_at + off, budget=2.0, on_budget="gate")
+        self._add(Process(f"owner of {run_id}", run_id, start, off))
 
     def _add(self, process: Process) -> None:
         self.processes.append(process)
@@ -487,6 +502,21 @@ class Model(RuleBasedStateMachine):
         command = p.HumanDecision(id=name, node_id=f"gate{number}", gate_id=gate_id, decision=verdict, feedback=text)
         self._ask(viewer, command)
 
+    @rule(which=st.integers(0, 3), number=st.integers(0, 1), steers=st.booleans())
+    def act_while_the_run_ends(self, which: int, number: int, steers: bool) -> None:
+        """A person acts on what the screen shows, while the end of the run, and the next run, are on their way."""
+        viewer = self.viewers[which]
+        for process in self.processes:
+            if process.run_id == viewer.shows and process.alive and process.start is not None and process.attached:
+                process.publish(p.ExecutionComplete(results=process.run_id))
+                process.take(self.server)
+        while self.server.write() or self.server.read() or viewer.pull(self.server):
+            pass
+        if steers:
+            self.steer(which, p.CancelExecution)
+        else:
+            self.decide(which, number, "approve")
+
     @rule(which=st.integers(0, 4), kind=st.sampled_from([p.PauseExecution, p.CancelExecution, p.ResumeExecution]))
     def steer(self, which: int, kind: type[p.Command]) -> None:
         if self.viewers[which].shows:
@@ -502,18 +532,7 @@ class Model(RuleBasedStateMachine):
     def ask_again(self, which: int) -> None:
         viewer, command = self.asked[which % len(self.asked)]
         if viewer.is_live and isinstance(viewer, New):
-            before = viewer.acks.get(command.id)
             viewer.say(self.server, command)
-            if before is not None:
-                again = [message for message in self._hear(viewer) if getattr(message, "id", None) == command.id]
-                assert all(each.ok or not before.ok or each.code == "unknown_run" for each in again)
-
-    def _hear(self, viewer: Viewer) -> list:
-        """Pull what waits, and say what it was."""
-        had = len(viewer.on_its_way)
-        while viewer.pull(self.server):
-            pass
-        return [message for frame in [*viewer.on_its_way][had:] for message in p.decode_server(frame)]
 
     # --- The server, its disk and the clock
 
@@ -537,29 +556,44 @@ class Model(RuleBasedStateMachine):
         for process in self.processes:
             process.session = None
         for viewer in self.viewers:
-            viewer.session, viewer.is_live = None, False
-            viewer.on_its_way.clear()
+            viewer.session = None
+            viewer.cut(self.server)
             stored = self.disk.runs.get(viewer.state.epoch or "")
             if viewer.state.epoch and stored is not None and not isinstance(viewer, Plain):
                 assert viewer.state.seq <= stored.records[-1].seq, "what was shown is lost"
         self.server = Server(self.disk, LIMITS, now=self.server.now, instant=False)
 
+    def _deletable(self) -> list[str]:
+        written = {room.epoch for room, _, _ in self.server.writing}
+        watched = {room.epoch for room in self.server.dag.where.values()}
+        return [
+            run.run_id
+            for run in self.server.dag.runs
+            if run.status in FINAL and run.run_id not in written and run.run_id not in watched
+        ]
+
+    @precondition(lambda self: self._deletable())
     @rule(which=st.integers(0, 5))
     def remove(self, which: int) -> None:
         """Retention deletes a run that has ended, and that nobody watches."""
-        run_id = f"run-{which}"
-        run, room = self.server.dag.runs.get(run_id), self.server.dag.rooms.get(run_id)
-        written = all(room.epoch != run_id for room, _, _ in self.server.writing)
-        if run is None or run.status not in FINAL or not written:
-            return
-        if room is not None and self.server.dag.members(room):
-            return
+        runs = self._deletable()
+        run_id = runs[which % len(runs)]
         self.server.remove(run_id)
         self.removed.add(run_id)
         for process in self.processes:
             if process.run_id == run_id:
                 process.leave(self.server)
                 process.alive = False
+
+    def _unused(self) -> list[str]:
+        return [run_id for run_id in self.server.dag.rooms if self.server.dag.can_leave(run_id)]
+
+    @precondition(lambda self: self._unused())
+    @rule(which=st.integers(0, 5))
+    def unload(self, which: int) -> None:
+        """A room that nobody uses leaves memory."""
+        unused = self._unused()
+        self.server.dag.unload(unused[which % len(unused)])
 
     # --- What must hold
 
@@ -576,6 +610,7 @@ class Model(RuleBasedStateMachine):
         self._check_publishers(logs)
         self._check_commands(logs)
         self._check_viewers(logs)
+        self._check_answers()
 
     def _settle(self) -> None:
         """Everything that is left arrives."""
@@ -585,6 +620,9 @@ class Model(RuleBasedStateMachine):
                 process.connect(self.server)
         # Whatever has been asked for too often by now may be asked for again.
         self.server.wait(30)
+        self._let_arrive()
+
+    def _let_arrive(self) -> None:
         quiet = False
         while not quiet:
             done = [self.server.read(), self.server.write()]
@@ -606,6 +644,12 @@ class Model(RuleBasedStateMachine):
         for process in self.processes:
             if process.alive and process.attached and process.run_id not in self.removed:
                 assert process.acknowledged == len(process.said), f"{process.name} could not deliver"
+        for process in self.processes:
+            if process.session is not None and process.attached and process.run_id in self.server.dag.rooms:
+                made = {decision.gate_id for decision in self.server.dag.rooms[process.run_id].state.decisions}
+                assert made == process.decisions, f"{process.name} knows of {process.decisions}, not of {made}"
+        owners = [process.run_id for process in self.processes if process.start and process.session is not None]
+        assert len(owners) == len({*owners}), "two processes own one run"
         if self.disk is None:
             return
         for run_id, records in logs.items():
@@ -652,6 +696,17 @@ class Model(RuleBasedStateMachine):
             if ack is not None and ack.ok and isinstance(command, p.HumanDecision) and run_id in logs and logs[run_id]:
                 assert made, f"{command.id} was acknowledged, and not made"
 
+    def _check_answers(self) -> None:
+        """Whoever asks again gets the same answer, also after a restart, where the command changed something."""
+        for viewer, command in self.asked:
+            if not viewer.is_live or not isinstance(command, p.HumanDecision) or not isinstance(viewer, New):
+                continue
+            before, run_id = viewer.acks.pop(command.id, None), self.meant[command.id]
+            viewer.say(self.server, command)
+            self._let_arrive()
+            if before is not None and before.ok and run_id not in self.removed:
+                assert viewer.acks[command.id].ok, f"{command.id} was acknowledged, and is refused now"
+
     def _check_viewers(self, logs: dict[str, list]) -> None:
         """Each viewer is in the run that it is to be in, and has its state."""
         runs = {run.run_id: run for run in self.server.dag.runs}
@@ -681,7 +736,8 @@ def check_taken(said: p.Event, group: list[p.Event], off: int) -> None:
     *before, last = group
     match said:
         case p.CostDelta():
-            assert isinstance(last, p.CostUpdate)
+            # The gate that asks whether to go on may follow.
+            assert isinstance(group[0], p.CostUpdate)
         case p.HumanGateWaiting() if isinstance(last, p.Unknown):
             # It had been decided.
             assert last.type == "decided_gate"

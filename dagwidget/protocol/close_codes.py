@@ -24,7 +24,7 @@ CLOSE_CODES: Final = (
     CloseCode(4003, "position_lost", True, "the server lost the client's place in the log"),
     CloseCode(4005, "token_expired", True, "the token expired; renew it first"),
     CloseCode(4006, "replaced", False, "another process took over this run"),
-    CloseCode(4008, "log_unavailable", True, "the log can't be written"),
+    CloseCode(4008, "log_unavailable", True, "the log can't be written or read"),
     CloseCode(4400, "bad_message", False, "a message does not follow the protocol"),
     CloseCode(4401, "unauthorized", False, "the token is missing or wrong"),
     CloseCode(4403, "forbidden", False, "the page's origin, or the token's role, does not permit this"),

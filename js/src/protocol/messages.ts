@@ -506,7 +506,7 @@ export const CLOSE_CODES: Readonly<Record<number, CloseCode>> = {
   4003: {"code":4003,"name":"position_lost","retry":true,"meaning":"the server lost the client's place in the log"},
   4005: {"code":4005,"name":"token_expired","retry":true,"meaning":"the token expired; renew it first"},
   4006: {"code":4006,"name":"replaced","retry":false,"meaning":"another process took over this run"},
-  4008: {"code":4008,"name":"log_unavailable","retry":true,"meaning":"the log can't be written"},
+  4008: {"code":4008,"name":"log_unavailable","retry":true,"meaning":"the log can't be written or read"},
   4400: {"code":4400,"name":"bad_message","retry":false,"meaning":"a message does not follow the protocol"},
   4401: {"code":4401,"name":"unauthorized","retry":false,"meaning":"the token is missing or wrong"},
   4403: {"code":4403,"name":"forbidden","retry":false,"meaning":"the page's origin, or the token's role, does not permit this"},
