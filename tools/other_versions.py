@@ -65,7 +65,7 @@ def install_node(folder: Path, which: str) -> None:
 def install_python(copy: Path, which: str, uv: str) -> Path:
     """Returns the path of the interpreter."""
     venv = copy / ".venv"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(venv)], check=True)
+    subprocess.run([uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(venv)], check=True)
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     command = [uv, "pip", "install", "--quiet", "--python", str(python), "--resolution", RESOLUTION[which]]
     subprocess.run([*command, "--editable", ".[dev]"], cwd=copy, check=True)
