@@ -61,7 +61,7 @@ def test_axe_finds_nothing(page, state, theme):
 @pytest.mark.parametrize("state", ["running", "values", "gates", "failed", "complete", "over"])
 def test_axe_finds_nothing_in_what_can_be_unfolded(page, state, theme):
     page.goto(f"{ORIGIN}/?state={state}&theme={theme}")
-    page.evaluate("() => document.querySelectorAll('.dagwidget details').forEach((one) => (one.open = true))")
+    page.locator(".dagwidget details").evaluate_all("(all) => all.forEach((one) => (one.open = true))")
     page.wait_for_timeout(100)
     page.add_script_tag(path=str(ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"))
     found, passed = page.evaluate(RUN, [RULES, LEFT_OUT])
@@ -167,4 +167,4 @@ def test_a_reader_of_the_list_hears_the_graph(page):
     page.keyboard.press("Enter")
     page.locator(".dw-inspector h3", has_text="write the draft").wait_for()
     page.keyboard.press("Escape")
-    assert page.evaluate("() => document.activeElement.textContent").startswith("List the")
+    expect(opening).to_be_focused()

@@ -43,7 +43,8 @@ CELL = "import dagwidget\ndagwidget.DAGStreamWidget({dag_id!r}, url={url!r}, tok
 
 FOCUSED = """
 () => {
-  const { labels, ariaLabel, textContent } = document.activeElement;
+  const { activeElement } = document;
+  const { labels, ariaLabel, textContent } = activeElement.shadowRoot?.activeElement ?? activeElement;
   return labels?.[0]?.textContent ?? ariaLabel ?? textContent;
 }
 """
@@ -72,13 +73,13 @@ def test_a_nested_form_is_answered_with_the_keyboard_alone(lab, browser, tmp_pat
             expect(widget.get_by_role("heading", name="Deploy it?")).to_be_visible(timeout=SLOW)
             assert "Decision needed: Deploy it?" in widget.locator("[aria-live=polite]").all_inner_texts()
 
-            page.evaluate("() => document.querySelector('.dagwidget button').focus()")
+            widget.locator("button").first.focus()
             tab_to(page, "List the 2 nodes")
             page.keyboard.press("Enter")
             assert widget.get_by_role("treeitem").all_inner_texts() == ["build, pending", "deploy, waiting"]
             page.keyboard.press("Escape")
 
-            page.evaluate("() => document.querySelector('.dagwidget button').focus()")
+            widget.locator("button").first.focus()
             tab_to(page, "Modify…")
             page.keyboard.press("Enter")
             expect(widget.get_by_label("Name", exact=True)).to_be_focused()

@@ -105,7 +105,7 @@ def test_a_fan_of_thousands_is_one_node_that_says_what_failed_and_opens_by_a_key
     expect(fan.locator(".dw-map")).to_be_visible()
     fan.keyboard.press("f")
     expect(said).to_contain_text(", failed, 1 of 4")
-    inspector.get_by_role("button", name="Collapse 5,000 nodes like this").click()
+    inspector.get_by_role("button", name="Collapse 5,000 similar nodes").click()
     expect(fan.locator(".dw-map")).to_be_hidden()
     fan.locator(".dw-surface").focus()
     fan.keyboard.press("f")
@@ -151,9 +151,15 @@ def test_the_whole_screen_is_one_key_away_and_the_cell_as_it_was_another(large):
     graph = large.locator(".dw-graph").first
     before = graph.bounding_box()["height"]
     large.keyboard.press("z")
-    large.wait_for_function("() => document.fullscreenElement?.matches('.dagwidget')")
-    large.wait_for_function("(least) => document.querySelector('.dw-graph').clientHeight > least", arg=before + 50)
-    assert large.evaluate("() => document.fullscreenElement.scrollHeight <= innerHeight")
+    large.wait_for_function("() => document.fullscreenElement")
+    root = large.locator(".dagwidget")
+    assert root.evaluate("(root) => root.matches(':fullscreen')")
+    for _ in range(100):
+        if (after := graph.bounding_box()["height"]) > before + 50:
+            break
+        large.wait_for_timeout(50)
+    assert after > before + 50
+    assert root.evaluate("(root) => root.scrollHeight <= innerHeight")
     large.get_by_role("button", name="Full screen").click()
     large.wait_for_function("() => !document.fullscreenElement")
     assert graph.bounding_box()["height"] == before
@@ -168,10 +174,51 @@ def test_the_keyboard_stays_in_the_view_when_the_keys_are_listed_from_the_timeli
     expect(large.locator(".dw-surface")).to_be_focused()
 
 
+def test_tab_leads_into_the_view_and_out_of_it(large):
+    large.evaluate("""() => {
+        for (const where of ["afterbegin", "beforeend"]) {
+            document.body.insertAdjacentHTML(where, "<button>page</button>");
+        }
+    }""")
+    before, after = large.get_by_role("button", name="page").all()
+    inside = large.locator(".dagwidget :focus")
+    before.focus()
+    large.keyboard.press("Tab")
+    expect(inside).to_have_count(1)
+    large.keyboard.press("Shift+Tab")
+    expect(before).to_be_focused()
+    after.focus()
+    large.keyboard.press("Shift+Tab")
+    expect(inside).to_have_count(1)
+
+
+@pytest.mark.parametrize("act", ["one.remove()", "one.hidden = true", "one.parentElement.hidden = true"])
+def test_the_keyboard_stays_in_the_view_when_what_had_it_goes(large, act):
+    button = large.get_by_role("button", name="Timeline", exact=True)
+    button.focus()
+    expect(button).to_be_focused()
+    button.evaluate(f"(one) => {{ {act} }}")
+    expect(large.locator(".dagwidget")).to_be_focused()
+
+
+def test_the_keyboard_goes_where_it_is_taken(large):
+    large.evaluate("() => document.body.insertAdjacentHTML('afterbegin', '<p>page</p><input>')")
+    field = large.locator("body > input")
+    large.locator(".dw-name").click()
+    expect(large.locator(".dagwidget")).to_be_focused()
+    field.click()
+    expect(field).to_be_focused()
+    large.locator(".dw-name").click()
+    large.get_by_text("page", exact=True).click()
+    large.wait_for_timeout(100)
+    assert large.evaluate("() => document.activeElement === document.body")
+
+
 def into_shadow_tree(page):
+    """Where a host has its outputs in shadow trees, as marimo does."""
     page.evaluate("""() => {
         const host = document.body.appendChild(document.createElement("div"));
-        host.attachShadow({ mode: "open" }).append(document.querySelector(".dagwidget"));
+        host.attachShadow({ mode: "open" }).append(document.querySelector("#view > *"));
     }""")
 
 
@@ -327,9 +374,9 @@ def test_forced_colours_are_what_the_picture_is_drawn_on(browser, view_page):
 def test_nothing_is_cut_off_where_letters_are_large_and_the_page_is_narrow(browser, view_page):
     page = browser.new_page(viewport={"width": 380, "height": 900})
     page.goto(f"{view_page}?state=gates&width=360")
-    page.add_style_tag(content=".dagwidget { font-size: 26px !important }")
+    page.locator(".dagwidget").evaluate("(root) => root.style.setProperty('font-size', '26px', 'important')")
     page.get_by_role("button", name="Replay").click()
-    live = page.get_by_role("button", name="Live · 2 wait for you")
+    live = page.get_by_role("button", name="Live · 2 open gates")
     expect(live).to_be_visible()
     edge = 16 + 360
     for one in (page.get_by_text("Export", exact=True), live, page.locator(".dw-replay-words")):

@@ -72,7 +72,7 @@ def test_a_saved_notebook_shows_how_its_run_ended(lab, browser, tmp_path):
     # Another kernel, which knows of no widget.
     with lab.open(browser, copy) as book:
         widget = book.page.locator(".dagwidget")
-        expect(widget.locator(".dw-connection")).to_have_text("saved picture · not connected", timeout=SLOW)
+        expect(widget.locator(".dw-connection")).to_have_text("saved snapshot · not connected", timeout=SLOW)
         expect(widget.get_by_text("Completed", exact=True)).to_be_visible()
         widget.get_by_role("button", name="Timeline").click()
         expect(widget.locator(".dw-timeline")).to_be_visible()

@@ -163,7 +163,7 @@ test("the keys of the graph work wherever the view has the keyboard", async () =
 test("before the first run the view says so, and how to start one", () => {
   const view = mount(new Fake(emptyState({ epoch: "" })));
   expect(view.querySelector(".dw-word")!.textContent).toBe("No run yet");
-  expect(view.querySelector(".dw-hint-text")!.textContent).toBe("No run yet.");
+  expect(view.querySelector<HTMLElement>(".dw-controls button")!.title).toBe("No run yet.");
   const placeholder = view.querySelector<HTMLElement>(".dw-placeholder")!;
   expect(placeholder.hidden).toBe(false);
   expect(placeholder.textContent).toContain("Connected. Waiting for the first run of my-dag.");

@@ -69,7 +69,7 @@ export function freshness(connection: Connection, now: number): Freshness {
   }
 }
 
-/** How old what is seen is, in a sentence; empty where it is true now, or nothing has come. */
+/** How old what is seen is, in a sentence; empty where it is live, or nothing has come. */
 export function ageText({ phase, seenAt }: Connection, now: number): string {
   return phase === "live" || seenAt === undefined ? "" : `What you see is from ${ago(now - seenAt)}.`;
 }

@@ -18,10 +18,10 @@ export function placeholder(model: Model): Placeholder | undefined {
   if (saved) return { happened: "The saved snapshot has no nodes.", next: "" };
   if (over(state.status)) return { happened: "The run has ended. It had no nodes.", next: "" };
   if (connection.phase !== "live") return freshness(connection, now);
-  if (!model.awaitsRun) return { happened: "No nodes yet.", next: "They appear as soon as the run adds them." };
-  if (connection.resumable === false) {
+  if (connection.resumable === false && state.status === "pending") {
     return { happened: `Connected. Waiting for the first event of ${dagId}.`, next: "" };
   }
+  if (!model.awaitsRun) return { happened: "No nodes yet.", next: "They appear as soon as the run adds them." };
   return {
     happened: `Connected. Waiting for the first run of ${dagId}.`,
     next: "To start one, run this in a cell:",

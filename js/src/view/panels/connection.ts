@@ -31,14 +31,15 @@ export class ConnectionPanel implements Panel {
   update(): void {
     const { connection, now, saved, replay, state } = this.#model;
     const { tone, text, happened, next } = freshness(connection, now);
-    this.el.dataset.tone = replay && tone === "live" ? "off" : tone;
+    this.el.dataset.tone = (replay || saved) && tone === "live" ? "off" : tone;
     // What is long past is never out of date.
     this.#root.dataset.tone = replay ? "replay" : tone;
-    this.el.title = [happened, ageText(connection, now), next].filter(Boolean).join(" ");
-    setText(this.#text, saved ? `saved snapshot · ${text}` : replay ? `replay · connection: ${text}` : text);
-    const old =
-      tone !== "live" && !saved && connection.seenAt !== undefined ? `as of ${ago(now - connection.seenAt)}` : "";
-    setText(this.#age, old);
+    const seen = (state.epoch || state.nodes.size > 0) && ageText(connection, now);
+    this.el.title = [happened, seen, next].filter(Boolean).join(" ");
+    // A snapshot gives way to the first run.
+    const snapshot = `saved snapshot · ${tone === "live" ? "no run yet" : text}`;
+    setText(this.#text, saved ? snapshot : replay ? `replay · connection: ${text}` : text);
+    setText(this.#age, seen && !saved ? `as of ${ago(now - connection.seenAt!)}` : "");
     const told = connection.phase === "stopped" && state.nodes.size > 0;
     setHidden(this.notice, !told);
     setText(this.notice, told ? `${happened} ${next}` : "");

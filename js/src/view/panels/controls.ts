@@ -109,9 +109,11 @@ export class ControlsPanel implements Panel {
     enable(this.#cancel, cancel);
     enable(this.#giveUp, giveUp);
     enable(this.#yes, this.#asking === "give up" ? giveUp : cancel);
-    // The same reason said once is enough. What was asked of an engine that has gone since is still not confirmed.
+    // The same reason said once is enough; that there is no run is said beside it. What was asked of an engine that has
+    // gone since is still not confirmed.
     const asked = this.#asked("cancel_execution") ?? this.#asked("pause_execution");
-    const reasons = new Set([none === undefined && asked, resumable ? resume : pause, cancel].filter(Boolean));
+    const told = this.#model.awaitsRun ? [] : [none === undefined && asked, resumable ? resume : pause, cancel];
+    const reasons = new Set(told.filter(Boolean));
     const hint = this.#refusal || about || [...reasons].join(" ");
     setText(this.#hint, hint);
     this.#hint.title = hint;

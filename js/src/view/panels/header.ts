@@ -64,8 +64,7 @@ export class HeaderPanel implements Panel {
     const { state, tally, replay } = this.#model;
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : RUN_LOOKS[state.status];
-    const word = this.#model.awaitsRun ? "No run yet" : RUN_WORDS[state.status];
-    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : word);
+    setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : this.#status());
     const open = state.gates.size;
     setHidden(this.#gates, open === 0);
     setText(this.#gates, count(open));
@@ -77,6 +76,14 @@ export class HeaderPanel implements Panel {
       setText(number, count(value));
     }
     this.tick();
+  }
+
+  #status(): string {
+    const { state, connection, awaitsRun } = this.#model;
+    if (awaitsRun) return "No run yet";
+    // Without a connection there may be a run.
+    const unknown = state.status === "pending" && !state.epoch && connection.phase !== "live";
+    return unknown ? "" : RUN_WORDS[state.status];
   }
 
   tick(): void {

@@ -36,7 +36,7 @@ test("a server on another machine is named in them", () => {
 });
 
 test("a server that is none of ours gives events, not runs", () => {
-  const fake = noRun();
+  const fake = new Fake(emptyState());
   fake.connection = { ...fake.connection, resumable: false };
   expect(shown(fake)).toEqual({ happened: "Connected. Waiting for the first event of my-dag.", next: "" });
 });

@@ -92,17 +92,20 @@ test("what the engine can't do is disabled, and the reason is in sight", () => {
   expect(named("Cancel").getAttribute("aria-disabled")).toBe("false");
 });
 
-test("controls say why they do nothing: offline, only watching, over, not started", () => {
+test("controls say why they do nothing: offline, only watching, over, no run yet", () => {
   const reasons = [
     [new Fake(runningState()), { phase: "waiting" as const }, "Not connected."],
     [new Fake(runningState()), { role: "view" as const }, "View only: your token cannot control the run."],
     [new Fake({ ...runningState(), status: "completed" as const }), {}, "The run has ended."],
-    [new Fake(emptyState()), {}, "No run yet."],
   ] as const;
   for (const [fake, connection, reason] of reasons) {
     fake.connect(connection);
     expect(controls(fake).hint()).toBe(reason);
   }
+  const { named, hint } = controls(new Fake(emptyState()));
+  expect(named("Cancel").title).toBe("No run yet.");
+  // The header says it too.
+  expect(hint()).toBe("");
 });
 
 test("cancelling asks first, and does nothing when the answer is no", () => {
