@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,20 @@ _LOG_TAIL: Final = 2000
 
 Token: TypeAlias = str | Callable[[], str]
 """A token, or a function that returns one: called before each connection, and when the token is about to expire."""
+
+
+# Of the threads of a process that need a server, one starts it.
+_starting = threading.Lock()
+
+
+def _after_fork() -> None:
+    # The thread that held the lock is not in the child.
+    global _starting  # noqa: PLW0603
+    _starting = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Endpoint(NamedTuple):
@@ -162,11 +177,13 @@ def ensure_server() -> Endpoint:
     Raises:
         ServerNotFound: It did not start. The text holds the end of its log.
     """
+    with _starting:
+        return find() or _start()
+
+
+def _start() -> Endpoint:
     import subprocess
 
-    endpoint = find()
-    if endpoint is not None:
-        return endpoint
     path = runtime_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.with_suffix(".log")

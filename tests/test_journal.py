@@ -106,8 +106,8 @@ def test_runs_are_listed_the_newest_first(journal):
     assert journal.runs("d")[0].bytes > sum(len(record.data) for record in records(1, 3))
 
 
-def test_a_run_is_listed_with_the_time_of_its_first_event(journal):
-    keep(journal, "d", "r", [Record(1, b'{"type":"execution_state","status":"running","seq":1,"ts":1795470173121}')])
+def test_a_run_is_listed_with_its_own_start(journal):
+    keep_run(journal, "r", 1795470173121)
     assert [run.started_at for run in journal.runs("d")] == [1795470173121]
 
 

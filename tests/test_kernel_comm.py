@@ -6,6 +6,7 @@ import threading
 from unittest.mock import Mock
 
 import comm
+import ipywidgets
 import pytest
 import zmq
 from comm.base_comm import BaseComm
@@ -33,6 +34,7 @@ def published(monkeypatch):
     monkeypatch.setattr(comm, "create_comm", Kernel70Comm)
     current = Kernel70Comm.request.set("cell 1")
     yield messages
+    ipywidgets.Widget.close_all()
     Kernel70Comm.request.reset(current)
 
 

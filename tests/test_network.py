@@ -180,7 +180,7 @@ async def test_of_many_who_decide_at_once_one_is_first_and_all_are_told_who(serv
 
 
 async def test_a_thousand_rooms_are_kept_apart_and_one_more_takes_the_place_of_one_that_was_left():
-    async with StreamServer(limits=Limits(rooms=1000)) as server:
+    async with StreamServer(limits=Limits(rooms=1000, gone_seconds=0)) as server:
 
         async def begin(number: int) -> None:
             url = f"{server.url}/api/dags/dag%20{number}/publish"
@@ -198,7 +198,12 @@ async def test_a_thousand_rooms_are_kept_apart_and_one_more_takes_the_place_of_o
         assert {(room.dag_id, room.epoch): [*room.state.nodes] for room in rooms} == {
             (f"dag {number}", f"run {number}"): [f"node {number}"] for number in range(1000)
         }
-        # All of them were left by their engines: one more takes the place of one.
+        # All of them were left by their engines: one more takes the place of one, once that is known to be gone.
+        async with asyncio.timeout(PATIENCE):
+            while not any(
+                run.engine == "gone" for number in range(1000) for run in server._rooms.dag(f"dag {number}").runs
+            ):
+                await asyncio.sleep(0.05)
         await begin(1000)
         kept = [number for number in range(1001) if server._rooms.dag(f"dag {number}").rooms]
         assert (len(kept), kept[-1]) == (1000, 1000)

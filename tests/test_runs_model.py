@@ -176,6 +176,7 @@ class Viewer:
         self.is_final = False
         # How many hellos have not been answered.
         self._greets = 0
+        self._welcomed = False
         self._catching_up: tuple[p.Sync, list[p.Event]] | None = None
 
     def connect(self, server: Server) -> None:
@@ -196,7 +197,7 @@ class Viewer:
     def cut(self, server: Server) -> None:
         if self.session is not None:
             server.leave(self.session)
-        self.session, self.is_live, self._greets = None, False, 0
+        self.session, self.is_live, self._greets, self._welcomed = None, False, 0, False
         self.on_its_way.clear()
 
     def pull(self, server: Server) -> bool:
@@ -220,10 +221,12 @@ class Viewer:
         match message:
             case p.Bye():
                 assert message.code in (4000, 4001, 4008, 4410, 4429), message
-                self.is_final = not message.retry
+                # What ends may be the run before a hello that is not answered.
+                self.is_final = not message.retry and not (self._greets and (self._welcomed or self._greets > 1))
                 self.cut(server)
             case p.Welcome():
                 self._greets -= 1
+                self._welcomed = True
             case p.Sync() | p.Synced() | p.Event() if self._greets:
                 # It belongs to the cursor before.
                 pass

@@ -425,6 +425,18 @@ def test_a_bye_before_the_welcome_is_no_plain_server(greeting):
     assert greeting.said_a(p.HumanDecision) == []
 
 
+def test_the_end_of_a_run_that_is_no_longer_asked_for_is_not_the_end(live):
+    live.do("watch", "another", live.now)
+    live.hear(p.Bye(code=4410, reason="the run was deleted", retry=False))
+    assert live.phase == "waiting"
+
+
+def test_the_end_of_a_run_is_not_the_end_where_another_is_asked_for_since(greeting):
+    greeting.do("watch", "another", greeting.now)
+    greeting.hear(p.Bye(code=4410, reason="the run was deleted", retry=False))
+    assert greeting.phase == "waiting"
+
+
 def test_who_is_asked_to_wait_longer_does(live):
     live.hear(p.Bye(code=4429, reason="too often", retry=True, after_ms=20_000))
     live.pass_(19)

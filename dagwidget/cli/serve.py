@@ -95,10 +95,13 @@ async def _serve_until_stopped(options: argparse.Namespace) -> int:
         journal=journal,
     )
     try:
+        await server.listen()
+        # Before the file of runs is opened: of two servers that start at once, the one that stays must have it.
+        if options.embedded and not _claim(server.url, token or ""):
+            print("this machine already has a server; this one stops", flush=True)
+            await server.close()
+            return 0
         async with server:
-            if options.embedded and not _claim(server.url, token or ""):
-                print("this machine already has a server; this one stops", flush=True)
-                return 0
             _print_address(options, server.url, token)
             try:
                 await _wait_for_stop(server.idle if options.embedded or options.idle_seconds else None)

@@ -547,7 +547,9 @@ class StateMachine:
 
     def _handle_bye(self, bye: p.Bye, now: float) -> None:
         self._apply()
-        if bye.retry:
+        # What ends may be the run that was watched before the hello that the server has not answered.
+        outdated = self.phase == "greeting" and (self._v1 is True or self._which_run() != self._greeted)
+        if bye.retry or outdated:
             self._reconnect(now, bye.reason, bye.code, (bye.after_ms or 0) / 1000)
         else:
             self._stop(bye.code, bye.reason)

@@ -86,11 +86,25 @@ class StreamServer:
         # What everybody is told once the server stops, who comes in just then too.
         self._bye: p.Bye | None = None
         self._busy = time.monotonic()
+        self._ready = asyncio.Event()
         self.idle = asyncio.Event()
         """Set once nobody has been connected for `limits.idle_seconds`."""
 
     async def __aenter__(self) -> StreamServer:
+        await self.listen()
         await self._rooms.start()
+        self._ready.set()
+        self._ticking = asyncio.create_task(self._tick())
+        return self
+
+    async def listen(self) -> None:
+        """Open the port, so that `url` is known. Until the server is entered it answers only whether it is there.
+
+        Raises:
+            OSError: The port can't be opened.
+        """
+        if self._server is not None:
+            return
         self._server = await serve(
             self._serve,
             self._host,
@@ -106,10 +120,12 @@ class StreamServer:
             close_timeout=self.limits.close_seconds,
             server_header=None,
         )
-        self._ticking = asyncio.create_task(self._tick())
-        return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every connection and close the port."""
         if self._ticking is not None:
             self._ticking.cancel()
         self._bye = p.Bye(code=4000, reason="the server restarts", retry=True, after_ms=1000)
@@ -139,6 +155,7 @@ class StreamServer:
             return connection.respond(HTTPStatus.FORBIDDEN, problem + "\n")
         if path.endswith("/healthz"):
             return _json({"status": "ok", "protocol": p.PROTOCOL, "pid": os.getpid()})
+        await self._ready.wait()
         try:
             to = route(path)
         except ValueError as error:

@@ -6,6 +6,7 @@ loaded when a client, a command, a deadline or a lost engine needs it, and leave
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final, Protocol
@@ -346,8 +347,8 @@ class Dag:
         return room.is_stored and not self._members[room] and not room.waiters
 
     def unused(self) -> Iterator[tuple[int, str]]:
-        """The rooms that may leave memory, each with the time since when."""
-        return ((since, run_id) for run_id, since in self._unused.items() if self.can_leave(run_id))
+        """The rooms that may leave memory, each with the tick since which it could."""
+        return ((self._unused.get(run_id, sys.maxsize), run_id) for run_id in self.rooms if self.can_leave(run_id))
 
     def unload(self, run_id: str) -> None:
         """Take a room out of memory."""

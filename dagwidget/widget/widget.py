@@ -115,9 +115,9 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self.set_trait("dag_id", dag_id)
         self._lock = threading.Lock()
         self._waiters = Waiters()
-        self._listeners: list[Callable[[p.Event], None]] = []
+        self._listeners: list[Callable[[p.AnyEvent | p.Unknown], object]] = []
         self._changes = Changes()
-        self._events: list[p.Event] = []
+        self._events: list[p.AnyEvent | p.Unknown] = []
         self._news = threading.Event()
         self._idle = True
         self._unsubscribe: list[Callable[[], None]] = []
@@ -363,7 +363,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         assert found is not None
         return found
 
-    def on_event(self, callback: Callable[[p.Event], None]) -> Callable[[], None]:
+    def on_event(self, callback: Callable[[p.AnyEvent | p.Unknown], object]) -> Callable[[], None]:
         """Call `callback` with every event from now on, in order, in the widget's own thread.
 
         What happened before the widget was connected is in the traits, and not repeated as events.

@@ -468,12 +468,18 @@ export class Stream {
         break;
       case "bye":
         this.#apply();
-        if (message.retry) this.#lose({ code: message.code, reason: message.reason, after: message.after_ms ?? 0 });
-        else this.#stop({ code: message.code, reason: message.reason });
+        if (message.retry || this.#isOutdated) {
+          this.#lose({ code: message.code, reason: message.reason, after: message.after_ms ?? 0 });
+        } else this.#stop({ code: message.code, reason: message.reason });
         break;
       default:
         assertNever(message);
     }
+  }
+
+  /** Whether the end that the server says may be that of the run before the hello that it has not answered. */
+  get #isOutdated(): boolean {
+    return this.#connection.phase === "greeting" && (this.#dialect === "v1" || this.#asked !== this.#wanted);
   }
 
   #sync({ epoch, reset }: Sync): void {

@@ -111,6 +111,38 @@ describe("a cursor", () => {
   });
 });
 
+describe("the end of a run for good", () => {
+  const DELETED = { type: "bye", code: 4410, reason: "the run was deleted", retry: false } as const;
+
+  test("ends the stream that watches it", async () => {
+    const following = await watching("a");
+    following.stream.watch("b");
+    answer(following, "b");
+    following.socket.say(DELETED);
+    expect(following.connection.phase).toBe("stopped");
+  });
+
+  test("does not end a stream that asks for another run meanwhile", async () => {
+    const following = await watching("a");
+    following.stream.watch("b");
+    following.socket.say(DELETED);
+    expect(following.connection.phase).toBe("waiting");
+    (await following.retry()).accept();
+    expect(asked(following).run).toBe("b");
+  });
+
+  test("does not end a stream that asks for another run before its first welcome", async () => {
+    const following = await connecting();
+    following.stream.watch("a");
+    following.socket.accept();
+    following.stream.watch("b");
+    following.socket.say(DELETED);
+    expect(following.connection.phase).toBe("waiting");
+    (await following.retry()).accept();
+    expect(asked(following).run).toBe("b");
+  });
+});
+
 describe("a stream that follows", () => {
   test("names no run", async () => {
     const following = await watching("a");
