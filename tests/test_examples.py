@@ -22,6 +22,7 @@ public methods of the classes there. `UNFINISHED` names the packages that still 
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
 import doctest
 import importlib
@@ -68,8 +69,9 @@ Names = dict[str, Any]
 class Scene:
     """The names of one example, each made when it is first asked for."""
 
-    def __init__(self, server: Served) -> None:
+    def __init__(self, server: Served, *, approved: bool) -> None:
         self.server = server
+        self.approved = approved
         self.names: Names = {"dagwidget": dagwidget}
         self._stack = AsyncExitStack()
 
@@ -89,6 +91,7 @@ class Scene:
             if isinstance(value, dagwidget.Run):
                 value.complete()
                 assert value.flush(PATIENCE)
+                value.close()
 
 
 @asynccontextmanager
@@ -108,12 +111,15 @@ async def a_node(scene: Scene) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def a_client(scene: Scene) -> AsyncIterator[dagwidget.StreamClient]:
-    """A client that is connected, with a run to follow that has asked at `review`."""
+    """A client that is connected, with a run to follow that has asked at `review`; where a person approves, it has."""
     run = await scene.get("run")
     run.gate("review", title="Ship it?")
     assert run.flush(PATIENCE)
     async with dagwidget.connect("my-dag") as client:
         await client.synced(PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            while scene.approved and client.state.gates:
+                await asyncio.sleep(0.01)
         yield client
 
 
@@ -246,9 +252,10 @@ async def test_an_example_runs(documented, monkeypatch, tmp_path):
     with contextlib.closing(journal), serving(journal=journal) as server, contextlib.ExitStack() as stack:
         monkeypatch.setenv("DAGWIDGET_URL", server.url)
         monkeypatch.setenv("DAGWIDGET_TOKEN", server.token)
-        if ".decide(" not in documented.text:
+        approved = ".decide(" not in documented.text
+        if approved:
             stack.enter_context(a_person_who_approves())
-        async with Scene(server) as scene:
+        async with Scene(server, approved=approved) as scene:
             await run_example(documented, scene)
 
 

@@ -174,8 +174,8 @@ class Viewer:
         self.outbox: list[p.Command] = []
         self.is_live = False
         self.is_final = False
-        # How many hellos have not been answered.
-        self._greets = 0
+        # What the hello asked for that is not answered.
+        self._asked: dict | None = None
         self._welcomed = False
         self._catching_up: tuple[p.Sync, list[p.Event]] | None = None
 
@@ -186,10 +186,13 @@ class Viewer:
 
     def hello(self, server: Server) -> None:
         self.is_live, self._catching_up = False, None
-        self._greets += 1
+        if self._asked is not None:
+            # One at a time: the welcome brings the next.
+            return
+        self._asked = self.wish()
         epoch, seq = self.state.epoch, self.state.seq
         last = None if epoch is None else p.Cursor(epoch=epoch, seq=seq)
-        server.say(self.session, p.Hello(protocol=1, last=last, **self.wish()))
+        server.say(self.session, p.Hello(protocol=1, last=last, **self._asked))
 
     def wish(self) -> dict:
         return {}
@@ -197,7 +200,7 @@ class Viewer:
     def cut(self, server: Server) -> None:
         if self.session is not None:
             server.leave(self.session)
-        self.session, self.is_live, self._greets, self._welcomed = None, False, 0, False
+        self.session, self.is_live, self._asked, self._welcomed = None, False, None, False
         self.on_its_way.clear()
 
     def pull(self, server: Server) -> bool:
@@ -222,12 +225,14 @@ class Viewer:
             case p.Bye():
                 assert message.code in (4000, 4001, 4008, 4410, 4429), message
                 # What ends may be the run before a hello that is not answered.
-                self.is_final = not message.retry and not (self._greets and (self._welcomed or self._greets > 1))
+                outdated = self._asked is not None and (self._welcomed or self._asked != self.wish())
+                self.is_final = not message.retry and not outdated
                 self.cut(server)
             case p.Welcome():
-                self._greets -= 1
-                self._welcomed = True
-            case p.Sync() | p.Synced() | p.Event() if self._greets:
+                asked, self._asked, self._welcomed = self._asked, None, True
+                if asked != self.wish():
+                    self.hello(server)
+            case p.Sync() | p.Synced() | p.Event() if self._asked is not None:
                 # It belongs to the cursor before.
                 pass
             case p.Sync():
@@ -294,7 +299,7 @@ class New(Viewer):
         return {"features": FEATURES, "run": self.pinned}
 
     def take(self, message, server: Server) -> None:
-        if isinstance(message, p.Sync) and message.epoch == self.begins and not self._greets:
+        if isinstance(message, p.Sync) and message.epoch == self.begins and self._asked is None:
             self.begins = None
         super().take(message, server)
 

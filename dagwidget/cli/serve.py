@@ -80,6 +80,7 @@ def _serve(options: argparse.Namespace) -> int:
 async def _serve_until_stopped(options: argparse.Namespace) -> int:
     from ..server.app import StreamServer
 
+    stop = _stop_signal()
     journal = _journal(options)
     token = None if options.no_auth else options.token or secrets.token_urlsafe(24)
     limits = Limits() if options.idle_seconds is None else Limits(idle_seconds=options.idle_seconds)
@@ -99,18 +100,18 @@ async def _serve_until_stopped(options: argparse.Namespace) -> int:
         # Before the file of runs is opened: of two servers that start at once, the one that stays must have it.
         if options.embedded and not _claim(server.url, token or ""):
             print("this machine already has a server; this one stops", flush=True)
-            await server.close()
             return 0
         async with server:
             _print_address(options, server.url, token)
             try:
-                await _wait_for_stop(server.idle if options.embedded or options.idle_seconds else None)
+                await _first(stop, server.idle if options.embedded or options.idle_seconds else None)
             finally:
                 if options.embedded:
                     discovery.release()
     except OSError as error:
         raise DagwidgetError(_cannot_listen(options.host, options.port, error)) from error
     finally:
+        await server.close()
         if journal is not None:
             journal.close()
     return 0
@@ -155,13 +156,19 @@ def _print_address(options: argparse.Namespace, url: str, token: str | None) -> 
         print(f"    export DAGWIDGET_TOKEN={token}", flush=True)
 
 
-async def _wait_for_stop(idle: asyncio.Event | None) -> None:
+def _stop_signal() -> asyncio.Event:
+    """An event that is set when somebody asks this process to stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(name, stop.set)
-    waits = [asyncio.ensure_future(event.wait()) for event in (stop, idle) if event is not None]
+    return stop
+
+
+async def _first(*events: asyncio.Event | None) -> None:
+    """Wait for the first of the events."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events if event is not None]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:

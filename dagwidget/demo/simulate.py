@@ -130,13 +130,15 @@ class _Simulation:
 
     def play(self) -> None:
         try:
-            while self._ready or self._running:
+            # The caller may end the run.
+            while (self._ready or self._running) and not self._run.is_over:
                 self._run.checkpoint().result()
                 self._begin()
                 time.sleep(_TICK_SECONDS)
                 self._report()
                 self._end(time.monotonic())
-            self._run.complete({"nodes": len(self._missing)})
+            if not self._run.is_over:
+                self._run.complete({"nodes": len(self._missing)})
         except RunCancelled:
             self._run.cancelled()
         except NotConnected:
