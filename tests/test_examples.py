@@ -30,6 +30,7 @@ import inspect
 import io
 import pkgutil
 import sys
+import threading
 import traceback
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -90,8 +91,11 @@ class Scene:
                 value.close()
             if isinstance(value, dagwidget.Run):
                 value.complete()
-                assert value.flush(PATIENCE)
-                value.close()
+        # Nothing is left that would look for a server once this one is gone.
+        for name in ("simulation-my-dag", "dagwidget-my-dag"):
+            for thread in [thread for thread in threading.enumerate() if thread.name == name]:
+                await asyncio.to_thread(thread.join, PATIENCE)
+                assert not thread.is_alive(), f"{name} goes on after the example"
 
 
 @asynccontextmanager
