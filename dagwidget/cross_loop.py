@@ -38,22 +38,16 @@ class Waiters:
         Raises:
             TimeoutError: `timeout` seconds have passed.
         """
-        if ready():
-            # Without time left, `wait_for` would not look.
-            return
         entry = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting.append(entry)
         try:
-            await asyncio.wait_for(self._until(ready, entry[1]), timeout)
+            async with asyncio.timeout(timeout):
+                while not ready():
+                    await entry[1].wait()
+                    entry[1].clear()
         except TimeoutError:
             raise TimeoutError(f"timed out after {timeout:g} s waiting for {what}") from None
         finally:
             with self._lock:
                 self._waiting.remove(entry)
-
-    @staticmethod
-    async def _until(ready: Callable[[], bool], event: asyncio.Event) -> None:
-        while not ready():
-            await event.wait()
-            event.clear()

@@ -269,7 +269,8 @@ class Transport:
             await asyncio.sleep(min(seconds, 1.0))
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
 
     def _is_over(self) -> bool:
         if self._closing is None:
@@ -316,7 +317,8 @@ class Transport:
             acknowledged=self._acknowledged or None,
         )
         await socket.send(p.encode(attach), text=True)
-        frame = await asyncio.wait_for(socket.recv(), _ANSWER_SECONDS)
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            frame = await socket.recv()
         first, *rest = p.decode_reply(frame)
         if isinstance(first, p.Bye):
             raise _Ended(first)
@@ -418,7 +420,8 @@ class Transport:
     async def _receive_loop(self, socket: ClientConnection, heartbeat: float) -> None:
         stuck: int | None = None
         while True:
-            frame = await asyncio.wait_for(socket.recv(), 2 * heartbeat + _ANSWER_SECONDS)
+            async with asyncio.timeout(2 * heartbeat + _ANSWER_SECONDS):
+                frame = await socket.recv()
             for message in p.decode_reply(frame):
                 if isinstance(message, p.Ping):
                     oldest = self._unacknowledged[0][0] if self._unacknowledged else None

@@ -125,6 +125,7 @@ def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arg
 async def _close(connection: ServerConnection, bye: p.Bye, seconds: float) -> None:
     reason = bye.reason.encode()[:120].decode("utf-8", "ignore")
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(connection.close(bye.code, reason), seconds)
+        async with asyncio.timeout(seconds):
+            await connection.close(bye.code, reason)
         return
     connection.transport.abort()

@@ -12,6 +12,9 @@ from playwright.sync_api import Browser, Route
 
 import dagwidget
 from dagwidget import protocol
+from dagwidget.errors import DagwidgetError
+from dagwidget.state import reduce
+from dagwidget.widget.export import snapshot
 from tests.injections import LINKS, LONG, MARKUP, TEXTS
 
 ORIGIN = "http://page.test"
@@ -89,7 +92,8 @@ def filled(kind: mi.Type, text: Text, at: str = "", *, loose: bool = False) -> A
 def message(cls: type, text: Text, *, loose: bool = False, **fields: Any) -> dict[str, Any]:
     kind = mi.type_info(cls)
     assert isinstance(kind, mi.StructType)
-    values = filled(kind, text, str(kind.tag), loose=loose) | fields
+    # What a server infers, an engine has not said: it would change nothing.
+    values = filled(kind, text, str(kind.tag), loose=loose) | {"inferred": None} | fields
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -102,6 +106,13 @@ def run_of(text: Text) -> dict[str, Any]:
     kept = {name: value for name, value in mutated["mutation"].items() if not name.startswith("remove_")}
     ongoing.remove(protocol.DagMutated)
     ack = message(protocol.CommandAck, text, ok=False)
+    run = [
+        mutated,
+        {"type": "dag_mutated", "mutation": kept},
+        message(protocol.NodeState, text, instance=None),
+        *(message(cls, text) for cls in ongoing),
+        {"type": text("unknown"), "node_id": text("unknown")},
+    ]
     return {
         "id": text("id"),
         "dag_id": text("dag_id"),
@@ -110,13 +121,8 @@ def run_of(text: Text) -> dict[str, Any]:
             message(protocol.Sync, text, seq=0),
             message(protocol.Synced, text, seq=0),
         ],
-        "run": [
-            mutated,
-            {"type": "dag_mutated", "mutation": kept},
-            message(protocol.NodeState, text, instance=None),
-            *(message(cls, text) for cls in ongoing),
-            {"type": text("unknown"), "node_id": text("unknown")},
-        ],
+        "run": run,
+        "snapshot": saved(run),
         "loose": [message(cls, text, loose=True) for cls in [protocol.DagMutated, *ongoing]],
         "added": [{"type": "dag_mutated", "mutation": {"add_nodes": kept["add_nodes"]}}],
         "resolved": [message(protocol.HumanGateResolved, text, loose=loose) for loose in (False, True)],
@@ -131,6 +137,23 @@ def run_of(text: Text) -> dict[str, Any]:
         "garbage": text("garbage"),
         "fault": {"type": "fault", "reason": text("fault")},
     }
+
+
+def saved(run: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a notebook keeps of that run; empty where a kernel would take none of it."""
+    try:
+        return snapshot(reduce(protocol.decode_events(json.dumps(accepted(run)))))
+    except DagwidgetError:
+        return {}
+
+
+def accepted(value: Any) -> Any:
+    """A value without the keys that a kernel refuses."""
+    if isinstance(value, list):
+        return [accepted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: accepted(item) for key, item in value.items() if key not in ("__proto__", "constructor")}
+    return value
 
 
 class Page:

@@ -60,7 +60,9 @@ export class Model {
     this.pick = options.pick;
     this.#store = options.store;
     this.#stream = options.stream;
-    this.#saved = options.snapshot && restore(options.snapshot);
+    const saved = options.snapshot && restore(options.snapshot);
+    // One that was saved before the first run says nothing.
+    this.#saved = saved && !isBlank(saved) ? saved : undefined;
     this.#now = now;
     this.tally.reset(this.state.nodes);
     this.#drawnSaved = this.saved;
