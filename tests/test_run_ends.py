@@ -249,6 +249,31 @@ def test_workers_publish_into_the_run_and_end_nothing(tmp_path, server, request,
     assert ended.nodes["a"].counts == {"completed": 4}
 
 
+def test_a_worker_that_is_terminated_delivers_what_it_published_and_goes(tmp_path, server, dag_id):
+    body = """
+    import signal
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else 1)
+    assert os.waitpid(pid, 0)[1] == 0, "a worker without anything to deliver has a handler"
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        run.update("b", "completed", output=1)
+        os.write(writer, b"x")
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire()
+    os.read(reader, 1)
+    os.kill(pid, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+    run.complete()
+    """
+    code, _, err = play(tmp_path, server, dag_id, body)
+    assert (code, err) == (0, "")
+    assert state(server, dag_id).nodes["b"].output == 1
+
+
 def test_a_closure_that_cloudpickle_sends_takes_the_run_along(tmp_path, server, dag_id):
     pytest.importorskip("cloudpickle")
     body = """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import protocol as p
 from ..discovery import Endpoint
+from . import sigterm
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -89,8 +90,9 @@ class Channel:
         return self._transport or self._attach(None)
 
     def _attach(self, finished: Transport | None) -> Transport:
-        from .transport import Transport
+        from .transport import Transport, deliver_at_exit
 
+        sigterm.worker_publishes(deliver_at_exit)
         with self._lock:
             if self._transport is None or self._transport is finished:
                 self._transport = Transport(self._dag_id, self._locate, start=None, epoch=self._epoch)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import sys
 import threading
 import weakref
 from contextvars import ContextVar
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from . import sigterm
 from .verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def watch(run: OpenRun) -> None:
     """Look after a run of this process from now on."""
     _runs.add(run)
     _install()
+    sigterm.install(_end_at_sigterm)
 
 
 def _left_open() -> list[OpenRun]:
@@ -119,9 +120,10 @@ def _install() -> None:
     # Registered after the transport's, and so called before it: what is said here is still delivered.
     atexit.register(_end_at_exit)
     _note_uncaught()
-    _end_at_sigterm()
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=sigterm.after_fork_in_parent, after_in_child=_after_fork
+        )
     shell = _shell()
     if shell is not None:
         shell.events.register("pre_run_cell", _before_cell)
@@ -155,34 +157,24 @@ def _note_uncaught() -> None:
 
 
 def _end_at_sigterm() -> None:
-    """Deliver the end before SIGTERM kills the process; a handler that the program has set stays its own business."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or os.name == "nt" or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
+    from .transport import deliver_at_exit
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        from .transport import deliver_at_exit
-
-        for run in _left_open():
-            run._end_left_open(_TERMINATED, None)
-        deliver_at_exit()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    # An interpreter within another program may not allow it.
-    with contextlib.suppress(ValueError, OSError):
-        signal.signal(signal.SIGTERM, end)
+    for run in _left_open():
+        run._end_left_open(_TERMINATED, None)
+    deliver_at_exit()
 
 
 def _before_fork() -> None:
     """A module that a transport's thread is just importing would stay half imported in the child."""
     if any(not run.is_over for run in list(_runs)):
         import websockets.asyncio.client  # noqa: F401
+    sigterm.before_fork()
 
 
 def _after_fork() -> None:
     from .transport import forget_all
 
+    sigterm.after_fork_in_child()
     forget_all()
     for run in list(_runs):
         run._become_worker()
