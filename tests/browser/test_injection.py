@@ -55,7 +55,10 @@ UNSEEN = {
     "unknown",
     "welcome.dag_id",
     "welcome.epoch",
+    "welcome.features",
     "welcome.limits:key",
+    "welcome.log",
+    "welcome.server",
 }
 
 Text = Callable[[str], str]
@@ -106,11 +109,15 @@ def run_of(text: Text) -> dict[str, Any]:
     kept = {name: value for name, value in mutated["mutation"].items() if not name.startswith("remove_")}
     ongoing.remove(protocol.DagMutated)
     ack = message(protocol.CommandAck, text, ok=False)
+    gate = message(protocol.HumanGateWaiting, text)
+    gate["presentation"]["required"] = 2
     run = [
         mutated,
         {"type": "dag_mutated", "mutation": kept},
         message(protocol.NodeState, text, instance=None),
         *(message(cls, text) for cls in ongoing),
+        # Who has approved is shown where more than one must.
+        gate,
         {"type": text("unknown"), "node_id": text("unknown")},
     ]
     return {

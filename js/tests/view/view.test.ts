@@ -160,6 +160,13 @@ test("the keys of the graph work wherever the view has the keyboard", async () =
   expect(view.activeElement).toBe(button);
 });
 
+test("a run that was ended from outside says why", () => {
+  const state = { ...runningState(), status: "cancelled" as const, reason: "its process was terminated (SIGTERM)" };
+  const view = mount(new Fake(state));
+  expect(view.querySelector(".dw-reason")!.textContent).toBe("its process was terminated (SIGTERM)");
+  expect(mount(new Fake(runningState())).querySelector(".dw-reason")!.textContent).toBe("");
+});
+
 test("before the first run the view says so, and how to start one", () => {
   const view = mount(new Fake(emptyState({ epoch: "" })));
   expect(view.querySelector(".dw-word")!.textContent).toBe("No run yet");

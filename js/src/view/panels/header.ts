@@ -20,6 +20,8 @@ export class HeaderPanel implements Panel {
   readonly #model: Model;
   readonly #word = h("span", { class: "dw-word" });
   readonly #elapsed = h("span", { class: "dw-elapsed", title: "Elapsed" });
+  /** Why the run has ended as it has. */
+  readonly #reason = h("span", { class: "dw-reason dw-muted" });
   readonly #gates: HTMLButtonElement;
   readonly #counts = h("ul", { class: "dw-counts", "aria-label": "Nodes by status" });
   readonly #chips = new Map<NodeStatus, { el: HTMLElement; number: HTMLElement }>();
@@ -55,6 +57,7 @@ export class HeaderPanel implements Panel {
         this.#word,
         this.#gates,
         this.#elapsed,
+        this.#reason,
       ),
       this.#counts,
     );
@@ -65,6 +68,8 @@ export class HeaderPanel implements Panel {
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : RUN_LOOKS[state.status];
     setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : this.#status());
+    this.#reason.title = (over(state.status) && state.reason) || "";
+    setText(this.#reason, this.#reason.title);
     const open = state.gates.size;
     setHidden(this.#gates, open === 0);
     setText(this.#gates, count(open));
