@@ -70,6 +70,7 @@ export class HeaderPanel implements Panel {
     setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : this.#status());
     this.#reason.title = (over(state.status) && state.reason) || "";
     setText(this.#reason, this.#reason.title);
+    setHidden(this.#reason, this.#reason.title === "");
     const open = state.gates.size;
     setHidden(this.#gates, open === 0);
     setText(this.#gates, count(open));
