@@ -11,7 +11,7 @@ from . import readme
 from .results import merge
 
 PARTS = (
-    *("bundle", "imports", "install", "codec", "publish", "overhead", "layout", "frame", "latency"),
+    *("bundle", "imports", "install", "codec", "publish", "kernel", "overhead", "layout", "frame", "latency"),
     *("fanout", "client", "resync", "decision", "sqlite", "reconnect"),
 )
 

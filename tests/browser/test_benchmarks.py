@@ -14,6 +14,7 @@ SMALL = {
     "install": {},
     "codec": {"RUNS": 10},
     "publish": {"EVENTS": 300},
+    "kernel": {"NODES": 20, "BATCHES": 3},
     "overhead": {"ROUNDS": 1, "LOOPS": 2},
     "layout": {"_SIZES": (10, 20), "_ADDED_TO": (20,), "_RUNS": 1},
     "frame": {"_SIZES": (10,), "_HUGE": 20, "_RATE": 100, "_SECONDS": 1, "_IDLE_SECONDS": 1},
