@@ -63,7 +63,7 @@ def knows_gate(command: p.HumanDecision, state: DagState) -> bool:
     return any(_names(command, each.node_id, each.gate_id) for each in known)
 
 
-def refuse_late(command: p.AnyCommand, state: DagState) -> p.CommandAck | None:
+def refuse_overtaken(command: p.AnyCommand, state: DagState) -> p.CommandAck | None:
     """The refusal of a queued decision whose gate has closed meanwhile; None if it can still be sent."""
     if not isinstance(command, p.HumanDecision) or command.run_id not in (None, state.epoch):
         # Only the server knows the gates of another run.

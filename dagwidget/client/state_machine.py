@@ -17,7 +17,7 @@ from .. import protocol as p
 from ..backoff import backoff
 from ..errors import ProtocolError
 from ..state import DagState, reduce
-from .outbox import Outbox, knows_gate, pin_gate, refusal, refuse_late, refuse_unknown
+from .outbox import Outbox, knows_gate, pin_gate, refusal, refuse_overtaken, refuse_unknown
 
 Phase: TypeAlias = Literal["idle", "connecting", "greeting", "syncing", "live", "waiting", "stopped"]
 
@@ -484,7 +484,7 @@ class StateMachine:
         self.was_live = True
         self._enter("live", code=None, reason=None)
         for pending in self._outbox.pending():
-            refused = refuse_late(pending.command, self.state) if pending.state == "queued" else None
+            refused = refuse_overtaken(pending.command, self.state) if pending.state == "queued" else None
             if refused is not None:
                 self._settle(refused)
             else:
