@@ -71,8 +71,14 @@ class Decisions:
             return
         with self._lock:
             self._relayed[command.id] = command
-        mark_sent(self._client.handle(command))
         self._client.call_later(_RELAY_SECONDS, lambda: self._confirm(command))
+
+    def mark_sent(self, command_id: str) -> None:
+        """A page has sent it."""
+        with self._lock:
+            command = self._relayed.get(command_id)
+        if command is not None:
+            mark_sent(self._client.handle(command))
 
     def _confirm(self, command: p.HumanDecision) -> None:
         """Get the server's answer to what a page has sent, by sending the same command."""

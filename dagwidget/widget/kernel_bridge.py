@@ -24,8 +24,6 @@ from .export import Pictures
 
 _log = logging.getLogger("dagwidget")
 
-# A page reports itself once a second while it is live; one that was not heard of for so long is not.
-_REPORT_SECONDS: Final = 2.0
 # When a new view is told where the server is, in seconds after it was displayed: a page that can't ask while a cell
 # runs can still be told.
 _INTRODUCTIONS: Final = (0.1, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
@@ -50,7 +48,14 @@ class Comm(Protocol):
 class KernelBridge:
     """One widget's messages to and from its pages. Its methods may be called in any thread."""
 
-    def __init__(self, comm: Comm, dag_id: str, locate: Callable[[], discovery.Endpoint], run: str | None) -> None:
+    def __init__(
+        self,
+        comm: Comm,
+        dag_id: str,
+        locate: Callable[[], discovery.Endpoint],
+        run: str | None,
+        sent: Callable[[str], None],
+    ) -> None:
         """A bridge that looks for the server in a thread.
 
         Args:
@@ -58,12 +63,14 @@ class KernelBridge:
             dag_id: The DAG.
             locate: Finds the server; may block and raise.
             run: The run that the pages watch; None to follow the DAG.
+            sent: Called with the id of each command that a page has sent.
         """
         self.pictures = Pictures(self._post)
         self._comm = comm
         self._dag_id = dag_id
         self._locate = locate
         self._run = run
+        self._sent = sent
         self._expected: str | None = None
         self._endpoint: discovery.Endpoint | None = None
         self._pages: dict[str, Page] = {}
@@ -72,10 +79,12 @@ class KernelBridge:
     # --- Pages
 
     def sends(self, command: p.AnyCommand) -> bool:
-        """Let a live page send a command on its own connection. False if no page is live that may."""
-        now = time.monotonic()
+        """Let a live page send a command on its own connection. False if no page is live that may.
+
+        The page says once it has; one that was closed without a word never does.
+        """
         for page in tuple(self._pages.values()):
-            if page.phase == "live" and page.role in ("operate", "publish") and now - page.at < _REPORT_SECONDS:
+            if page.phase == "live" and page.role in ("operate", "publish"):
                 self._post({"type": "command", "command": msgspec.to_builtins(command)})
                 return True
         return False
@@ -115,6 +124,8 @@ class KernelBridge:
                 )
                 if message.get("run") == self._expected:
                     self._expected = None
+            case "sent":
+                self._sent(str(message["id"]))
             case "output?":
                 self._in_thread(self._post_output, message["node_id"], message.get("run"))
             case "log?":

@@ -124,7 +124,14 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self.set_trait("nodes", LiveNodes(lambda: self._client.state))
         self.set_trait("edges", LiveEdges(lambda: self._client.state))
         use_from_any_thread(self.comm)
-        self._bridge = KernelBridge(self, dag_id, self._locate, run)
+        self._bridge = KernelBridge(
+            self,
+            dag_id,
+            self._locate,
+            run,
+            # There are others for each client.
+            lambda command_id: self._decisions.mark_sent(command_id),  # noqa: PLW0108
+        )
         self._shown = False
         self._key = Key(url, token, dag_id, run)
         self._client = self._subscribe(self._key)

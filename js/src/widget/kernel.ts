@@ -21,9 +21,6 @@ const RESTARTED = "the kernel was restarted";
 /** A larger message would end the page's connection to the kernel: 10 MiB is what Jupyter takes. */
 const PICTURE_BYTES = 9_000_000;
 
-/** How often a page that is live says so: a kernel that has not heard it for two seconds sends its commands itself. */
-const REPORT_MS = 1_000;
-
 /** What the kernel gets from the server when it is asked to, and what comes back: `fault` says why there is none. */
 interface Questions {
   output: [question: { node_id: string; run: string | undefined }, answer: { text?: string }];
@@ -49,6 +46,8 @@ type ToKernel =
   | { type: "endpoint?" }
   | { type: "page"; id: string; phase: Phase; role: string | null; run: string | null; dialect?: "v1" | "plain" }
   | { [K in Kind]: { type: `${K}?` } & Questions[K][0] }[Kind]
+  /** A command of the kernel went out on this page's connection. */
+  | { type: "sent"; id: string }
   | { type: "picture"; id: string; fault?: string };
 
 export class KernelLink {
@@ -63,7 +62,6 @@ export class KernelLink {
   /** The run that the kernel pins, or begins. */
   #wanted: Wanted | undefined;
   #reported = "";
-  #reporting: ReturnType<typeof setTimeout> | undefined;
   #unsubscribe: readonly (() => void)[] = [];
   readonly #id = uuid();
   readonly #leases = new Set<Lease>();
@@ -136,7 +134,6 @@ export class KernelLink {
     this.#closed = true;
     this.model.off("msg:custom", this.#receive);
     this.model.off("comm_live_update", this.#orphan);
-    clearTimeout(this.#reporting);
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const lease of this.#leases) lease.release(reason);
   }
@@ -178,7 +175,10 @@ export class KernelLink {
         break;
       case "command":
         // Where this page is not live any more, the kernel sends it over its own connection.
-        if (this.lease?.stream.connection.phase === "live") void this.lease.stream.send(message.command);
+        if (this.lease?.stream.connection.phase === "live") {
+          void this.lease.stream.send(message.command);
+          this.#send({ type: "sent", id: message.command.id });
+        }
         break;
       case "follow":
         this.#follow(message.run, message.pin, message.all);
@@ -258,17 +258,15 @@ export class KernelLink {
     if (run !== undefined && follow && !isOver) stream.begin(run);
   }
 
-  /** Say how the connection stands: when that has changed, and every second while it is live. */
-  #report(again = false): void {
+  /** Say how the connection stands, when that has changed. */
+  #report(): void {
     const { stream, store } = this.lease!;
     const { phase, role = null, resumable } = stream.connection;
     const dialect = resumable === undefined ? undefined : resumable ? "v1" : "plain";
     const page = { type: "page", id: this.#id, phase, role, run: store.state.epoch ?? null, dialect } as const;
-    if (!again && JSON.stringify(page) === this.#reported) return;
+    if (JSON.stringify(page) === this.#reported) return;
     this.#reported = JSON.stringify(page);
     this.#send(page);
-    clearTimeout(this.#reporting);
-    if (phase === "live") this.#reporting = setTimeout(() => this.#report(true), REPORT_MS);
   }
 
   /** Have somebody draw what was asked for. Who can't answers nothing: another page may show the graph. */
