@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import platform
 import sys
+from types import ModuleType
 
 from . import readme
 from .results import merge
 
 PARTS = (
-    *("bundle", "imports", "install", "codec", "publish", "kernel", "overhead", "layout", "frame", "latency"),
+    *("bundle", "import", "install", "codec", "publish", "kernel", "overhead", "layout", "frame", "latency"),
     *("fanout", "client", "resync", "decision", "sqlite", "reconnect"),
 )
+
+
+def module(part: str) -> ModuleType:
+    """The module of a part; `import` is no name for one."""
+    return importlib.import_module(f".{part}{'_' * keyword.iskeyword(part)}", __package__)
 
 
 def main(asked: list[str]) -> int:
@@ -23,7 +30,7 @@ def main(asked: list[str]) -> int:
         return 2
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for part in asked or PARTS:
-        rows = importlib.import_module(f".{part}", __package__).measure()
+        rows = module(part).measure()
         merge(rows, part)
         for row in rows:
             peer = f"   ({row.peer}: {row.peer_value:,.4g})" if row.peer_value is not None else ""

@@ -22,8 +22,8 @@ print((time.perf_counter() - began) * 1000)
 
 def measure() -> list[Row]:
     return [
-        Row("imports/publisher_ms", _milliseconds("dagwidget.publisher"), "ms"),
-        Row("imports/over_anywidget_ms", _milliseconds("dagwidget.widget", "import anywidget"), "ms"),
+        Row("import/publisher_ms", _milliseconds("dagwidget.publisher"), "ms"),
+        Row("import/over_anywidget_ms", _milliseconds("dagwidget.widget", "import anywidget"), "ms"),
     ]
 
 
