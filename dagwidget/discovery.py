@@ -75,9 +75,16 @@ def check_url(url: str) -> str:
         The URL with the scheme `ws` or `wss`.
 
     Raises:
+        TypeError: It is not a string.
         ValueError: It is not the URL of a server.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"the URL of a stream server must be a string, got {type(url).__name__}: {url!r:.200}")
     parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"the URL of a stream server names no port of a machine, got {url!r}: {error}") from None
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.hostname:
         raise ValueError(f"the URL of a stream server looks like ws://127.0.0.1:8899 or wss://host/path, got {url!r}")
@@ -86,6 +93,11 @@ def check_url(url: str) -> str:
             f"the URL of a stream server has no query and no fragment (pass the token as token=…), got {url!r}"
         )
     return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
+
+
+def normalized(url: str | None) -> str | None:
+    """One form for all URLs of a server; None for the default server."""
+    return None if url is None else check_url(url).rstrip("/")
 
 
 def runtime_file() -> Path:
@@ -123,10 +135,23 @@ def data_folder() -> Path:
 
 def find() -> Endpoint | None:
     """The server that the environment names, or else the one that runs on this machine."""
+    return _from_environment() or _running(runtime_file())
+
+
+def _from_environment() -> Endpoint | None:
     url = os.environ.get("DAGWIDGET_URL")
-    if url:
+    if not url:
+        return None
+    try:
         return Endpoint(check_url(url), os.environ.get("DAGWIDGET_TOKEN") or None)
-    return _running(runtime_file())
+    except ValueError as error:
+        raise ValueError(f"DAGWIDGET_URL: {error}") from None
+
+
+def _check_token(token: str) -> None:
+    # It is a header of HTTP.
+    if not token.isascii() or not token.isprintable():
+        raise ValueError("a token holds printable ASCII characters only")
 
 
 def locator(url: str | None, token: Token | None = None) -> Callable[[], Endpoint]:
@@ -140,9 +165,16 @@ def locator(url: str | None, token: Token | None = None) -> Callable[[], Endpoin
         The function. It may block, and raises `ServerNotFound` and `TokenUnavailable`.
 
     Raises:
-        ValueError: `url` is not the URL of a server.
+        TypeError: An argument has the wrong type.
+        ValueError: `url`, or else `DAGWIDGET_URL`, is not the URL of a server; or `token` can't be sent.
     """
     base = None if url is None else check_url(url)
+    if base is None:
+        _from_environment()
+    if isinstance(token, str):
+        _check_token(token)
+    elif token is not None and not callable(token):
+        raise TypeError(f"token must be a string, or a function that returns one, got {type(token).__name__}")
 
     def locate() -> Endpoint:
         if base is None:

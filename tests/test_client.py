@@ -384,3 +384,24 @@ async def test_one_run_is_watched_until_the_dag_is_followed_again(server, dag_id
 
 def test_it_is_there_by_name():
     assert dagwidget.connect is connect
+
+
+async def test_a_callback_that_raises_breaks_no_connection(server, dag_id, run):
+    def broken(*_arguments):
+        raise RuntimeError("boom")
+
+    async with following(server, dag_id) as client:
+        for on in (client.on_change, client.on_batch, client.on_begin):
+            on(broken)
+        client.begin(run.run_id)
+        await client.synced(PATIENCE)
+        run.update("a", "running")
+        await client.wait(lambda: client.state.nodes["a"].status == "running", PATIENCE, "the change")
+        assert client.connection.phase == "live"
+
+
+def test_a_client_that_is_not_open_says_so(server, dag_id):
+    client = following(server, dag_id)
+    for act in (lambda: client.follow("run"), client.probe, client.pause):
+        with pytest.raises(ClientClosed, match="is not open"):
+            act()

@@ -6,6 +6,7 @@ import gc
 import itertools
 import logging
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -830,3 +831,66 @@ def test_a_runaway_loop_stops_at_its_budget(start, person, apart):
 def test_what_happens_at_the_budget_must_make_sense(given, said):
     with pytest.raises(ValueError, match=said):
         dagwidget.start_run("dag", url="ws://127.0.0.1:1", **given)
+
+
+# --- What a program gets wrong
+
+
+def test_a_callback_of_on_control_that_raises_stops_nothing(start, person):
+    run = start(["a"])
+    heard = []
+
+    def broken(_status):
+        raise RuntimeError("boom")
+
+    run.on_control(broken)
+    run.on_control(heard.append)
+    assert run.flush(10)
+    assert person.ask("pause_execution")["ok"]
+    deadline = time.monotonic() + 30
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.update("a", "completed")
+    assert run.flush(30)
+    assert heard == ["pausing"]
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def test_an_exception_without_a_text_is_reported_and_stays_the_programs_own(start, person):
+    run = start(["a"])
+    with pytest.raises(Unspeakable), run.node("a"):
+        raise Unspeakable
+    run.log("a", Unspeakable())
+    with run.node("b") as node:
+        node.output(10**5000)
+    assert run.flush(30)
+    state = person.state()
+    assert {name: node["status"] for name, node in state["nodes"].items()} == {"a": "failed", "b": "completed"}
+    assert state["errors"][0]["message"] == "<Unspeakable without a text>"
+
+
+@pytest.mark.parametrize("name", ["assignees", "options", "allowed"])
+def test_a_text_is_no_list_of_a_gate(start, name):
+    with pytest.raises(TypeError, match=f"{name} must be a list, got str: 'approve'"):
+        start().gate("review", **{name: "approve"})
+
+
+@pytest.mark.parametrize("url", ["localhost:8899", "ws://h:99999", "ws://h:abc", "ws://"])
+def test_a_url_that_can_not_work_is_refused_at_once(url, monkeypatch):
+    with pytest.raises(ValueError, match="the URL of a stream server"):
+        dagwidget.start_run("dag", url=url)
+    monkeypatch.setenv("DAGWIDGET_URL", url)
+    with pytest.raises(ValueError, match="DAGWIDGET_URL: the URL of a stream server"):
+        dagwidget.start_run("dag")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [({"url": 5}, TypeError), ({"token": 5}, TypeError), ({"token": "a\nb"}, ValueError)]
+)
+def test_an_address_of_the_wrong_type_is_refused_at_once(wrong, error):
+    with pytest.raises(error):
+        dagwidget.start_run("dag", **{"url": "ws://127.0.0.1:1", **wrong})

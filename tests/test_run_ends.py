@@ -219,6 +219,13 @@ def work(run, n):
             done = list(pool.map(work, [run] * 4, range(4)))
         """,
         """
+        import multiprocessing
+        context = multiprocessing.get_context("fork")
+        processes = [context.Process(target=work, args=(run, n)) for n in range(4)]
+        for process in processes: process.start()
+        for process in processes: process.join()
+        """,
+        """
         import joblib
         done = joblib.Parallel(2, backend="loky")(joblib.delayed(work)(run, n) for n in range(4))
         """,
@@ -231,8 +238,8 @@ def work(run, n):
         done = joblib.Parallel(2, backend="threading")(joblib.delayed(work)(run, n) for n in range(4))
         """,
     ],
-    ids=["fork", "pool fork", "pool spawn", "executor fork", "executor spawn", "loky", "joblib multiprocessing",
-         "joblib threading"],
+    ids=["fork", "pool fork", "pool spawn", "executor fork", "executor spawn", "process fork", "loky",
+         "joblib multiprocessing", "joblib threading"],
 )  # fmt: skip
 def test_workers_publish_into_the_run_and_end_nothing(tmp_path, server, request, body):
     if "joblib" in body:
@@ -272,6 +279,46 @@ def test_a_worker_that_is_terminated_delivers_what_it_published_and_goes(tmp_pat
     code, _, err = play(tmp_path, server, dag_id, body)
     assert (code, err) == (0, "")
     assert state(server, dag_id).nodes["b"].output == 1
+
+
+def test_sigterm_ends_a_process_whatever_it_is_about_to_do(tmp_path, server, dag_id):
+    # The main thread is interrupted while it holds a lock that the end of the run needs.
+    body = "import signal\nwith run._gates._lock, run._channel._lock:\n    os.kill(os.getpid(), signal.SIGTERM)"
+    code, _, err = play(tmp_path, server, dag_id, body)
+    assert (code, err) == (-signal.SIGTERM, "")
+    assert state(server, dag_id).status == "cancelled"
+
+
+def test_a_forked_child_that_leaves_a_node_of_its_parent_says_nothing_of_it(tmp_path, server, dag_id):
+    body = """
+    with run.node("a"):
+        pid = os.fork()
+        if pid != 0:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    if pid == 0:
+        run.flush(60)
+        os._exit(7)
+    run.complete()
+    """
+    code, _, err = play(tmp_path, server, dag_id, body)
+    assert (code, err) == (0, "")
+    ended = state(server, dag_id)
+    assert (ended.nodes["a"].status, ended.nodes["a"].instances) == ("completed", None)
+
+
+def test_a_program_that_catches_its_exit_has_not_failed(tmp_path, server, dag_id):
+    body = """
+    try:
+        with run.node("a"):
+            sys.exit(2)
+    except SystemExit:
+        pass
+    with run.node("b"):
+        pass
+    """
+    code, _, err = play(tmp_path, server, dag_id, body)
+    assert (code, err) == (0, "")
+    assert state(server, dag_id).status == "cancelled"
 
 
 def test_a_closure_that_cloudpickle_sends_takes_the_run_along(tmp_path, server, dag_id):

@@ -785,7 +785,7 @@ def test_after_the_end_every_command_is_refused_and_told_why(live):
     live.do("send", p.PauseExecution(id="c1"), live.now)
     live.hear(p.Bye(code=4403, reason="not you", retry=False))
     live.do("send", p.PauseExecution(id="c2"), live.now)
-    assert [(ack.id, ack.code) for ack in live.answers] == [("c1", "not_connected"), ("c2", "not_connected")]
+    assert [(ack.id, ack.code) for ack in live.answers] == [("c1", "unconfirmed"), ("c2", "not_connected")]
     assert all("not you" in ack.message for ack in live.answers)
 
 

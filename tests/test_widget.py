@@ -1,6 +1,7 @@
 """The widget without a browser: a real server and real runs; where a page matters, one that is scripted."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import threading
@@ -12,6 +13,7 @@ import pytest
 from dagwidget import protocol as p
 from dagwidget import start_run
 from dagwidget.errors import (
+    ClientClosed,
     DagwidgetError,
     InvalidDecision,
     NotConnected,
@@ -119,14 +121,15 @@ async def test_traits_follow_the_run_without_any_page(begin, make):
     assert (w.cost.spent, w.cost.remaining) == (1.5, 0.5)
     assert (w.status, w.results, dict(w.gates)) == ("completed", {"ok": True}, {})
     assert statuses[-1] == "completed"
-    assert w.engine.state == "ended"
+    # It is told of after the last event.
+    until(lambda: w.engine is not None and w.engine.state == "ended")
     assert w.connection["phase"] == "live"
 
 
 async def test_a_change_of_nodes_names_those_that_changed_and_makes_no_copy(begin, make):
     run, w = begin([f"n{number}" for number in range(100)]), make()
     await w._client.wait(lambda: len(w.nodes) == 100, 60, "the graph")
-    await w._wait(w._client, lambda: True, 60, "the traits")
+    await w._wait(lambda _client: True, 60, "the traits")
     before, changes = w.nodes, []
     w.observe(changes.append, "nodes")
     run.update("n7", "running")
@@ -265,7 +268,7 @@ async def test_a_live_page_sends_the_decision_and_the_kernel_gets_the_answer(beg
     # This page has no connection: the kernel's own sends the same command, and decides once.
     assert (await sent.answered(60)).state == "accepted"
     assert gate.result(60).decision == "approve"
-    assert len(w.decisions) == 1
+    until(lambda: len(w.decisions) == 1)
 
 
 @pytest.mark.parametrize("report", [{"phase": "waiting"}, {"role": "view"}])
@@ -533,3 +536,113 @@ def test_a_client_is_shared_and_closed_with_the_last_widget(make, begin):
     assert second._client.connection.phase == "live"
     second.close()
     until(lambda: second._client.connection.phase == "stopped")
+
+
+# --- What goes wrong
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"feedback": 3},
+        {"gate_id": 3},
+        {"node_id": ""},
+        {"node_id": "n" * 1000},
+        {"value": float("nan")},
+        {"feedback": "\ud800"},
+    ],
+    ids=["feedback", "gate_id", "empty", "long", "value", "surrogate"],
+)
+async def test_a_decision_that_no_server_takes_is_refused_at_once(begin, make, wrong):
+    run, w = begin(["review"]), make()
+    run.gate("review", title="Ship it?")
+    await w.wait_for("review", timeout=60)
+    with pytest.raises((InvalidDecision, UnknownGate)):
+        w.decide(**{"node_id": "review", "decision": "approve", **wrong})
+    assert (await w.decide("review", "approve").answered(60)).state == "accepted"
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["follow", "close"])
+async def test_a_decision_that_was_left_behind_says_what_is_known_of_it(begin, make, closes):
+    run, other, w = begin(["review"]), begin(["review"]), make()
+    w.follow(run.run_id)
+    await w._client.synced(60)
+    held = w.decide("not-yet", "approve")
+    if closes:
+        w.close()
+    else:
+        w.follow(other.run_id)
+    assert ((await held.answered(60)).state, held.code) == ("refused", "withdrawn")
+
+
+async def test_a_decision_that_was_sent_is_never_said_to_be_refused(begin, make):
+    run, w = begin(["review"]), make()
+    gate = run.gate("review", title="Ship it?")
+    await w.wait_for("review", timeout=60)
+    sent = w.decide("review", "approve")
+    w.close()
+    # Either the answer came, or it is not known.
+    with contextlib.suppress(NotConnected):
+        await sent.answered(60)
+    assert sent.state != "refused" or sent.code == "not_connected"
+    if sent.state == "refused":
+        assert not gate._outcome.done()
+
+
+async def test_a_closed_widget_decides_nothing(begin, make):
+    begin(["review"])
+    w = make()
+    w.close()
+    with pytest.raises(ClientClosed, match=r"the widget of .* is closed"):
+        w.decide("review", "approve")
+    with pytest.raises(ClientClosed, match=r"the widget of .* is closed"):
+        w.follow(None)
+
+
+async def test_a_wait_goes_on_where_the_widget_follows_another_run(begin, make):
+    first, second, w = begin(["review"]), begin(["review"]), make()
+    w.follow(first.run_id)
+    gate, end = asyncio.ensure_future(w.wait_for("review", timeout=60)), asyncio.ensure_future(w.complete(timeout=60))
+    await w._client.synced(60)
+    w.follow(second.run_id)
+    second.gate("review", title="of the second")
+    assert (await gate).presentation.title == "of the second"
+    first.complete("of the first")
+    assert await end == "of the first"
+
+
+async def test_an_observer_takes_no_time_of_a_wait_that_has_a_limit(begin, make):
+    run, w = begin(["a"]), make()
+    busy, free = threading.Event(), threading.Event()
+    w.observe(lambda _change: (busy.set(), free.wait(60)), "status")
+    run.update("a", "running")
+    assert await asyncio.to_thread(busy.wait, 60)
+    run.complete(1)
+    with pytest.raises(TimeoutError):
+        await w.complete(timeout=1)
+    free.set()
+    assert await w.complete(timeout=60) == 1
+
+
+async def test_an_observer_may_wait_itself(begin, make):
+    run, w = begin(["a"]), make()
+    results = []
+    w.observe(lambda _change: results.append(asyncio.run(w.complete(run, timeout=60))), "status")
+    run.complete(7)
+    until(lambda: 7 in results)
+
+
+async def test_right_after_follow_no_trait_is_of_the_run_before(begin, make):
+    first, second, w = begin(["x"]), begin(["x"]), make()
+    second.gate("x", title="of the second")
+    w.follow(second.run_id)
+    await w.wait_for("x", timeout=60)
+    w.follow(first.run_id)
+    assert (w.gates, w.run_id) == ({}, first.run_id)
+
+
+async def test_the_run_of_this_process_is_followed_however_its_server_is_written(begin, make, server):
+    w = make(url=server.url.replace("ws://", "http://") + "/")
+    older, newer = begin(["a"]), begin(["b"])
+    assert w.run_id == newer.run_id
+    older.complete()

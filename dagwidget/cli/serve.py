@@ -96,7 +96,10 @@ async def _serve_until_stopped(options: argparse.Namespace) -> int:
         journal=journal,
     )
     try:
-        await server.listen()
+        try:
+            await server.listen()
+        except OSError as error:
+            raise DagwidgetError(_cannot_listen(options.host, options.port, error)) from error
         # Before the file of runs is opened: of two servers that start at once, the one that stays must have it.
         if options.embedded and not _claim(server.url, token or ""):
             print("this machine already has a server; this one stops", flush=True)
@@ -108,8 +111,6 @@ async def _serve_until_stopped(options: argparse.Namespace) -> int:
             finally:
                 if options.embedded:
                     discovery.release()
-    except OSError as error:
-        raise DagwidgetError(_cannot_listen(options.host, options.port, error)) from error
     finally:
         await server.close()
         if journal is not None:

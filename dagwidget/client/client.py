@@ -12,7 +12,7 @@ import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, assert_never, get_args
+from typing import Any, Final, NamedTuple, assert_never
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -24,9 +24,10 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from .. import discovery
 from .. import protocol as p
 from ..cross_loop import Waiters
-from ..errors import ClientClosed, DagwidgetError, InvalidDecision, ProtocolError, ServerRefused, ServerUnreachable
+from ..errors import ClientClosed, DagwidgetError, ServerRefused, ServerUnreachable
 from ..state import FINAL, DagState, Fault
 from .event_stream import EventStream
+from .outbox import checked
 from .pending_command import SentCommand, mark_sent, settle
 from .state_machine import Batch, Connect, Connection, Disconnect, Output, Renew, Send, Sent, StateMachine
 
@@ -187,9 +188,9 @@ class StreamClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._thread is not None
         self.close()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     async def _run_in_thread(self, ready: threading.Event) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -269,6 +270,9 @@ class StreamClient:
             >>> client.follow(run.run_id)
             >>> client.follow(None)
         """
+        if run_id is not None:
+            p.check_dag_id(run_id, "run_id")
+        self._check_open()
         self._run = run_id
         self._call(lambda: self._input(lambda now: self._machine.watch(run_id, now)))
 
@@ -282,8 +286,7 @@ class StreamClient:
         """
         with self.lock:
             self._machine.begin(run_id)
-        for callback in tuple(self._beginners):
-            callback(run_id)
+        self._tell(self._beginners, run_id)
         if self._loop is not None:
             self._call(lambda: self._input(self._machine.refresh))
 
@@ -430,12 +433,7 @@ class StreamClient:
             value=value,
             source="python",
         )
-        try:
-            p.decode_client(p.encode(command))
-        except (ProtocolError, TypeError, ValueError, RecursionError) as error:
-            allowed = get_args(p.Verdict)
-            raise InvalidDecision(str(error), node_id=node_id, decision=decision, allowed=allowed) from None
-        return self.send(command)
+        return self.send(checked(command))
 
     def pause(self) -> SentCommand:
         """Ask the engine to start no further node.
@@ -556,10 +554,7 @@ class StreamClient:
             >>> (await client.send(protocol.PauseExecution(id="pause-1"))).state
             'accepted'
         """
-        if self._loop is None:
-            raise ClientClosed(
-                f"the client of {self.dag_id!r} is not open: use it in `async with` or in `with`", dag_id=self.dag_id
-            )
+        self._check_open()
         sent = self.handle(command)
         self._call(lambda: self._input(functools.partial(self._machine.send, command, hold=hold)))
         return sent
@@ -574,7 +569,14 @@ class StreamClient:
         Example:
             >>> client.probe()
         """
+        self._check_open()
         self._call(lambda: self._input(self._machine.probe))
+
+    def _check_open(self) -> None:
+        if self._loop is None:
+            raise ClientClosed(
+                f"the client of {self.dag_id!r} is not open: use it in `async with` or in `with`", dag_id=self.dag_id
+            )
 
     # --- The shell around the state machine
 
@@ -600,8 +602,7 @@ class StreamClient:
         for output in outputs:
             self._do(output)
         self._schedule(self._loop)
-        for changed in tuple(self._changes):
-            changed()
+        self._tell(self._changes)
         self._waiters.wake()
 
     def _note_outcome(self, batch: Batch) -> None:
@@ -634,7 +635,7 @@ class StreamClient:
                     self._attempt.cancel()
                     self._attempt = self._socket = None
             case Batch():
-                self._notify(output)
+                self._tell(self._listeners, output)
             case Sent():
                 waiting = self._commands.get(output.id)
                 if waiting is not None and self._socket is not None:
@@ -648,10 +649,10 @@ class StreamClient:
             case _:
                 assert_never(output)
 
-    def _notify(self, batch: Batch) -> None:
-        for listener in tuple(self._listeners):
+    def _tell(self, callbacks: list[Callable[..., object]], *arguments: object) -> None:
+        for callback in tuple(callbacks):
             try:
-                listener(batch)
+                callback(*arguments)
             except Exception:
                 _log.exception("a callback of %r failed", self)
 

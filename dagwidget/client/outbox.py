@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Literal, get_args
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import protocol as p
+from ..errors import InvalidDecision, ProtocolError
 from ..state import DagState, Decision, Gate
 
 
@@ -90,3 +93,18 @@ def refusal(command: p.AnyCommand, code: str, message: str) -> p.CommandAck:
 
 def _names(command: p.HumanDecision, node_id: str, gate_id: str) -> bool:
     return node_id == command.node_id and command.gate_id in (None, gate_id)
+
+
+def checked(command: p.HumanDecision) -> p.HumanDecision:
+    """Refuse a decision that no server would accept: it would end the connection.
+
+    Raises:
+        InvalidDecision: It is not one, or its value is not JSON.
+    """
+    try:
+        json.dumps(msgspec.to_builtins(command.value), allow_nan=False)
+        p.decode_client(p.encode(command))
+    except (ProtocolError, TypeError, ValueError, RecursionError) as error:
+        allowed = get_args(p.Verdict)
+        raise InvalidDecision(str(error), node_id=command.node_id, decision=command.decision, allowed=allowed) from None
+    return command

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from .. import protocol as p
 from ..cross_loop import Waiters
+from ..errors import NotConnected
 
 _WORDS: Final = {
     "waiting": "waits for a connection, or for its gate to open",
@@ -43,6 +44,8 @@ class SentCommand:
         self.message: str | None = None
         self.winner: p.HumanGateResolved | None = None
         self.command = command
+        # It was sent, and no answer can come any more.
+        self._is_unconfirmed = False
         self._withdrawers = [withdraw]
         self._waiters = Waiters()
 
@@ -65,6 +68,8 @@ class SentCommand:
             The handle itself.
 
         Raises:
+            NotConnected: The command was sent, and the connection has ended for good before the answer: it may have
+                been accepted.
             TimeoutError: `timeout` seconds have passed. The command may still be answered.
 
         Example:
@@ -72,7 +77,11 @@ class SentCommand:
             >>> sent.state
             'accepted'
         """
-        await self._waiters.wait(lambda: self.state in ("accepted", "refused"), timeout, "the answer")
+        await self._waiters.wait(
+            lambda: self._is_unconfirmed or self.state in ("accepted", "refused"), timeout, "the answer"
+        )
+        if self._is_unconfirmed:
+            raise NotConnected(self.message or "the connection has ended before the server answered")
         return self
 
     def withdraw(self) -> None:
@@ -112,5 +121,8 @@ def mark_sent(sent: SentCommand) -> None:
 def settle(sent: SentCommand, ack: p.CommandAck) -> None:
     """Store the server's answer in the handle, and wake the coroutines that await it. May be called in any thread."""
     sent.code, sent.message, sent.winner = ack.code, ack.message, ack.winner
-    sent.state = "accepted" if ack.ok else "refused"
+    if ack.code == "unconfirmed" and not ack.ok:
+        sent.state, sent._is_unconfirmed = "sent", True
+    else:
+        sent.state = "accepted" if ack.ok else "refused"
     sent._waiters.wake()

@@ -505,6 +505,9 @@ class StateMachine:
         self._drop()
         self._enter("stopped", retry_at=None, code=code, reason=reason)
         why = reason or "the client was closed before the server answered"
+        for pending in self._outbox.pending():
+            if pending.state == "sent":
+                self._settle(refusal(pending.command, "unconfirmed", f"sent, and not answered: {why}"))
         for command in self.pending:
             self._settle(refusal(command, "not_connected", f"not connected: {why}"))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import protocol as p
 from ..discovery import Endpoint
-from . import sigterm
+from . import worker_exit
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -26,7 +26,7 @@ class Channel:
         self._dag_id = dag_id
         self._locate = locate
         self._epoch = epoch
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = False
         self._receive: Callable[[p.HumanGateResolved | p.ExecutionState], None] = lambda _event: None
         self._abandon: Callable[[], None] = lambda: None
@@ -82,7 +82,7 @@ class Channel:
 
     def after_fork(self) -> None:
         """In a forked child: the transport's thread stayed in the parent. The first event attaches a worker."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._transport = None
         self._closed = False
 
@@ -92,7 +92,7 @@ class Channel:
     def _attach(self, finished: Transport | None) -> Transport:
         from .transport import Transport, deliver_at_exit
 
-        sigterm.worker_publishes(deliver_at_exit)
+        worker_exit.deliver_at_exit(deliver_at_exit)
         with self._lock:
             if self._transport is None or self._transport is finished:
                 self._transport = Transport(self._dag_id, self._locate, start=None, epoch=self._epoch)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 
 from .. import protocol as p
+
+_log = logging.getLogger("dagwidget")
 
 
 class Control:
@@ -24,7 +27,7 @@ class Control:
     ) -> None:
         self._publish = publish
         self._on_cancel = on_cancel
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._status: p.LiveStatus = "running"
         # Done when the pause ends.
         self._pause: Future[None] | None = None
@@ -70,7 +73,10 @@ class Control:
         if status == "cancelling":
             self._on_cancel()
         for listener in tuple(self._listeners):
-            listener(status)
+            try:
+                listener(status)
+            except Exception:
+                _log.exception("a callback of on_control failed")
 
     def spend(self, amount: float) -> None:
         """Add an amount, and pause at the budget. A fast loop would overspend while it waits for the room's request."""

@@ -46,7 +46,7 @@ class Flow:
         self._publish = publish
         self._worker = worker
         self._origin = origin
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # The sources of each node's incoming edges.
         self._sources: dict[str, list[str]] = {}
         self._finished: set[str] = set()
@@ -65,6 +65,8 @@ class Flow:
 
     def enter(self, execution: Entered) -> None:
         """An execution begins: give it its attempt and instance."""
+        # A `sys.exit` that left a node before was caught by the program.
+        note_exit(None)
         self._origin.note(whereabouts())
         with self._lock:
             self._activate_into(execution.node_id)
@@ -100,14 +102,21 @@ class Flow:
         calls.instances += 1
         execution.instance, execution.attempt = str(calls.instances), calls.attempt
 
-    def leave(self, execution: Entered, error: BaseException | None = None) -> None:
-        """An execution has ended, by an exception if one is given."""
+    def leave(self, execution: Entered, error: BaseException | None = None) -> bool:
+        """An execution has ended, by an exception if one is given.
+
+        Returns:
+            False in a forked child that leaves what its parent has entered: there it goes on.
+        """
         note_exit(error)
         with self._lock:
-            calls = self._calls[execution.node_id]
+            calls = self._calls.get(execution.node_id)
+            if calls is None or execution not in calls.open:
+                return False
             calls.open.remove(execution)
             if not calls.open:
                 self._finished.add(execution.node_id)
+            return True
 
     def finish(self, node_id: str) -> None:
         """A node that is no more than a gate has been completed."""
@@ -121,7 +130,7 @@ class Flow:
 
     def after_fork(self) -> None:
         """In a forked child: what runs, runs in the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._calls = {}
 
     def _activate_into(self, node_id: str) -> None:

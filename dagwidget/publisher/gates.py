@@ -14,7 +14,7 @@ class Gates:
     """The decision of each gate, as a future, by the gate's id. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._outcomes: dict[str, Future[Decision]] = {}
         self._counts: dict[str, int] = {}
 

@@ -139,10 +139,14 @@ def _end_at_exit() -> None:
 
 
 def note_exit(error: BaseException | None) -> None:
-    """`sys.exit` leaves a node: no hook tells of it later."""
+    """`sys.exit` leaves a node: no hook tells of it later. With None, the program has gone on."""
     global _uncaught  # noqa: PLW0603
-    if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if isinstance(error, SystemExit):
         _uncaught = error
+    elif error is None and isinstance(_uncaught, SystemExit):
+        _uncaught = None
 
 
 def _note_uncaught() -> None:
@@ -178,17 +182,6 @@ def _after_fork() -> None:
     forget_all()
     for run in list(_runs):
         run._become_worker()
-    deliver_when_worker_exits()
-
-
-def deliver_when_worker_exits() -> None:
-    """`multiprocessing` ends its workers without `atexit`, but calls these."""
-    if "multiprocessing.util" in sys.modules:
-        from multiprocessing import util
-
-        from .transport import deliver_at_exit
-
-        util.Finalize(None, deliver_at_exit, exitpriority=100)
 
 
 # --- Cells

@@ -101,7 +101,8 @@ class NodeExecution:
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self._metrics["duration_ms"] = round((time.perf_counter() - self._started) * 1000, 3)
-        self._flow.leave(self, error)
+        if not self._flow.leave(self, error):
+            return
         status, reason = verdict_of(error)
         if status != "failed" or error is None:
             self._update(status, metrics=self._metrics, reason=reason)

@@ -29,7 +29,7 @@ from .flow import Flow
 from .lifecycle import Origin
 from .node import NodeExecution
 from .pricing import Price, Usage
-from .serialize import Redact, preview, previewed, redacted, whole
+from .serialize import Redact, preview, previewed, redacted, text_of, whole
 
 _LINE: Final = 2_000
 # The part of a whole output in one event, in characters: encoded as JSON, it still fits.
@@ -196,7 +196,7 @@ class Reporter:
             >>> run.log("extract", "read 3 files", "skipped 1")
         """
         check_id(node_id, "node_id")
-        texts = [line[:_LINE] for text in lines for line in str(text).splitlines() or [""]]
+        texts = [line[:_LINE] for text in lines for line in text_of(text).splitlines() or [""]]
         for chunk in chunked(texts, 100):
             self._channel.publish(p.NodeLog(node_id=node_id, lines=chunk))
 
@@ -230,7 +230,7 @@ class Reporter:
             check_id(node_id, "node_id")
         self._channel.publish(
             p.RunError(
-                message=str(message) or type(message).__name__,
+                message=text_of(message) or type(message).__name__,
                 node_id=node_id,
                 code=code,
                 detail=None if detail is None else preview(detail, redact=self._redact),

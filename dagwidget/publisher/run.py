@@ -14,8 +14,16 @@ from .. import protocol as p
 from ..errors import NotConnected, RunCancelled, RunEnded, ServerRefused
 from ..protocol.json_schema import schema_error
 from ..state import Decision
-from . import lifecycle
-from .arguments import check_choice, check_gate_size, check_id, deadline_after, presentation_of
+from . import lifecycle, worker_exit
+from .arguments import (
+    check_choice,
+    check_gate_size,
+    check_id,
+    check_text,
+    convert_each,
+    deadline_after,
+    presentation_of,
+)
 from .channel import Channel
 from .control import Control
 from .gates import Gates
@@ -85,7 +93,7 @@ class Run(Reporter):
         self.owned = start is not None
         self.keep = keep
         self._url = url
-        self._end_lock = threading.Lock()
+        self._end_lock = threading.RLock()
         self._ended = False
         # How it ends as soon as all executions have ended, or the time has passed.
         self._ending: tuple[p.FinalStatus, Any] | None = None
@@ -166,12 +174,14 @@ class Run(Reporter):
                 "body": body,
                 "data": data,
                 "schema": schema,
-                "options": None if options is None else list(options),
-                "allowed": None if allowed is None else list(allowed),
+                "options": None if options is None else convert_each(lambda option: option, options, "options"),
+                "allowed": None if allowed is None else convert_each(lambda verdict: verdict, allowed, "allowed"),
                 "deadline": None if timeout is None else deadline_after(timeout),
                 "on_timeout": on_timeout if on_timeout is not None or timeout is None else "fail",
                 "default": default,
-                "assignees": None if assignees is None else list(assignees),
+                "assignees": None
+                if assignees is None
+                else convert_each(lambda name: check_text(name, "an assignee"), assignees, "assignees"),
                 "required": required,
             }
         )
@@ -410,7 +420,7 @@ class Run(Reporter):
         """In a forked child: the parent owns the run, and only its exit ends it."""
         self.owned = False
         self._ending = None
-        self._end_lock = threading.Lock()
+        self._end_lock = threading.RLock()
         self._gates = Gates()
         self._flow.after_fork()
         self._unsettled.clear()
@@ -500,5 +510,7 @@ def _unpickle(dag_id: str, run_id: str | None, url: str | None, redact: Redact |
         locate = discovery.locator(url)
         run = Run(dag_id, locate, start=None, epoch=run_id, graph=p.Mutation(), redact=redact, price=price, url=url)
         _unpickled[key] = run
-        lifecycle.deliver_when_worker_exits()
+        from .transport import deliver_at_exit
+
+        worker_exit.deliver_at_exit(deliver_at_exit)
     return run

@@ -69,6 +69,14 @@ def previewed(value: Any, bounds: Bounds = OUTPUT) -> Preview:
     return Preview(shown, previewer.truncated)
 
 
+def text_of(value: object) -> str:
+    """The text of any value: its `__str__` may raise anything, and Python writes no integer of many digits."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__} without a text>"
+
+
 def redacted(value: Any, redact: Redact | None) -> Any:
     """Apply `redact` to a value. If it raises, return a note that says so."""
     if redact is None:
@@ -113,7 +121,7 @@ class _Previewer:
             return self._text(str(value))
         if isinstance(value, int):
             # JavaScript does not represent larger integers exactly.
-            return int(value) if abs(value) < 2**53 else str(value)
+            return int(value) if abs(value) < 2**53 else text_of(value)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else str(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
@@ -146,7 +154,7 @@ class _Previewer:
         for key, item in islice(value.items(), self._bounds.items):
             if self._left <= 0:
                 break
-            shown[self._text(str(key))] = self.show(item, depth - 1)
+            shown[self._text(text_of(key))] = self.show(item, depth - 1)
         if len(shown) < len(value):
             self.truncated = True
             shown["…"] = f"{len(value) - len(shown):,} more"

@@ -64,10 +64,13 @@ def after_fork_in_child() -> None:
 def _handle(number: int, _frame: FrameType | None) -> None:
     global _is_ending  # noqa: PLW0603
     _is_ending = True
-    if _last_words is not None:
-        _last_words()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    try:
+        # It interrupts the main thread anywhere: whatever lock it needs, that thread may hold, and can take again.
+        if _last_words is not None:
+            _last_words()
+    finally:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def _set(handler: signal.Handlers | Callable[[int, FrameType | None], None]) -> bool:

@@ -124,7 +124,7 @@ def start_run(
         url=url,
         keep=keep,
     )
-    local_runs.begin(url, dag_id, epoch)
+    local_runs.begin(discovery.normalized(url), dag_id, epoch)
     return run
 
 

@@ -97,7 +97,7 @@ class Transport:
         self._dropped = 0
         # Why the last attempt to deliver has failed.
         self._failure: str | None = None
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()
         self._dag_id = dag_id
         self._locate = locate
         self._start = start

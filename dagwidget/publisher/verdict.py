@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .. import protocol as p
 from ..errors import RunCancelled
+from .serialize import text_of
 
 
 class Verdict(NamedTuple):
@@ -25,7 +26,7 @@ def verdict_of(error: BaseException | None) -> Verdict:
     # Not loaded by `import dagwidget.publisher`.
     import asyncio
 
-    reason = str(error) or type(error).__name__
+    reason = text_of(error) or type(error).__name__
     if isinstance(error, SystemExit):
         if error.code in (None, 0):
             return Verdict("cancelled", "the program exited (SystemExit 0)")

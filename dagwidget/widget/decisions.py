@@ -13,8 +13,8 @@ import msgspec
 
 from .. import protocol as p
 from ..client.client import StreamClient
-from ..client.outbox import knows_gate
-from ..client.pending_command import SentCommand, mark_sent
+from ..client.outbox import checked, knows_gate, refusal
+from ..client.pending_command import SentCommand, mark_sent, settle
 from ..errors import InvalidDecision, UnknownGate
 from ..state import FINAL, DagState, Gate
 from .kernel_bridge import KernelBridge
@@ -38,7 +38,7 @@ class Decisions:
 
     def send(self, command: p.HumanDecision) -> SentCommand:
         """Send a decision, at once or as soon as its gate is known here."""
-        sent = self._client.handle(command)
+        sent = self._client.handle(checked(command))
         if knows_gate(command, self._client.state) and not self._client.is_behind:
             self._route(command)
         else:
@@ -49,6 +49,18 @@ class Decisions:
             # It may have come in between.
             self.check()
         return sent
+
+    def close(self) -> None:
+        """Nothing more is sent, and no answer comes: say so of each decision that is on its way."""
+        with self._lock:
+            held, self._held = self._held, {}
+            relayed, self._relayed = self._relayed, {}
+        for command in held.values():
+            why = "not sent: the widget was closed, or shows another run, before its gate was known"
+            settle(self._client.handle(command), refusal(command, "withdrawn", why))
+        for command in relayed.values():
+            why = "a page was asked to send it, and no answer can come: the widget was closed, or shows another run"
+            settle(self._client.handle(command), refusal(command, "unconfirmed", why))
 
     def check(self) -> None:
         """Events have arrived: send what has waited for them, and ask for the answers that they announce."""

@@ -32,7 +32,7 @@ def acquire(key: Key, locate: Callable[[], discovery.Endpoint]) -> StreamClient:
             return found[0]
         client = StreamClient(key.dag_id, locate, key.run)
         if key.run is None:
-            local_runs.follow(key.url, key.dag_id, client)
+            local_runs.follow(discovery.normalized(key.url), key.dag_id, client)
         client.open()
         _clients[key] = (client, 1)
         return client

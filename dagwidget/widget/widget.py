@@ -6,9 +6,11 @@ both reduce the same events. Decisions made here go out on the page's connection
 
 from __future__ import annotations
 
+import functools
 import logging
 import pathlib
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
@@ -24,7 +26,7 @@ from ..client.http import output_at
 from ..client.pending_command import SentCommand
 from ..client.state_machine import Batch
 from ..cross_loop import Waiters
-from ..errors import InvalidDecision, RunFailed
+from ..errors import ClientClosed, InvalidDecision, RunFailed
 from ..publisher.run import Run
 from ..state import FINAL, Cost, Decision, Fault, Gate
 from .decisions import Decisions, check_decision, open_gate
@@ -119,6 +121,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._changes = Changes()
         self._events: list[p.AnyEvent | p.Unknown] = []
         self._news = threading.Event()
+        # Held while the widget goes on to another client.
+        self._switching = threading.RLock()
         self._idle = True
         self._unsubscribe: list[Callable[[], None]] = []
         self.set_trait("nodes", LiveNodes(lambda: self._client.state))
@@ -137,7 +141,10 @@ class DAGStreamWidget(anywidget.AnyWidget):
         self._client = self._subscribe(self._key)
         self._closed = False
         self.on_msg(self._receive)
-        threading.Thread(target=self._publish_for_ever, name=f"dagwidget-traits-{dag_id}", daemon=True).start()
+        self._publisher = threading.Thread(
+            target=self._publish_for_ever, name=f"dagwidget-traits-{dag_id}", daemon=True
+        )
+        self._publisher.start()
 
     @traitlets.default("_details")
     def _read_details(self) -> str:
@@ -154,10 +161,13 @@ class DAGStreamWidget(anywidget.AnyWidget):
             >>> w.close()
         """
         super().close()
-        if not self._closed:
-            self._closed = True
-            self._drop_client()
-            self._news.set()
+        if self._closed:
+            return
+        with self._switching:
+            closed, self._closed = self._closed, True
+            if not closed:
+                self._drop_client()
+                self._news.set()
 
     # --- What a person asks
 
@@ -189,6 +199,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             TypeError: `node_id` is not a string.
             InvalidDecision: the gate does not accept this decision.
             UnknownGate: the run has ended, or several gates are open at the node.
+            ClientClosed: the widget is closed.
 
         Example:
             >>> gate = run.gate("review", title="Ship it?")
@@ -197,6 +208,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
             'accepted'
         """
         check_decision(node_id, decision, value)
+        if self._closed:
+            raise ClientClosed(f"the widget of {self.dag_id!r} is closed", dag_id=self.dag_id)
         client = self._client
         with client.lock:
             gate = None if client.is_behind else open_gate(client.state, node_id, gate_id)
@@ -259,9 +272,16 @@ class DAGStreamWidget(anywidget.AnyWidget):
         """
         if run_id is not None:
             p.check_dag_id(run_id, "run_id")
-        self._drop_client()
-        self._key = self._key._replace(run=run_id)
-        self._client = self._subscribe(self._key)
+        with self._switching:
+            if self._closed:
+                raise ClientClosed(f"the widget of {self.dag_id!r} is closed", dag_id=self.dag_id)
+            self._drop_client()
+            self._key = self._key._replace(run=run_id)
+            self._client = self._subscribe(self._key)
+            # What the traits hold is of the run before. Observers are called once they are those of this one.
+            self._trait_values.update(
+                run_id=run_id, status="pending", gates={}, engine=None, cost=None, decisions=[], errors=[], results=None
+            )
         self._bridge.follow(run_id)
 
     # --- Waiting and listening
@@ -289,7 +309,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
             >>> sent = w.decide("review", "approve", gate_id=gate.gate_id)
         """
         where = "a gate" if node_id is None else f"a gate at {node_id!r}"
-        await self._wait(self._client, lambda: self._is_over() or bool(self._gates_at(node_id)), timeout, where)
+        await self._wait(lambda _client: self._is_over() or bool(self._gates_at(node_id)), timeout, where)
         gates = self._gates_at(node_id)
         if not gates:
             state = self._client.state
@@ -318,18 +338,16 @@ class DAGStreamWidget(anywidget.AnyWidget):
             {'model': 'v7'}
         """
         what = "the end of the run"
-        client = self._client
         target = run.run_id if isinstance(run, Run) else run
         if target is None:
-            await self._wait(client, lambda: client.run_id is not None or self._is_over(), timeout, "the first run")
-            target = client.run_id
+            await self._wait(lambda each: each.run_id is not None or self._is_over(), timeout, "the first run")
+            target = self._client.run_id
         # A plain server names no runs.
         run_id = target or ""
-        if client.run_id == target:
+        if self._client.run_id == target:
             # It may go on to another run before this one's end has arrived.
-            ended = lambda: client.outcome(run_id) is not None or client.run_id != target  # noqa: E731
-            await self._wait(client, ended, timeout, what)
-        outcome = client.outcome(run_id) or await self._outcome_of(run_id, timeout, what)
+            await self._wait(lambda each: each.outcome(run_id) is not None or each.run_id != target, timeout, what)
+        outcome = self._client.outcome(run_id) or await self._outcome_of(run_id, timeout, what)
         if outcome.status != "completed":
             last = outcome.errors[-1].message if outcome.errors else "it gave no reason"
             text = f"run {run_id!r} of {self.dag_id!r} is {outcome.status}: {last}"
@@ -355,18 +373,17 @@ class DAGStreamWidget(anywidget.AnyWidget):
             >>> await w.next_run(run.run_id, timeout=60) == newer.run_id
             True
         """
-        client = self._client
-        before = after if after is not None else client.run_id
+        before = after if after is not None else self._client.run_id
 
-        def newer() -> str | None:
+        def newer(client: StreamClient) -> str | None:
             runs = client.runs
             age = {run.run_id: (run.started_at, run.run_id) for run in runs}
             if not runs or runs[0].run_id == before or (before in age and age[before] >= age[runs[0].run_id]):
                 return None
             return runs[0].run_id
 
-        await self._wait(client, lambda: newer() is not None, timeout, "the next run")
-        found = newer()
+        await self._wait(lambda each: newer(each) is not None, timeout, "the next run")
+        found = newer(self._client)
         assert found is not None
         return found
 
@@ -476,6 +493,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
     def _drop_client(self) -> None:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
+        self._decisions.close()
         release(self._key, self._client)
 
     def _take(self, batch: Batch) -> None:
@@ -571,10 +589,24 @@ class DAGStreamWidget(anywidget.AnyWidget):
 
     # --- Helpers
 
-    async def _wait(self, client: StreamClient, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
-        await client.wait(ready, timeout, what)
-        # What was waited for is also in the traits.
-        await self._waiters.wait(lambda: self._idle, None, what)
+    async def _wait(self, ready: Callable[[StreamClient], bool], timeout: float | None, what: str) -> None:
+        """Wait until the widget's client is ready; where the widget goes on to another client, until that one is."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def left() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+        while True:
+            client = self._client
+            try:
+                await client.wait(functools.partial(ready, client), left(), what)
+                break
+            except ClientClosed:
+                if self._closed or client is self._client:
+                    raise
+        # What was waited for is also in the traits, but for an observer: the thread that sets them waits for it.
+        if threading.current_thread() is not self._publisher:
+            await self._waiters.wait(lambda: self._idle or self._closed, left(), what)
 
     async def _outcome_of(self, run_id: str, timeout: float | None, what: str) -> Outcome:
         """How a run ends that this widget does not follow."""

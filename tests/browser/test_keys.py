@@ -167,8 +167,12 @@ def enlarge(widget):
     press("Graph", ".dw-surface")(widget)
     if widget.get_by_text("Expand all").is_visible():
         press("Expand all", ".dw-map")(widget)
-    for _ in range(4):
+    # The map is there while the graph is larger than its view; keys before may have left the camera anywhere.
+    for _ in range(40):
+        if widget.locator(".dw-map").is_visible():
+            break
         widget.get_by_role("button", name="Zoom in").first.evaluate("(one) => one.click()")
+        widget.page.wait_for_timeout(50)
 
 
 def unfold(widget):
