@@ -644,5 +644,5 @@ async def test_right_after_follow_no_trait_is_of_the_run_before(begin, make):
 async def test_the_run_of_this_process_is_followed_however_its_server_is_written(begin, make, server):
     w = make(url=server.url.replace("ws://", "http://") + "/")
     older, newer = begin(["a"]), begin(["b"])
-    assert w.run_id == newer.run_id
+    until(lambda: w.run_id == newer.run_id)
     older.complete()

@@ -340,8 +340,8 @@ class DAGStreamWidget(anywidget.AnyWidget):
         what = "the end of the run"
         target = run.run_id if isinstance(run, Run) else run
         if target is None:
-            await self._wait(lambda each: each.run_id is not None or self._is_over(), timeout, "the first run")
-            target = self._client.run_id
+            client = await self._wait(lambda each: each.run_id is not None or self._is_over(), timeout, "the first run")
+            target = client.run_id
         # A plain server names no runs.
         run_id = target or ""
         if self._client.run_id == target:
@@ -382,8 +382,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
                 return None
             return runs[0].run_id
 
-        await self._wait(lambda each: newer(each) is not None, timeout, "the next run")
-        found = newer(self._client)
+        found = newer(await self._wait(lambda each: newer(each) is not None, timeout, "the next run"))
         assert found is not None
         return found
 
@@ -589,8 +588,12 @@ class DAGStreamWidget(anywidget.AnyWidget):
 
     # --- Helpers
 
-    async def _wait(self, ready: Callable[[StreamClient], bool], timeout: float | None, what: str) -> None:
-        """Wait until the widget's client is ready; where the widget goes on to another client, until that one is."""
+    async def _wait(self, ready: Callable[[StreamClient], bool], timeout: float | None, what: str) -> StreamClient:
+        """Wait until the widget's client is ready; where the widget goes on to another client, until that one is.
+
+        Returns:
+            The client that is ready. The widget may have gone on to another one since.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
 
         def left() -> float | None:
@@ -607,6 +610,7 @@ class DAGStreamWidget(anywidget.AnyWidget):
         # What was waited for is also in the traits, but for an observer: the thread that sets them waits for it.
         if threading.current_thread() is not self._publisher:
             await self._waiters.wait(lambda: self._idle or self._closed, left(), what)
+        return client
 
     async def _outcome_of(self, run_id: str, timeout: float | None, what: str) -> Outcome:
         """How a run ends that this widget does not follow."""
