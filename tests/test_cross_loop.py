@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from dagwidget.cross_loop import Waiters
+from dagwidget.client.cross_loop import Waiters
 
 
 @pytest.mark.parametrize("steps", range(6))

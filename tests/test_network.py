@@ -86,8 +86,8 @@ class Lines:
 
 @pytest.mark.clock
 async def test_a_half_open_connection_is_noticed_by_both_ends(server, proxy, monkeypatch):
-    monkeypatch.setattr("dagwidget.client.state_machine._DEAD", 0.6)
-    monkeypatch.setattr("dagwidget.client.state_machine._ANSWER", 0.3)
+    monkeypatch.setattr("dagwidget.client.state_machine.DEAD", 0.6)
+    monkeypatch.setattr("dagwidget.client.state_machine.ANSWER", 0.3)
     async with following(server, proxy) as client, publishing(server) as run:
         await client.synced(PATIENCE)
         proxy.swallows = True

@@ -52,9 +52,9 @@ def install_node(folder: Path, which: str) -> None:
     package = folder / "package.json"
     described = json.loads(package.read_text(encoding="utf-8"))
     wanted = described["devDependencies"]
-    described["devDependencies"] = {
-        name: "latest" if which == "latest" else re.sub(r"^[\^~]", "", version) for name, version in wanted.items()
-    }
+    # Also of a package under another name: `npm:typescript@^7.0.2`.
+    version = (r"[^@]+$", "*") if which == "latest" else (r"[\^~](?=\d)", "")
+    described["devDependencies"] = {name: re.sub(*version, range_, count=1) for name, range_ in wanted.items()}
     package.write_text(json.dumps(described, indent=2), encoding="utf-8")
     (folder / "package-lock.json").unlink()
     subprocess.run([npm(), "install", "--no-package-lock", "--loglevel=error"], cwd=folder, check=True)

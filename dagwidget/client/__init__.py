@@ -3,8 +3,8 @@
 from .client import StreamClient, connect
 from .event_stream import EventStream
 from .http import output, run_state, runs
+from .outputs import Batch, Connection
 from .pending_command import SentCommand
-from .state_machine import Batch, Connection
 
 __all__ = [
     "Batch",

@@ -8,7 +8,6 @@ import functools
 import logging
 import threading
 import time
-import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,13 +22,15 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from .. import discovery
 from .. import protocol as p
-from ..cross_loop import Waiters
 from ..errors import ClientClosed, DagwidgetError, ServerRefused, ServerUnreachable
 from ..state import FINAL, DagState, Fault
+from .callbacks import Callbacks
+from .commands import Commands
+from .cross_loop import Waiters
 from .event_stream import EventStream
-from .outbox import checked
+from .outputs import Batch, Connect, Connection, Disconnect, Output, Renew, Send, Sent
 from .pending_command import SentCommand, mark_sent, settle
-from .state_machine import Batch, Connect, Connection, Disconnect, Output, Renew, Send, Sent, StateMachine
+from .state_machine import StateMachine
 
 _log = logging.getLogger("dagwidget")
 
@@ -86,7 +87,7 @@ class Outcome(NamedTuple):
     errors: list[Fault]
 
 
-class StreamClient:
+class StreamClient(Callbacks, Commands):
     """Follows a DAG, over as many connections as it takes. `connect` makes one.
 
     In `async with` it runs in the current event loop. In a plain `with` it runs in a thread of its own, and its
@@ -112,19 +113,17 @@ class StreamClient:
             locate: Finds the server. Called in a thread before each attempt; may block and raise.
             run: The id of a past run; None for the current one.
         """
+        super().__init__()
         self.dag_id = dag_id
         self.lock = threading.RLock()
         self._locate = locate
         self._run = run
         self._machine = StateMachine(run=run)
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
-        self._changes: list[Callable[[], object]] = []
-        self._beginners: list[Callable[[str], object]] = []
         # Where the server was last looked for.
         self._url = ""
         self._commands: dict[str, SentCommand] = {}
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._listeners: list[Callable[[Batch], object]] = []
         self._waiters = Waiters()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -290,34 +289,6 @@ class StreamClient:
         if self._loop is not None:
             self._call(lambda: self._input(self._machine.refresh))
 
-    def on_begin(self, callback: Callable[[str], object]) -> Callable[[], None]:
-        """Call `callback` with each run that `begin` names, in the thread that calls it.
-
-        Returns:
-            A function that ends it.
-
-        Example:
-            >>> stop = client.on_begin(print)
-            >>> client.begin("run-7")
-            run-7
-            >>> stop()
-        """
-        self._beginners.append(callback)
-        return lambda: self._beginners.remove(callback)
-
-    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call `callback` after the connection, the engine or the run list may have changed, in the client's loop.
-
-        Returns:
-            A function that ends it.
-
-        Example:
-            >>> stop = client.on_change(lambda: None)
-            >>> stop()
-        """
-        self._changes.append(callback)
-        return lambda: self._changes.remove(callback)
-
     def events(self) -> EventStream:
         """The events from now on.
 
@@ -340,28 +311,6 @@ class StreamClient:
             stream = EventStream(lambda: self.state, self._waiters, self._ended)
             self._streams.add(stream)
             return stream
-
-    def on_batch(self, callback: Callable[[Batch], object]) -> Callable[[], None]:
-        """Call `callback` after each batch of events has been applied, in the client's event loop.
-
-        Args:
-            callback: The function to call with the batch.
-
-        Returns:
-            A function that ends it.
-
-        Example:
-            >>> batches = []
-            >>> stop = client.on_batch(batches.append)
-            >>> run.update("train", "running")
-            >>> async for event in client.events():
-            ...     break
-            >>> batches[0].events == [event]
-            True
-            >>> stop()
-        """
-        self._listeners.append(callback)
-        return lambda: self._listeners.remove(callback)
 
     async def synced(self, timeout: float | None = None) -> None:
         """Wait until the client has the server's current state.
@@ -391,85 +340,6 @@ class StreamClient:
         return connection.phase == "stopped"
 
     # --- Commands
-
-    def decide(
-        self,
-        node_id: str,
-        decision: p.Verdict,
-        *,
-        feedback: str | None = None,
-        value: Any = None,
-        gate_id: str | None = None,
-    ) -> SentCommand:
-        """Decide at the open gate of a node. Without a connection, the decision is queued.
-
-        Args:
-            node_id: The node.
-            decision: `approve`, `reject` or `modify`.
-            feedback: A comment for other people and for the engine.
-            value: The modified value; any JSON. `modify` needs it.
-            gate_id: The gate, where the node has several open ones.
-
-        Returns:
-            A handle. Await it for the server's answer; a refusal is an answer, not an exception.
-
-        Raises:
-            InvalidDecision: No server would accept it.
-            ClientClosed: The client is not open yet.
-
-        Example:
-            >>> sent = await client.decide("review", "approve", feedback="looks good")
-            >>> sent.state
-            'accepted'
-            >>> (await client.decide("review", "reject")).code
-            'already_decided'
-        """
-        command = p.HumanDecision(
-            id=str(uuid.uuid4()),
-            node_id=node_id,
-            decision=decision,
-            gate_id=gate_id,
-            feedback=feedback,
-            value=value,
-            source="python",
-        )
-        return self.send(checked(command))
-
-    def pause(self) -> SentCommand:
-        """Ask the engine to start no further node.
-
-        Returns:
-            A handle. Await it for the server's answer.
-
-        Example:
-            >>> (await client.pause()).state
-            'accepted'
-        """
-        return self.send(p.PauseExecution(id=str(uuid.uuid4())))
-
-    def resume(self) -> SentCommand:
-        """Ask the engine to go on after a pause.
-
-        Returns:
-            A handle. Await it for the server's answer.
-
-        Example:
-            >>> (await client.resume()).state
-            'accepted'
-        """
-        return self.send(p.ResumeExecution(id=str(uuid.uuid4())))
-
-    def cancel(self) -> SentCommand:
-        """Ask the engine to stop the run for good.
-
-        Returns:
-            A handle. Await it for the server's answer.
-
-        Example:
-            >>> (await client.cancel()).state
-            'accepted'
-        """
-        return self.send(p.CancelExecution(id=str(uuid.uuid4())))
 
     def handle(self, command: p.AnyCommand) -> SentCommand:
         """The handle of a command, which `send` settles later: for one that goes out on another connection first.
@@ -648,13 +518,6 @@ class StreamClient:
                     settle(sent, output)
             case _:
                 assert_never(output)
-
-    def _tell(self, callbacks: list[Callable[..., object]], *arguments: object) -> None:
-        for callback in tuple(callbacks):
-            try:
-                callback(*arguments)
-            except Exception:
-                _log.exception("a callback of %r failed", self)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         due = self._machine.due

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import protocol as p
-from ..cross_loop import Waiters
 from ..state import DagState, compact
-from .state_machine import Batch
+from .cross_loop import Waiters
+from .outputs import Batch
 
 # With more events than this in the buffer, they are replaced by the current state.
 _MOST: Final = 100_000

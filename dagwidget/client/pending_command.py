@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator
 from typing import Any, Final, Literal
 
 from .. import protocol as p
-from ..cross_loop import Waiters
 from ..errors import NotConnected
+from .cross_loop import Waiters
 
 _WORDS: Final = {
     "waiting": "waits for a connection, or for its gate to open",

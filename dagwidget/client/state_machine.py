@@ -18,37 +18,9 @@ from ..backoff import backoff
 from ..errors import ProtocolError
 from ..state import DagState, reduce
 from .outbox import Outbox, knows_gate, pin_gate, refusal, refuse_overtaken, refuse_unknown
+from .outputs import TRANSITIONS, Batch, Connect, Connection, Disconnect, Output, Phase, Renew, Send, Sent
+from .timing import ACK, ACK_BYTES, ACK_FRAMES, ANSWER, DEAD, HOLD, LATE, RENEW, RENEW_AT_ALL, STABLE
 
-Phase: TypeAlias = Literal["idle", "connecting", "greeting", "syncing", "live", "waiting", "stopped"]
-
-TRANSITIONS: Final[dict[Phase, tuple[Phase, ...]]] = {
-    "idle": ("connecting", "stopped"),
-    "connecting": ("greeting", "waiting", "stopped"),
-    "greeting": ("syncing", "live", "waiting", "stopped"),
-    "syncing": ("greeting", "syncing", "live", "waiting", "stopped"),
-    "live": ("greeting", "syncing", "waiting", "stopped"),
-    "waiting": ("connecting", "stopped"),
-    "stopped": (),
-}
-"""The phases that may follow each phase. A plain server goes straight to `live`; a gap leads back to `greeting`."""
-
-# Times in seconds: how long the server may take to answer, how long it may be silent, how long a connection must last
-# to count as stable, and the longest delay of an acknowledgement.
-_ANSWER: Final = 5.0
-_DEAD: Final = 25.0
-_STABLE: Final = 5.0
-_ACK: Final = 1.0
-# How long before its expiry a token is renewed; one with less time left is renewed at half of that time. With less than
-# the second value left it is not renewed at all.
-_RENEW: Final = 60.0
-_RENEW_AT_ALL: Final = 1.0
-# How long a decision waits for the event of its gate, which may still be on its way from the engine.
-_HOLD: Final = 5.0
-# After a tick this late the machine was suspended or busy, so a silent server proves nothing.
-_LATE: Final = 1.0
-
-_ACK_FRAMES: Final = 64
-_ACK_BYTES: Final = 256 * 1024
 # The largest frame that a server accepts, until its `welcome` says otherwise.
 _FRAME_BYTES: Final = 64 * 1024
 
@@ -57,77 +29,6 @@ _FINAL_CODES: Final = {row.code: row for row in p.CLOSE_CODES if not row.retry}
 _FEATURES: Final = list(get_args(p.Feature))
 
 _Timer: TypeAlias = Literal["answer", "retry", "stable", "silence", "ack", "renew", "hold"]
-
-
-class Connection(Struct, frozen=True, kw_only=True):
-    """The state of the connection.
-
-    Attributes:
-        phase: `waiting` lasts until `retry_at`; `stopped` is final.
-        resumable: False on a plain server, where events during a cut are lost. None until known.
-        role: What the token permits.
-        attempt: The number of connection attempts so far.
-        retry_at: When the next attempt starts.
-        seen_at: When the last frame arrived, and so how old the state is.
-        code: The close code that ended the last connection.
-        reason: Why it ended.
-    """
-
-    phase: Phase = "idle"
-    resumable: bool | None = None
-    role: str | None = None
-    attempt: int = 0
-    retry_at: float | None = None
-    seen_at: float | None = None
-    code: int | None = None
-    reason: str | None = None
-
-
-class Connect(Struct, frozen=True):
-    """Find the server and open a socket to it."""
-
-
-class Renew(Struct, frozen=True):
-    """Get a new token, and pass it to `renewed`."""
-
-
-class Send(Struct, frozen=True):
-    """Send a text frame."""
-
-    frame: bytes
-
-
-class Disconnect(Struct, frozen=True):
-    """Drop the socket, or the attempt to open one, and ignore whatever still arrives from it."""
-
-
-class Batch(Struct, frozen=True, kw_only=True):
-    """Events that were applied to the state; to an empty one where `reset`.
-
-    Attributes:
-        epoch: The run.
-        after: The cursor before the events.
-        seq: The cursor after them.
-        reset: Whether the state was replaced.
-        events: The events.
-        state: The state that they were applied to.
-    """
-
-    epoch: str | None
-    after: int
-    seq: int
-    reset: bool
-    events: list[p.AnyEvent | p.Unknown]
-    state: DagState
-
-
-class Sent(Struct, frozen=True):
-    """A command was sent."""
-
-    id: str
-
-
-Output: TypeAlias = Connect | Renew | Send | Disconnect | Batch | Sent | p.CommandAck | p.Engine | p.Runs
 
 
 class _CatchUp(Struct):
@@ -225,7 +126,7 @@ class StateMachine:
         """The server was found; a socket to it is being opened."""
         if self.phase == "connecting":
             self._token = token
-            self._timers["answer"] = now + _ANSWER
+            self._timers["answer"] = now + ANSWER
 
     def renewed(self, token: str | None, now: float) -> None:
         """The answer to `Renew`. A different token goes to the server at once; None means that there is none."""
@@ -298,8 +199,8 @@ class StateMachine:
             return
         if hold and self._must_hold(command):
             assert isinstance(command, p.HumanDecision)
-            self._held[command.id] = (command, now + _HOLD)
-            self._timers.setdefault("hold", now + _HOLD)
+            self._held[command.id] = (command, now + HOLD)
+            self._timers.setdefault("hold", now + HOLD)
             return
         self._queue(command)
 
@@ -365,7 +266,7 @@ class StateMachine:
             # A timer before it may have cleared or moved it.
             if due <= now and self._timers.get(timer) == due:
                 del self._timers[timer]
-                self._fire(timer, now, late=now - due > _LATE)
+                self._fire(timer, now, late=now - due > LATE)
 
     # --- Timers
 
@@ -391,21 +292,21 @@ class StateMachine:
     def _answer_is_due(self, now: float, *, late: bool) -> None:
         if late:
             # The answer may wait in the socket.
-            self._timers["answer"] = now + _ANSWER
+            self._timers["answer"] = now + ANSWER
         elif self.phase == "greeting" and self._v1 is None and not self._spoke_v1:
             # Some libraries accept any subprotocol, so this may be a plain server.
             self._become_plain(now)
         else:
             what = "the server did not answer" if self.phase == "connecting" else "no welcome"
-            self._reconnect(now, f"{what} in {_ANSWER:g} s")
+            self._reconnect(now, f"{what} in {ANSWER:g} s")
 
     def _check_silence(self, now: float, *, late: bool) -> None:
-        if now - self._received_at < _DEAD:
-            self._timers["silence"] = self._received_at + _DEAD
+        if now - self._received_at < DEAD:
+            self._timers["silence"] = self._received_at + DEAD
         elif late:
             self._hello(now)
         else:
-            self._reconnect(now, f"the server was silent for {_DEAD:g} s")
+            self._reconnect(now, f"the server was silent for {DEAD:g} s")
 
     # --- Transitions
 
@@ -450,7 +351,7 @@ class StateMachine:
         self._catch_up = None
         self._timers.pop("ack", None)
         self._timers.pop("silence", None)
-        self._timers["answer"] = now + _ANSWER
+        self._timers["answer"] = now + ANSWER
         self._enter("greeting")
         epoch, seq = self.state.epoch, self.state.seq
         last = None if epoch is None or from_scratch else p.Cursor(epoch=epoch, seq=seq, log=self._log)
@@ -480,7 +381,7 @@ class StateMachine:
 
     def _become_live(self, now: float) -> None:
         self._timers.pop("answer", None)
-        self._timers.setdefault("stable", now + _STABLE)
+        self._timers.setdefault("stable", now + STABLE)
         self.was_live = True
         self._enter("live", code=None, reason=None)
         for pending in self._outbox.pending():
@@ -578,7 +479,7 @@ class StateMachine:
         self._apply()
         self._frame_limit = welcome.limits.get("frame_bytes", _FRAME_BYTES)
         self._timers.pop("answer", None)
-        self._timers["silence"] = now + _DEAD
+        self._timers["silence"] = now + DEAD
         self._timers.pop("renew", None)
         if welcome.expires_at is not None and welcome.now is not None:
             self._renew_before(now + (welcome.expires_at - welcome.now) / 1000, now)
@@ -593,8 +494,8 @@ class StateMachine:
     def _renew_before(self, expires_at: float, now: float) -> None:
         self._expires_at, left = expires_at, expires_at - now
         # Without a new token the connection lasts until the server ends it, and then reconnects.
-        if left >= _RENEW_AT_ALL:
-            self._timers["renew"] = now + max(left - _RENEW, left / 2)
+        if left >= RENEW_AT_ALL:
+            self._timers["renew"] = now + max(left - RENEW, left / 2)
 
     def _handle_sync(self, sync: p.Sync, now: float) -> None:
         if self.phase == "greeting":
@@ -669,10 +570,10 @@ class StateMachine:
             return
         self._unacknowledged_frames += 1
         self._unacknowledged_bytes += size
-        if self._unacknowledged_frames >= _ACK_FRAMES or self._unacknowledged_bytes >= _ACK_BYTES:
+        if self._unacknowledged_frames >= ACK_FRAMES or self._unacknowledged_bytes >= ACK_BYTES:
             self._acknowledge()
         else:
-            self._timers.setdefault("ack", now + _ACK)
+            self._timers.setdefault("ack", now + ACK)
 
     def _acknowledge(self) -> None:
         self._timers.pop("ack", None)

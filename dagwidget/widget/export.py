@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from ..cross_loop import Waiters
+from ..client.cross_loop import Waiters
 from ..errors import DagwidgetError, NoFrontEnd
 from ..state import DagState
 

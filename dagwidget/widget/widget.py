@@ -22,15 +22,16 @@ import traitlets
 from .. import discovery
 from .. import protocol as p
 from ..client.client import Outcome, StreamClient
+from ..client.cross_loop import Waiters
 from ..client.http import output_at
+from ..client.outputs import Batch
 from ..client.pending_command import SentCommand
-from ..client.state_machine import Batch
-from ..cross_loop import Waiters
 from ..errors import ClientClosed, InvalidDecision, RunFailed
 from ..publisher.run import Run
 from ..state import FINAL, Cost, Decision, Fault, Gate
 from .decisions import Decisions, check_decision, open_gate
 from .export import snapshot
+from .files import Files
 from .kernel_bridge import KernelBridge
 from .kernel_comm import use_from_any_thread
 from .live_state import Changes, LiveEdges, LiveNodes
@@ -42,11 +43,8 @@ _log = logging.getLogger("dagwidget")
 
 _STATIC: Final = pathlib.Path(__file__).parent / "static"
 
-# How long a picture may take: a page that shows the graph draws it at once, but it may have to connect first.
-_PICTURE_SECONDS: Final = 30.0
 
-
-class DAGStreamWidget(anywidget.AnyWidget):
+class DAGStreamWidget(Files, anywidget.AnyWidget):
     """A live DAG in a notebook cell.
 
     The traits are read-only and change once per batch of events. Observe them, or await `wait_for` and `complete`;
@@ -417,49 +415,6 @@ class DAGStreamWidget(anywidget.AnyWidget):
             {'rows': 3}
         """
         return output_at(self._locate, self.dag_id, node_id, instance=instance, run_id=self._client.run_id)
-
-    # --- Files
-
-    async def to_svg(self, *, timeout: float | None = _PICTURE_SECONDS) -> str:
-        """Draw the whole graph as an SVG file, by a page that shows it.
-
-        Args:
-            timeout: The longest wait in seconds; None for no limit.
-
-        Raises:
-            NoFrontEnd: no page has drawn it in time.
-            DagwidgetError: the page could not, and says why.
-
-        Example:
-            >>> svg = await w.to_svg()
-        """
-        return (await self._bridge.pictures.ask("svg", timeout)).decode()
-
-    async def to_png(self, *, timeout: float | None = _PICTURE_SECONDS) -> bytes:
-        """Draw the whole graph as a PNG file at twice its size, or at less where that would be too large.
-
-        Args:
-            timeout: The longest wait in seconds; None for no limit.
-
-        Raises:
-            NoFrontEnd: no page has drawn it in time.
-            DagwidgetError: the page could not, and says why.
-
-        Example:
-            >>> png = await w.to_png()
-        """
-        return await self._bridge.pictures.ask("png", timeout)
-
-    def to_json(self) -> str:
-        """The whole state as JSON, as the server has it. Needs no page.
-
-        Example:
-            >>> import json
-            >>> json.loads(w.to_json())["status"]
-            'running'
-        """
-        with self._client.lock:
-            return p.encode_value(self._client.state.to_dict()).decode()
 
     # --- Pages
 
