@@ -639,6 +639,9 @@ async def test_right_after_follow_no_trait_is_of_the_run_before(begin, make):
     await w.wait_for("x", timeout=60)
     w.follow(first.run_id)
     assert (w.gates, w.run_id) == ({}, first.run_id)
+    # Of those that this process has begun, the last.
+    w.follow(None)
+    assert w.run_id == second.run_id
 
 
 async def test_the_run_of_this_process_is_followed_however_its_server_is_written(begin, make, server):

@@ -277,9 +277,8 @@ class DAGStreamWidget(Files, anywidget.AnyWidget):
             self._key = self._key._replace(run=run_id)
             self._client = self._subscribe(self._key)
             # What the traits hold is of the run before. Observers are called once they are those of this one.
-            self._trait_values.update(
-                run_id=run_id, status="pending", gates={}, engine=None, cost=None, decisions=[], errors=[], results=None
-            )
+            self._trait_values.update(run_id=run_id or self._client.run_id, status="pending", gates={}, decisions=[])
+            self._trait_values.update(engine=None, cost=None, errors=[], results=None)
         self._bridge.follow(run_id)
 
     # --- Waiting and listening
