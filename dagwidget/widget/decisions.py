@@ -9,8 +9,6 @@ from __future__ import annotations
 import threading
 from typing import Final, get_args
 
-import msgspec
-
 from .. import protocol as p
 from ..client.client import StreamClient
 from ..client.outbox import checked, knows_gate, refusal
@@ -149,7 +147,7 @@ def check_decision(node_id: object, decision: object, value: object) -> None:
 
     Raises:
         TypeError: `node_id` is not a string.
-        InvalidDecision: it is not a decision, or its value is missing or not JSON.
+        InvalidDecision: it is not a decision, or its value is missing.
     """
     if not isinstance(node_id, str):
         raise TypeError(f"node_id must be a string, not {type(node_id).__name__}: {node_id!r}")
@@ -162,7 +160,3 @@ def check_decision(node_id: object, decision: object, value: object) -> None:
         raise invalid(f"decision must be {', '.join(map(repr, verdicts[:-1]))} or {verdicts[-1]!r}, got {decision!r}")
     if decision == "modify" and value is None:
         raise invalid("modify needs the answer: decide(…, 'modify', value=…)")
-    try:
-        msgspec.json.encode(value)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise invalid(f"value must be JSON-safe: {error}") from None
