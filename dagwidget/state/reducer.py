@@ -20,7 +20,7 @@ LOG_TAIL: Final = 200
 ERRORS_TAIL: Final = 100
 """How many errors of a run are kept."""
 
-# What a run is in between what was asked and the engine's confirmation.
+# The statuses of a run from a request until the engine confirms it.
 _ASKED: Final = ("pausing", "resuming", "cancelling")
 # An instance's status decides its node's in this order.
 _WORST_FIRST: Final = ("failed", "waiting", "running", "pending", "cancelled", "completed", "skipped")

@@ -12,7 +12,7 @@ const ERRORS_TAIL = 100;
 
 const TERMINAL: ReadonlySet<string> = new Set(["completed", "failed", "skipped", "cancelled"]);
 const FINAL: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
-// What a run is in between what was asked and the engine's confirmation.
+// The statuses of a run from a request until the engine confirms it.
 const ASKED: ReadonlySet<string> = new Set(["pausing", "resuming", "cancelling"]);
 // An instance's status decides its node's in this order.
 const WORST_FIRST: readonly NodeStatus[] = [
