@@ -11,6 +11,7 @@ endif
 UV := .venv-tools/$(notdir $(BIN))/uv
 CHROMIUM ?= /usr/bin/chromium
 SECONDS ?= 600
+SCHEDULES ?= 209
 ROUNDS ?= 20
 KERNELS ?= 6.31.0 7.0.1 7.1.0 newest
 PYTHONS ?= 3.11 3.12 3.13
@@ -23,7 +24,7 @@ BUNDLE := dagwidget/widget/static/details.js
 SOURCES := $(shell find js/src -type f 2>/dev/null) js/build.mjs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-py test-js test-browser test-kernels test-lowest test-latest test-pythons test-loaded bench-smoke lint format protocol lock build bench soak pictures screenshots clean
+.PHONY: help setup demo test test-fast test-py test-js test-browser test-kernels test-lowest test-latest test-pythons test-loaded bench-smoke lint format protocol lock build bench soak chaos pictures screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -104,12 +105,13 @@ test-kernels: setup $(KERNELS:%=.kernels/%/.ready) ## The widget on each of thes
 lock: $(UV) ## Renew requirements.lock and both package-lock.json
 	$(PYTHON) tools/lock.py $(UV)
 
-lint: setup ## Check style and types, and that what is generated is current
+lint: setup ## Check style and types, that what is generated is current, and known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd js && npm run --silent types && npm run --silent lint
+	$(BIN)/python tools/audit.py
 
 format: setup ## Put both languages into their form
 	$(BIN)/ruff check --fix .
@@ -132,6 +134,10 @@ bench-smoke: setup ## Run every benchmark with small sizes, as make test-browser
 
 soak: setup ## Look for anything lost or doubled over cuts and kills (SECONDS=600)
 	$(BIN)/python -m benchmarks.soak $(SECONDS)
+
+chaos: setup ## Faults of wires, servers, disks and clocks, by schedules: what is lost or doubled? (SCHEDULES=209 SEED=… ONLY=cut/17)
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m tests.chaos --schedules $(SCHEDULES) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 pictures: setup ## Store anew what the view looks like in the pictures that the tests compare: look at each
 	CHROMIUM=$(CHROMIUM) PICTURES=store $(BIN)/python -m pytest -q tests/browser/test_pictures.py -k stored

@@ -22,8 +22,8 @@ from typing import Any
 
 import dagwidget
 from dagwidget import protocol as p
-from dagwidget.client.state_machine import Batch
 from dagwidget.server.storage.sqlite import SqliteJournal
+from tests.chaos.ledger import Ledger, numbers_of
 from tests.proxy import CutProxy
 
 from .server import Process, running, serve
@@ -39,36 +39,6 @@ AWAY_SECONDS = (0.0, 0.0, 0.0, 5.0)
 # So many that what is missed in a moment is less than the state, and comes event by event; in a longer cut it is not.
 NODES = 2000
 _CATCH_UP_SECONDS = 90.0
-
-
-class Ledger:
-    """Which numbers have come, and which not."""
-
-    def __init__(self) -> None:
-        self.last = -1
-        self.lost = self.doubled = self.resets = 0
-
-    def take(self, batch: Batch) -> None:
-        numbers = list(_numbers(batch.events))
-        if batch.reset:
-            self.resets += 1
-            if numbers:
-                newest = max(numbers)
-                # What was seen is part of every later state.
-                self.lost += max(0, self.last - newest)
-                self.last = newest
-            return
-        for number in numbers:
-            self.count(number)
-
-    def count(self, number: int) -> None:
-        self.lost += max(0, number - self.last - 1)
-        self.doubled += number <= self.last
-        self.last = max(self.last, number)
-
-
-def _numbers(events: list[Any]) -> Iterator[int]:
-    return (int(event.message) for event in events if isinstance(event, p.NodeState) and event.message is not None)
 
 
 async def _publish(run: dagwidget.Run, seconds: float) -> int:
@@ -148,9 +118,9 @@ def _logged(path: Path) -> Ledger:
     """What the log has, read when the server is gone."""
     ledger = Ledger()
     with closing(SqliteJournal(path)) as journal:
-        kept = journal.load("soak", "soak")
-        for record in kept[1] if kept is not None else []:
-            for number in _numbers(p.decode_server(record.data)):
+        kept = journal.snapshot("soak", "soak")
+        for record in [] if kept is None else journal.follow("soak", "soak", 0, kept.run.events):
+            for number in numbers_of(p.decode_server(record.data)):
                 ledger.count(number)
     return ledger
 

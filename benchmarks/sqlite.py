@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from dagwidget.server.storage.event_store import Record
+from dagwidget.server.storage.event_store import Append, Record, Result, Stored
 from dagwidget.server.storage.sqlite import SqliteJournal
 
 from .results import Row
@@ -28,17 +28,16 @@ def _write(path: Path) -> float:
     faults: list[str] = []
     durable = threading.Event()
 
-    def done(upto: int, fault: str | None) -> None:
-        if fault is not None:
-            faults.append(fault)
-        if upto == EVENTS:
+    def done(result: Result) -> None:
+        if not isinstance(result, Stored):
+            faults.append(str(result))
+        if faults or result == Stored(EVENTS):
             durable.set()
 
     journal = SqliteJournal(path)
     began = time.perf_counter()
     for first in range(0, EVENTS, BATCH):
-        batch = records[first : first + BATCH]
-        journal.append("sqlite", "run", batch, lambda fault, upto=batch[-1].seq: done(upto, fault))  # type: ignore[misc]
+        journal.append(Append("sqlite", "run", first, records[first : first + BATCH]), done)
     durable.wait()
     seconds = time.perf_counter() - began
     journal.close()

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from .errors import ServerNotFound, TokenUnavailable
+from . import challenge
+from .errors import DagwidgetError, ServerNotFound, TokenUnavailable
 
 if TYPE_CHECKING:
     import subprocess
 
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = challenge.LOOPBACK
 """The loopback host names: no proxy is used for them."""
 
 _START_SECONDS: Final = 15.0
-_ANSWER_SECONDS: Final = 2.0
 _LOG_TAIL: Final = 2000
 
 Token: TypeAlias = str | Callable[[], str]
@@ -162,7 +162,8 @@ def locator(url: str | None, token: Token | None = None) -> Callable[[], Endpoin
         token: The token to present. None for `DAGWIDGET_TOKEN`, or else the token of this machine's server.
 
     Returns:
-        The function. It may block, and raises `ServerNotFound` and `TokenUnavailable`.
+        The function. It may block, and raises `ServerNotFound` and `TokenUnavailable`. Before the token is sent there,
+        see `proven`.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -186,6 +187,19 @@ def locator(url: str | None, token: Token | None = None) -> Callable[[], Endpoin
         return found if token is None else Endpoint(found.url, _current(token))
 
     return locate
+
+
+def proven(endpoint: Endpoint) -> Endpoint:
+    """The server that a token is about to be sent to; on this machine, it must prove first that it knows the token.
+
+    Raises:
+        OSError: Nobody answers there.
+        ServerRefused: It does not know the token.
+        ServerUnreachable: Another program answers.
+    """
+    if endpoint.token is not None and challenge.is_needed(endpoint.url):
+        challenge.check(endpoint.url, endpoint.token)
+    return endpoint
 
 
 def _current(token: Token) -> str:
@@ -299,26 +313,16 @@ def release() -> None:
 
 
 def _running(path: Path) -> Endpoint | None:
-    """The server that a runtime file names, if that same process answers there."""
-    import http.client
-    import urllib.request
-
+    """The server that a runtime file names, if it answers there and knows its token."""
     described = _read(path)
-    url, pid = described.get("url"), described.get("pid")
-    if not isinstance(url, str) or not isinstance(pid, int) or not _alive(pid):
+    url, token, pid = described.get("url"), described.get("token"), described.get("pid")
+    if not isinstance(url, str) or not isinstance(token, str) or not isinstance(pid, int) or not _alive(pid):
         return None
-    health = f"{url.replace('ws', 'http', 1)}/healthz"
     try:
-        # No proxy for a loopback address.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(health, timeout=_ANSWER_SECONDS) as response:
-            answer = json.load(response)
-    except (OSError, ValueError, http.client.HTTPException):
+        challenge.check(url, token)
+    except (OSError, ValueError, DagwidgetError):
         return None
-    if not isinstance(answer, dict) or answer.get("pid") != pid:
-        return None
-    token = described.get("token")
-    return Endpoint(url, token if isinstance(token, str) else None)
+    return Endpoint(url, token)
 
 
 def _read(path: Path) -> dict[str, object]:

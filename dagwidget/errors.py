@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .visible import visible
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,6 +55,10 @@ __all__ = [
 
 class DagwidgetError(Exception):
     """Base of every error that dagwidget raises."""
+
+    def __str__(self) -> str:
+        # A server's reason and an engine's error are part of it.
+        return visible(super().__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default an exception is unpickled by calling it with its text alone, without its attributes.

@@ -13,6 +13,9 @@ class Follower(Protocol):
     def begin(self, run_id: str) -> None:
         """Follow a run that this process is about to publish."""
 
+    def forget(self, run_id: str) -> None:
+        """Do not wait for that run: it will not begin."""
+
 
 _lock = threading.Lock()
 _latest: dict[tuple[str | None, str], str] = {}
@@ -26,6 +29,16 @@ def begin(url: str | None, dag_id: str, run_id: str) -> None:
         followers = list(_followers.get((url, dag_id), ()))
     for follower in followers:
         follower.begin(run_id)
+
+
+def withdraw(url: str | None, dag_id: str, run_id: str) -> None:
+    """The server has refused a run that this process began: nobody is to wait for it."""
+    with _lock:
+        if _latest.get((url, dag_id)) == run_id:
+            del _latest[url, dag_id]
+        followers = list(_followers.get((url, dag_id), ()))
+    for follower in followers:
+        follower.forget(run_id)
 
 
 def follow(url: str | None, dag_id: str, follower: Follower) -> None:

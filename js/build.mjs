@@ -101,8 +101,12 @@ async function buildWidget(folder) {
   await write(join(folder, "details.js"), `export default (common) => { let made; ${details} return made; };`);
 }
 
-/** What esbuild has bundled, a twentieth smaller. */
+/** What esbuild has bundled, a twentieth smaller. Statements pack better than sequences of expressions. */
 async function write(path, text) {
-  const { code } = await minify(text, { module: true, ecma: 2022, compress: { passes: 2 } });
+  const { code } = await minify(text, {
+    module: true,
+    ecma: 2022,
+    compress: { passes: 2, sequences: false, hoist_funs: true },
+  });
   await writeFile(path, code);
 }

@@ -11,7 +11,10 @@ from dagwidget.server.auth.grant import Authorize, Grant
 from dagwidget.server.dag import Dag
 from dagwidget.server.room import Room
 from dagwidget.server.sessions.base import Session
-from dagwidget.server.storage.event_store import Record, RunMeta, StoredLog
+from dagwidget.server.storage.event_store import Append
+from dagwidget.server.storage.faults import Unavailable
+from dagwidget.server.storage.loading import StoredLog, load
+from dagwidget.server.storage.memory import MemoryJournal
 
 S = TypeVar("S", bound=Session)
 
@@ -21,14 +24,22 @@ def anybody(_token: str | None) -> Grant:
 
 
 class Disk:
-    """What outlives a server: the log and the meta of each run."""
+    """What outlives a server."""
 
     def __init__(self) -> None:
-        self.runs: dict[str, StoredLog] = {}
+        self.journal = MemoryJournal()
 
-    def write(self, run_id: str, records: list[Record], meta: RunMeta) -> None:
-        before = self.runs.get(run_id)
-        self.runs[run_id] = StoredLog(run_id, [*(before.records if before else ()), *records], meta)
+    @property
+    def runs(self) -> dict[str, StoredLog]:
+        """Each run with all of its records."""
+        found = {}
+        for run in self.journal.runs():
+            records = self.journal.follow("dag", run.run_id, run.begins, run.events) if run.events else []
+            found[run.run_id] = StoredLog(run.run_id, records, run.meta, None, run.begins, run.head)
+        return found
+
+    def delete(self, run_id: str) -> None:
+        self.journal.delete("dag", run_id)
 
 
 class Server:
@@ -48,14 +59,15 @@ class Server:
         self.limits = limits or Limits()
         self.now = now
         self.instant = instant
-        self.writing: deque[tuple[Room, list[Record], RunMeta]] = deque()
+        self.writing: deque[tuple[Room, Append]] = deque()
         self.reading: deque[str] = deque()
+        self.fault: str | None = None
         self.dag = Dag("dag", self.limits, self, journaled=disk is not None, started_at=now)
-        for run_id, stored in disk.runs.items() if disk is not None else ():
-            assert stored.meta is not None
-            summary = stored.meta.summary
-            assert summary.run_id == run_id
-            self.dag.add(summary, stored.meta, now)
+        for run in disk.journal.runs() if disk is not None else ():
+            assert run.meta is not None
+            summary = run.meta.summary
+            assert summary.run_id == run.run_id
+            self.dag.add(summary, run.meta, now)
 
     # --- Clients
 
@@ -100,26 +112,30 @@ class Server:
         """Write what has waited longest, if anything."""
         if not self.writing or self.disk is None:
             return False
-        room, records, meta = self.writing.popleft()
-        self.disk.write(room.epoch, records, meta)
-        self.dag.stored(room, records[-1].seq, None, self.now)
+        room, append = self.writing.popleft()
+        self.disk.journal.append(append, lambda result: self.dag.stored(room, result, self.now))
         return True
+
+    def fail(self, why: str) -> None:
+        """What has waited longest can't be written."""
+        room, _ = self.writing.popleft()
+        self.dag.stored(room, Unavailable(why), self.now)
 
     def read(self) -> bool:
         """Read what has waited longest, if anything."""
         if not self.reading or self.disk is None:
             return False
         run_id = self.reading.popleft()
-        room, stored = self.dag.make_room(run_id), self.disk.runs.get(run_id)
+        room, stored = self.dag.make_room(run_id), load(self.disk.journal, "dag", run_id)
         if stored is not None:
-            room.restore(run_id, stored.records, stored.meta)
+            room.restore(stored, self.now)
         self.dag.loaded(run_id, room if stored is not None else None, self.now)
         return True
 
     def remove(self, run_id: str) -> None:
         """Retention deletes a run."""
         if self.disk is not None:
-            del self.disk.runs[run_id]
+            self.disk.delete(run_id)
         self.dag.remove(run_id, self.now)
 
     # --- What the `Dag` needs done
@@ -142,9 +158,9 @@ class Server:
         pass
 
     def appended(self, room: Room) -> None:
-        records = room.take_unstored()
-        if records:
-            self.writing.append((room, records, room.meta(self.now)))
+        append = room.next_append(self.now)
+        if append is not None:
+            self.writing.append((room, append))
             if self.instant:
                 self.write()
 

@@ -38,8 +38,9 @@ def serving(
             url = server.url
             ready.set()
             await done.wait()
-        # What is closed is gone a few turns of the loop later.
-        await asyncio.sleep(0.01)
+        # What is closed is gone a few turns of the loop later, however long they take.
+        for _ in range(20):
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()

@@ -51,6 +51,7 @@ events = st.one_of(
         ended_at=moments,
         inferred=flags,
         output_bytes=st.none() | st.integers(0, 9),
+        output_cut=st.sampled_from([None, True]),
         ts=moments,
     ),
     st.builds(p.EdgeActive, from_=names, to=names, active=st.none() | st.booleans(), ts=moments),
@@ -119,7 +120,7 @@ logs = st.lists(events, max_size=30).map(numbered)
 states = logs.map(lambda log: reduce(log, DagState(epoch="e")))
 
 ids = st.text("abc/é😀", min_size=1, max_size=4)
-counts = st.integers(0, 2**53)
+counts = st.integers(0, 2**53 - 1)
 words = st.text(max_size=4)
 verdicts = st.sampled_from(["approve", "reject", "modify"])
 cursors = st.builds(p.Cursor, epoch=words, seq=counts, log=texts)

@@ -14,10 +14,12 @@ from websockets.exceptions import ConnectionClosed
 import dagwidget
 from dagwidget import NotConnected
 from dagwidget import protocol as p
-from dagwidget.client.client import StreamClient, connect
+from dagwidget.client.client import StreamClient
+from dagwidget.client.connecting import connect
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.app import StreamServer
 from dagwidget.server.auth.token_store import Tokens
+from dagwidget.server.storage.sqlite import SqliteJournal
 
 pytestmark = pytest.mark.slow
 
@@ -177,28 +179,119 @@ async def test_an_expired_token_is_refused_at_the_door(server, tokens):
         await until(lambda: client.connection.code == 4005)
 
 
-@pytest.mark.clock
-async def test_who_shows_wrong_tokens_again_and_again_has_to_wait_and_the_right_one_is_good_all_the_same():
-    async with StreamServer(token=OWN, limits=Limits(failures_burst=3, failures_per_second=5)) as server:
-        for i in range(3):
-            assert (await get(server, "/api/dags", f"guess {i}"))[0] == 401
-        for token, status in (("guess", 401), (OWN, 200)):
-            began = time.monotonic()
-            assert (await get(server, "/api/dags", token))[0] == status
-            assert time.monotonic() - began > 0.1
+async def test_wrong_tokens_are_told_to_wait_and_never_the_right_one_from_the_same_address():
+    async with StreamServer(token=OWN, limits=Limits(failures_burst=2, failures_per_second=0.001)) as server:
+        # One over HTTP, and one in a hello.
+        assert (await get(server, "/api/dags", "guess"))[0] == 401
+        async with open_socket(f"{server.url}/api/dags/dag/stream", subprotocols=[p.SUBPROTOCOL], proxy=None) as socket:
+            await socket.send(p.encode(p.Hello(protocol=1, token="guess")), text=True)
+            await asyncio.wait_for(socket.wait_closed(), PATIENCE)
+        for _ in range(12):
+            status, text = await get(server, "/api/dags", "guess")
+            assert (status, "too many" in text) == (429, True)
+            assert (await get(server, "/api/dags", OWN))[0] == 200
+        assert (await get(server, "/healthz", "guess"))[0] == 200
         async with following(server, OWN) as client:
             await client.synced(PATIENCE)
+            assert client.connection.attempt == 1
 
 
-async def test_wrong_tokens_in_hello_count_too_and_few_may_wait():
-    async with StreamServer(token=OWN, limits=Limits(failures_burst=2, failures_per_second=0.001)) as server:
+async def test_a_wrong_token_in_a_hello_is_told_to_wait_after_a_few():
+    async with StreamServer(token=OWN, limits=Limits(failures_burst=1, failures_per_second=0.001)) as server:
+        byes = []
         for _ in range(2):
-            async with following(server, "guess") as client:
-                await until(lambda client=client: client.connection.code == 4401)
-        asked = [asyncio.create_task(get(server, "/api/dags", f"guess {i}")) for i in range(12)]
-        answers = [status for status, _ in await asyncio.gather(*asked)]
-        assert sorted(answers) == [401] * 5 + [429] * 7
-        assert (await get(server, "/healthz", "guess"))[0] == 200
+            url = f"{server.url}/api/dags/dag/stream"
+            async with open_socket(url, subprotocols=[p.SUBPROTOCOL], proxy=None) as socket:
+                await socket.send(p.encode(p.Hello(protocol=1, token="guess")), text=True)
+                [bye] = p.decode_server(await asyncio.wait_for(socket.recv(), PATIENCE))
+                byes.append(bye)
+                await asyncio.wait_for(socket.wait_closed(), PATIENCE)
+                assert socket.close_code == bye.code
+        first, second = byes
+        assert (first.code, first.retry, first.after_ms) == (4401, False, None)
+        assert (second.code, second.retry) == (4429, True)
+        assert second.after_ms > 900_000
+        assert "the token is wrong" in second.reason
+        assert "too many" in second.reason
+
+
+async def silent(url: str, count: int, stack: contextlib.AsyncExitStack) -> None:
+    """That many connections to a stream without a token, which say nothing."""
+    for _ in range(count):
+        await stack.enter_async_context(open_socket(url, subprotocols=[p.SUBPROTOCOL], proxy=None))
+
+
+async def test_silent_connections_without_a_token_keep_no_valid_one_out():
+    limits = Limits(unauthenticated=20, hello_seconds=60)
+    async with StreamServer(token=OWN, limits=limits) as server, contextlib.AsyncExitStack() as stack:
+        url = f"{server.url}/api/dags/dag/stream"
+        await silent(url, 25, stack)
+        # They are as many as may be: the oldest were ended.
+        assert len(server._door) == 20
+        bearer = {"Authorization": f"Bearer {OWN}"}
+        await stack.enter_async_context(open_socket(url, additional_headers=bearer, proxy=None))
+        assert (await get(server, "/api/dags", OWN))[0] == 200
+        clients = [await stack.enter_async_context(following(server, OWN)) for _ in range(5)]
+        for client in clients:
+            await client.synced(PATIENCE)
+            assert client.connection.attempt == 1
+        await silent(url, 25, stack)
+        # Who is inside does not make room for who is not.
+        assert {client.connection.phase for client in clients} == {"live"}
+
+
+async def test_connections_that_never_send_a_request_are_counted_too():
+    limits = Limits(unauthenticated=3)
+    async with StreamServer(token=OWN, limits=limits) as server, contextlib.AsyncExitStack() as stack:
+        port = int(server.url.rpartition(":")[2])
+        streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        for _, writer in streams:
+            stack.callback(writer.close)
+        assert await asyncio.wait_for(streams[0][0].read(), PATIENCE) == b""
+        assert (await get(server, "/api/dags", OWN))[0] == 200
+
+
+async def test_a_stranger_opens_no_room_and_no_log(tmp_path):
+    journal = SqliteJournal(tmp_path / "log.sqlite3")
+    async with StreamServer(token=OWN, journal=journal) as server:
+        run = dagwidget.start_run("dag", ["review"], url=server.url, token=OWN)
+        run.complete()
+        assert await asyncio.to_thread(run.flush, PATIENCE)
+    async with StreamServer(token=OWN, journal=journal) as server:
+        read = []
+        journal.load = lambda *asked: read.append(asked)
+        first = p.Attach(protocol=1, publisher="x", token="guess", epoch="e", start=p.RunStart())
+        for endpoint, options, hello in (
+            ("stream", {"subprotocols": [p.SUBPROTOCOL]}, p.Hello(protocol=1, token="guess", run=run.run_id)),
+            ("stream", {}, p.Hello(protocol=1, token="guess")),
+            (f"runs/{run.run_id}/stream", {}, p.PauseExecution(id="x", run_id=run.run_id)),
+            ("publish", {}, first),
+        ):
+            for dag_id in ("dag", "made-up"):
+                async with open_socket(f"{server.url}/api/dags/{dag_id}/{endpoint}", proxy=None, **options) as socket:
+                    await until(lambda: len(server._door) == 1)
+                    assert not [*server._rooms.sessions]
+                    await socket.send(p.encode(hello), text=True)
+                    with contextlib.suppress(ConnectionClosed):
+                        while True:
+                            assert p.decode_reply(await asyncio.wait_for(socket.recv(), PATIENCE))[0].code == 4401
+                    assert socket.close_code == 4401
+        assert ([*server._rooms._dags], server._rooms.dag("dag").rooms, read) == (["dag"], {}, [])
+    journal.close()
+
+
+async def test_five_hundred_viewers_in_bursts_of_forty_all_get_in():
+    async with StreamServer(token=OWN) as server, contextlib.AsyncExitStack() as stack:
+        clients: list[StreamClient] = []
+        for start in range(0, 500, 40):
+            burst = [following(server, OWN) for _ in range(min(40, 500 - start))]
+            clients += [await stack.enter_async_context(client) for client in burst]
+            # The next burst comes on top of this one.
+            await burst[0].synced(PATIENCE)
+        for client in clients:
+            await client.synced(PATIENCE)
+        assert {client.connection.attempt for client in clients} == {1}
+        assert len(server._door) == 0
 
 
 @pytest.mark.clock

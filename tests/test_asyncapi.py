@@ -72,7 +72,7 @@ def test_an_operation_names_messages_of_its_own_channel():
 
 def test_the_parameters_of_an_address_are_described():
     for channel in DOCUMENT["channels"].values():
-        assert set(re.findall(r"\{(\w+)\}", channel["address"])) == channel["parameters"].keys()
+        assert set(re.findall(r"\{(\w+)\}", channel["address"])) == channel.get("parameters", {}).keys()
 
 
 def test_every_component_is_used():

@@ -300,6 +300,38 @@ def test_a_thread_or_a_task_that_has_ended_keeps_no_run(kernel, states, work):
     assert (state.status, state.nodes["a"].status) == ("failed", "completed")
 
 
+def test_a_run_that_a_task_has_begun_goes_on_when_the_cell_that_made_the_task_fails(kernel, states):
+    kernel.run(
+        """
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        async def work():
+            global run
+            run = begin()
+            begun.set()
+            await go_on.wait()
+            run.complete("by the task")
+        """
+    )
+    kernel.run("task = asyncio.create_task(work())\nawait begun.wait()\n1 / 0", raises="ZeroDivisionError")
+    is_under_way(kernel, states)
+    kernel.run("go_on.set()\nawait task")
+    [state] = ended(states)
+    assert (state.status, state.results) == ("completed", "by the task")
+
+
+def test_a_cell_that_executes_another_ends_its_own_run_when_it_fails(kernel, states):
+    kernel.run("outer = begin()\nget_ipython().run_cell('1 + 1')\n1 / 0", raises="ZeroDivisionError")
+    [state] = ended(states)
+    assert state.status == "failed"
+
+
+def test_a_cell_that_fails_within_another_ends_only_its_own_run(kernel, states):
+    kernel.run("run = begin()\nget_ipython().run_cell('inner = begin(); 1 / 0')")
+    is_under_way(kernel, states)
+    kernel.run("run.complete()\nassert run.flush(60) and inner.flush(60)")
+    assert [state.status for state in states()] == ["completed", "failed"]
+
+
 # --- The end of the kernel
 
 

@@ -1,3 +1,4 @@
+import argparse
 import importlib.metadata
 import json
 import os
@@ -15,11 +16,13 @@ import pytest
 
 from dagwidget import discovery
 from dagwidget import protocol as p
+from dagwidget.cli import serve
 from dagwidget.cli.main import main
 from dagwidget.demo.signals import deferred, interruptible
 from dagwidget.server.auth.token_store import Tokens
 
 PYTHON = sys.executable
+SECRET = "a-token-of-the-test"
 # Soon enough for a test that waits for the server to stop by itself.
 BRIEFLY = ("--port", "0", "--idle-seconds", "0.05")
 
@@ -27,6 +30,7 @@ BRIEFLY = ("--port", "0", "--idle-seconds", "0.05")
 @pytest.fixture(autouse=True)
 def runtime(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.delenv("DAGWIDGET_TOKEN", raising=False)
     return tmp_path / "runtime"
 
 
@@ -102,14 +106,70 @@ def test_schema_prints_the_protocols_json_schema(capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(p.schema()))
 
 
-def test_serve_prints_where_it_is_and_its_token_and_stops_when_idle(capsys):
-    assert main(["serve", *BRIEFLY, "--token", "secret"]) == 0
+@pytest.mark.parametrize("by_file", [True, False])
+def test_serve_prints_where_it_is_and_no_token_that_it_was_given_and_stops_when_idle(
+    capsys, tmp_path, monkeypatch, by_file
+):
+    given = [] if by_file else ["--token-file", str(tmp_path / "token")]
+    if by_file:
+        monkeypatch.setenv("DAGWIDGET_TOKEN", SECRET)
+    (tmp_path / "token").write_text(f"{SECRET}\n")
+    assert main(["serve", *BRIEFLY, *given]) == 0
     said = capsys.readouterr()
     assert said.err == ""
     assert "serving at ws://127.0.0.1:" in said.out
     assert "export DAGWIDGET_URL=ws://127.0.0.1:" in said.out
-    assert "export DAGWIDGET_TOKEN=secret\n" in said.out
+    assert "TOKEN" not in said.out
+    assert SECRET not in said.out
     assert not discovery.runtime_file().exists()
+
+
+def test_no_token_is_taken_from_the_list_of_processes(capsys):
+    assert "--token-file" in fails(capsys, "serve", *BRIEFLY, "--token", SECRET)
+
+
+@pytest.mark.parametrize("token", ["", "short", "not printable \x00 at all", "not ascii: é é é é é é"])
+def test_a_token_that_can_be_guessed_or_not_sent_is_refused(capsys, tmp_path, token):
+    (tmp_path / "token").write_text(token)
+    assert "16 or more" in fails(capsys, "serve", *BRIEFLY, "--token-file", str(tmp_path / "token"))
+
+
+@pytest.mark.parametrize("option", ["--embedded", "--no-auth"])
+def test_a_token_file_is_not_ignored(capsys, tmp_path, option):
+    (tmp_path / "token").write_text(SECRET)
+    line = fails(capsys, "serve", *BRIEFLY, option, "--token-file", str(tmp_path / "token"))
+    assert f"--token-file has no effect with {option}" in line
+
+
+def test_a_token_file_has_one_line_and_is_read_before_the_log_is_opened(capsys, tmp_path):
+    (tmp_path / "token").write_text(f"{SECRET}\n{SECRET}\n")
+    log = tmp_path / "log.sqlite3"
+    given = ("--token-file", str(tmp_path / "token"), "--log", str(log))
+    assert "one line, got 2 lines" in fails(capsys, "serve", *BRIEFLY, *given)
+    assert not log.exists()
+
+
+def test_a_token_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "token").write_text(f"{SECRET}\n", encoding="utf-8-sig")
+    options = argparse.Namespace(token=None, embedded=False, no_auth=False, token_file=str(tmp_path / "token"))
+    assert serve._given_token(options) == SECRET
+
+
+def test_a_token_file_that_is_not_there_is_an_error(capsys, tmp_path):
+    assert "can't read --token-file" in fails(capsys, "serve", *BRIEFLY, "--token-file", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "::0", "", "*", "0x0", "::ffff:0.0.0.0"])
+def test_a_server_for_every_interface_must_be_told_its_name(capsys, host):
+    assert "--allow-host" in fails(capsys, "serve", *BRIEFLY, "--host", host)
+
+
+@pytest.mark.parametrize("name", ["Dags.Example.org", "dags.example.org"])
+def test_a_server_for_every_interface_prints_the_name_that_it_answers_to(capsys, name):
+    assert main(["serve", *BRIEFLY, "--host", "0.0.0.0", "--allow-host", name, "--allow-host", "other"]) == 0
+    said = capsys.readouterr().out
+    assert "export DAGWIDGET_URL=ws://dags.example.org:" in said
+    assert "0.0.0.0" not in said
 
 
 def test_a_token_is_made_where_none_is_given_and_never_twice(capsys):
@@ -141,7 +201,8 @@ def test_with_a_certificate_it_serves_wss(capsys, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_answers_until_it_is_told_to_stop(number):
     process = subprocess.Popen(
-        [sys.executable, "-m", "dagwidget.cli", "serve", "--port", "0", "--token", "secret"],
+        [sys.executable, "-m", "dagwidget.cli", "serve", "--port", "0"],
+        env={**os.environ, "DAGWIDGET_TOKEN": SECRET},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -149,7 +210,7 @@ def test_a_server_answers_until_it_is_told_to_stop(number):
     try:
         url = process.stdout.readline().removeprefix("serving at ws").strip()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(f"http{url}/api/dags", headers={"Authorization": "Bearer secret"})
+        request = urllib.request.Request(f"http{url}/api/dags", headers={"Authorization": f"Bearer {SECRET}"})
         with opener.open(request, timeout=10) as response:
             assert json.load(response) == []
         os.kill(process.pid, number)
@@ -318,13 +379,15 @@ def test_a_token_is_good_for_as_long_as_was_asked(capsys, folder, lifetime, seco
     [
         ("--port", "65536"),
         ("--port", "-1"),
-        ("--token", ""),
-        ("--token", "a\n"),
         ("--idle-seconds", "-1"),
         ("--idle-seconds", "nan"),
         ("--allow-origin", "hub.example.org"),
         ("--allow-origin", "https://hub.example.org/path"),
         ("--allow-origin", "ftp://hub"),
+        ("--allow-host", ""),
+        ("--allow-host", "http://x.y/"),
+        ("--allow-host", "x.y:8899"),
+        ("--allow-host", "*.x.y"),
     ],
 )
 def test_what_a_server_can_not_be_told_is_refused_with_the_usage(capsys, wrong):

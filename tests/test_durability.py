@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import uuid
@@ -15,6 +17,9 @@ import pytest
 import dagwidget
 from dagwidget import protocol as p
 from dagwidget.errors import NotConnected, UnknownRun
+from dagwidget.protocol.limits import Limits
+from dagwidget.server.storage.faults import Unavailable
+from dagwidget.server.storage.loading import load
 from dagwidget.server.storage.sqlite import SqliteJournal
 
 from .browser.lab import free_port
@@ -37,8 +42,13 @@ class Serve:
         self.process = None
 
     def start(self):
-        command = [sys.executable, "-m", "dagwidget.cli", "serve", "--log", str(self.log), "--token", TOKEN]
-        self.process = subprocess.Popen([*command, "--port", str(self.port)], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "dagwidget.cli", "serve", "--log", str(self.log)]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port)],
+            env={**os.environ, "DAGWIDGET_TOKEN": TOKEN},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert "serving" in self.process.stdout.readline()
         return self
 
@@ -198,30 +208,141 @@ def test_a_client_of_one_run_sees_its_end_and_not_the_next_run(server):
 
 
 @pytest.mark.clock
+def test_a_log_that_fails_is_said_once_in_the_servers_own_log_and_at_its_end_what_is_lost(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("dagwidget.server.storing.RETRY_MS", 50)
+    journal = SqliteJournal(tmp_path / "log.sqlite3")
+    # `None` stands for a disk that has space.
+    full: list[str | None] = [None]
+    append = journal.append
+
+    def append_if_possible(what, done):
+        append(what, done) if full[0] is None else done(Unavailable(full[0]))
+
+    monkeypatch.setattr(journal, "append", append_if_possible)
+    with serving(journal=journal) as at, Person(at, "dag") as person:
+        run = dagwidget.start_run("dag", url=at.url, token=at.token)
+        run.update("a", "running")
+        person.wait("node_state")
+        full[0] = "the disk is full"
+        run.update("b", "running")
+        person.wait("error", code="log_unavailable")
+        full[0] = None
+        person.wait("error", code="log_available")
+        full[0] = "the disk is full again"
+        run.update("c", "running")
+        person.wait("error", code="log_unavailable")
+        # The store fails again and again meanwhile.
+        run.update("d", "running")
+        person.wait("node_state", node_id="d")
+    said = [record.getMessage() for record in caplog.records if record.name == "dagwidget"]
+    assert said[:3] == [
+        "events are stored in memory only: the disk is full",
+        "events are stored on disk again",
+        "events are stored in memory only: the disk is full again",
+    ]
+    # `c`, the warning, and `d`.
+    assert [text for text in said if "lost" in text] == [
+        "3 events of 1 runs are not on disk, and are lost: the disk is full again"
+    ]
+    run.close()
+    journal.close()
+
+
+def test_a_server_stops_though_its_store_never_answers_and_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("dagwidget.server.room_registry.STOP_SECONDS", 0.05)
+    journal = SqliteJournal(tmp_path / "log.sqlite3")
+    given = threading.Event()
+    monkeypatch.setattr(journal, "append", lambda _append, _done: given.set())
+    with serving(journal=journal) as at:
+        run = dagwidget.start_run("dag", url=at.url, token=at.token)
+        assert given.wait(SECONDS)
+    assert "of 1 runs are not on disk, and are lost: the log does not answer" in caplog.text
+    run.close()
+    journal.close()
+
+
 def test_a_full_disk_is_seen_by_who_watches_and_so_is_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("dagwidget.server.storing.RETRY_MS", 50)
     journal = SqliteJournal(tmp_path / "log.sqlite3")
     with serving(journal=journal) as at, Person(at, "dag") as person:
         run = dagwidget.start_run("dag", url=at.url, token=at.token)
         run.update("a", "running")
         person.wait("node_state")
-        pages = journal._database.execute("PRAGMA page_count").fetchone()[0]
-        journal._database.execute(f"PRAGMA max_page_count = {pages}")
+        pages = journal._file.writer.execute("PRAGMA page_count").fetchone()[0]
+        journal._file.writer.execute(f"PRAGMA max_page_count = {pages}")
         run.update("a", "running", message="x" * 50_000)
         warned = person.wait("error", code="log_unavailable")
         assert "full" in warned["message"]
+        # The publisher is told too.
+        deadline = time.monotonic() + SECONDS
+        while "are in the server's memory only" not in (run._channel._transport.report() or ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not run.flush(0)
         # Meanwhile everything goes on.
         gate = run.gate("review")
         assert person.decide("review")["ok"]
         assert gate.result(SECONDS).decision == "approve"
-        journal._database.execute("PRAGMA max_page_count = 1000000")
+        journal._file.writer.execute("PRAGMA max_page_count = 1000000")
         person.wait("error", code="log_available")
         run.complete("all")
         assert run.flush(SECONDS)
         run.close()
     journal.close()
     journal = SqliteJournal(tmp_path / "log.sqlite3")
-    records = journal.load("dag").records
+    records = load(journal, "dag", run.run_id).records
     last = p.decode_server(records[-1].data)[0]
     assert (last.results, last.seq) == ("all", len(records))
+    journal.close()
+
+
+@pytest.mark.clock
+def test_after_a_full_disk_a_restart_shows_what_viewers_saw_though_not_all_of_it_could_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr("dagwidget.server.storing.RETRY_MS", 50)
+    path = tmp_path / "runs" / "log.sqlite3"
+    journal = SqliteJournal(path)
+    limits = Limits(unstored_events=100)
+    with serving(journal=journal, limits=limits) as at, Person(at, "dag") as person:
+        at_server = {"url": at.url, "token": at.token}
+        run = dagwidget.start_run("dag", **at_server)
+        gate = run.gate("review")
+        waiting = person.wait("human_gate_waiting")
+        pages = journal._file.writer.execute("PRAGMA page_count").fetchone()[0]
+        journal._file.writer.execute(f"PRAGMA max_page_count = {pages}")
+        for number in range(2000):
+            run.update(f"n{number % 50}", "running", message=f"{number} " + "x" * 50)
+        deadline = time.monotonic() + SECONDS
+        while run._channel._transport.undelivered:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not run.flush(0)
+        assert person.wait("error")["code"] == "log_unavailable"
+        decision = {"node_id": "review", "gate_id": waiting["gate_id"], "decision": "approve"}
+        command = {"type": "human_decision", "id": str(uuid.uuid4()), **decision}
+        person.socket.send(json.dumps(command))
+        assert person.wait("command_ack", durable=False)["ok"]
+        journal._file.writer.execute("PRAGMA max_page_count = 1000000")
+        # It is acknowledged again once it is on disk.
+        durable = person.wait("command_ack", id=command["id"])
+        assert "durable" not in durable
+        assert gate.result(SECONDS).decision == "approve"
+        # As after `kill -9`: what the files hold now.
+        copy = tmp_path / "copy"
+        shutil.copytree(path.parent, copy)
+        shown = dagwidget.run_state("dag", run.run_id, **at_server)
+        run.complete()
+        run.close()
+    journal.close()
+    journal = SqliteJournal(copy / path.name)
+    with serving(journal=journal) as at:
+        again = dagwidget.run_state("dag", run.run_id, url=at.url, token=at.token)
+        assert again.decisions == shown.decisions
+        assert {name: node.message for name, node in again.nodes.items()} == {
+            name: node.message for name, node in shown.nodes.items()
+        }
+        with Person(at, "dag") as person:
+            person.socket.send(json.dumps(command))
+            assert person.wait("command_ack", id=command["id"])["ok"]
     journal.close()

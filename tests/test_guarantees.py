@@ -1,5 +1,6 @@
-"""Every test that docs/guarantees.md names is there."""
+"""Every test that docs/guarantees.md and docs/security.md name is there."""
 
+import json
 import re
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def titles() -> set[str]:
     typescript = (path.read_text() for path in (ROOT / "js" / "tests").rglob("*.test.ts*"))
     found = {name for text in python for name in re.findall(r"(?:def (test_\w+)|^(test_\w+) =)", text, re.MULTILINE)}
     named = {part for names in found for part in names if part}
-    return named | {title for text in typescript for title in re.findall(r'test\("(.+?)", ', text)}
+    # Both languages run these.
+    scripts = {script["name"] for script in json.loads((ROOT / "tests" / "vectors" / "connections.json").read_text())}
+    return named | scripts | {title for text in typescript for title in re.findall(r'test\("(.+?)", ', text)}
 
 
 def test_there_are_rows():
@@ -30,3 +33,9 @@ def test_what_a_guarantee_names_is_there(row, tests):
     named = re.findall(r"`([^`]+)`", tests)
     assert named
     assert set(named) <= titles()
+
+
+def test_the_tests_of_the_security_model_are_there():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text()))
+    assert len(named) > 20
+    assert named <= titles()

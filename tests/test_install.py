@@ -77,9 +77,14 @@ def test_a_server_and_a_worker_need_no_more_than_ten_packages(environment):
 
 
 def test_a_run_is_served_published_and_steered_on_these_packages(environment, machine, tmp_path):
-    command = [environment.with_name("dagwidget"), "serve", "--port", "0", "--token", "a-token"]
+    command = [environment.with_name("dagwidget"), "serve", "--port", "0"]
     with subprocess.Popen(
-        command, env=machine, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env={**machine, "DAGWIDGET_TOKEN": "a-token-of-the-test"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as server:
         try:
             said = server.stdout.readline()
@@ -87,7 +92,7 @@ def test_a_run_is_served_published_and_steered_on_these_packages(environment, ma
             assert found, said
             done = subprocess.run(
                 [environment, "-c", SCRIPT],
-                env={**machine, "DAGWIDGET_URL": found[0], "DAGWIDGET_TOKEN": "a-token"},
+                env={**machine, "DAGWIDGET_URL": found[0], "DAGWIDGET_TOKEN": "a-token-of-the-test"},
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,

@@ -1,6 +1,5 @@
 """The durable log: what survives its process, and what happens when the disk does not play along."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -11,14 +10,13 @@ import subprocess
 import sys
 import threading
 
-import msgspec
 import pytest
 
-from dagwidget import protocol as p
 from dagwidget.protocol import RunSummary
-from dagwidget.protocol.limits import Limits
-from dagwidget.server.room_registry import Rooms, now_ms
-from dagwidget.server.storage.event_store import Record, RunMeta, StoredLog, Unreadable
+from dagwidget.server.room_registry import now_ms
+from dagwidget.server.storage.event_store import Append, Record, RunMeta, Stored
+from dagwidget.server.storage.faults import Unavailable
+from dagwidget.server.storage.loading import StoredLog, load
 from dagwidget.server.storage.sqlite import Retention, SqliteJournal
 
 
@@ -42,13 +40,14 @@ def meta(run_id, started_at=0, status="completed", **more):
     return RunMeta(summary=RunSummary(run_id=run_id, status=status, started_at=started_at, **more))
 
 
-def keep(journal, dag_id, run_id, some, its_meta=None):
-    """Append, and wait until it is durable; gives what was wrong."""
+def keep(journal, dag_id, run_id, some, its_meta=None, *, after=0):
+    """Append, and wait for the answer; gives what was wrong."""
     said = []
     done = threading.Event()
-    journal.append(dag_id, run_id, some, lambda fault: (said.append(fault), done.set()), its_meta)
+    after = some[0].seq - 1 if some else after
+    journal.append(Append(dag_id, run_id, after, some, its_meta), lambda result: (said.append(result), done.set()))
     assert done.wait(10)
-    return said[0]
+    return None if isinstance(said[0], Stored) else str(said[0])
 
 
 def keep_run(journal, run_id, started_at=0, *, dag_id="d", events=2, **more):
@@ -66,14 +65,16 @@ def test_what_was_kept_is_there_after_it_is_opened_again(path):
             owner="p",
             replaced=("o",),
             log="l",
+            earlier=(("k", 1),),
             deadline=9,
             heard_at=7,
         ),
+        head=2,
     )
     assert keep(journal, "d", "r", stored.records, stored.meta) is None
     journal.close()
     journal = SqliteJournal(path)
-    assert journal.load("d") == stored
+    assert load(journal, "d", "r") == stored
     assert [run.meta for run in journal.runs("d")] == [stored.meta]
     journal.close()
 
@@ -81,20 +82,9 @@ def test_what_was_kept_is_there_after_it_is_opened_again(path):
 def test_the_meta_of_a_run_is_that_of_its_last_records(journal):
     keep(journal, "d", "r", records(1, 1), meta("r", status="running"))
     keep(journal, "d", "r", records(2, 2))
-    assert journal.load("d").meta.summary.status == "running"
-    keep(journal, "d", "r", [], meta("r", status="failed"))
-    assert (journal.load("d").meta.summary.status, len(journal.load("d").records)) == ("failed", 2)
-
-
-def test_the_newest_run_is_loaded_unless_another_is_named(journal):
-    # By their own start, and not by when they came.
-    keep_run(journal, "two", started_at=2)
-    keep_run(journal, "one", started_at=1)
-    keep_run(journal, "three", dag_id="other", started_at=3)
-    assert journal.load("d").run_id == "two"
-    assert journal.load("d", "one").run_id == "one"
-    assert journal.load("d", "none") is None
-    assert journal.load("nothing") is None
+    assert load(journal, "d", "r").meta.summary.status == "running"
+    keep(journal, "d", "r", [], meta("r", status="failed"), after=2)
+    assert (load(journal, "d", "r").meta.summary.status, len(load(journal, "d", "r").records)) == ("failed", 2)
 
 
 def test_runs_are_listed_the_newest_first(journal):
@@ -116,14 +106,15 @@ def test_only_its_user_may_read_it(journal, path):
 
 
 def test_a_second_server_does_not_get_it(journal, path):
-    with pytest.raises(OSError, match="can't be opened: database is locked"):
+    with pytest.raises(OSError, match="another server has it"):
         SqliteJournal(path)
 
 
-def test_what_follows_a_gap_is_cut_off_and_that_is_said(journal, caplog):
+def test_what_follows_a_gap_is_cut_off_and_that_is_said(journal):
     keep(journal, "d", "r", [*records(1, 3), *records(5, 6)])
-    assert [record.seq for record in journal.load("d").records] == [1, 2, 3]
-    assert "the 2 events after 3 are cut off" in caplog.text
+    stored = load(journal, "d", "r")
+    assert ([record.seq for record in stored.records], stored.head) == ([1, 2, 3], 6)
+    assert "the events 4 to 6" in stored.cut
 
 
 def test_a_file_that_is_no_database_is_put_aside_and_that_is_said(path, caplog):
@@ -182,14 +173,14 @@ def test_of_the_runs_of_a_dag_that_have_ended_so_many_are_kept(path):
     "more", [{"status": "running"}, {"status": "paused"}, {"status": "lost"}, {"gates": 1}], ids=str
 )
 def test_no_run_goes_that_has_not_ended_or_asks_something(path, more):
-    for retention in (Retention(), Retention(runs=1), Retention(days=0), Retention(bytes=0)):
+    for name, retention in enumerate((Retention(), Retention(runs=1), Retention(days=0), Retention(bytes=0))):
         journal = SqliteJournal(path, retention)
         now = now_ms()
         for number in range(21):
-            keep_run(journal, f"run-{number}", now - 1000 + number, **more)
+            keep_run(journal, f"run-{name}-{number}", now - 1000 + number, **more)
         journal.close()
     journal = SqliteJournal(path)
-    assert len(run_ids(journal)) == 21
+    assert len(run_ids(journal)) == 4 * 21
     journal.close()
 
 
@@ -232,101 +223,22 @@ def test_what_is_too_old_or_too_much_is_forgotten_but_never_the_newest(path):
     journal.close()
 
 
-VERSION_1 = """
-CREATE TABLE runs (
-  id INTEGER PRIMARY KEY, dag_id TEXT NOT NULL, run_id TEXT NOT NULL, started_at INTEGER NOT NULL,
-  UNIQUE (dag_id, run_id)
-);
-CREATE TABLE batches (
-  run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, records BLOB NOT NULL, PRIMARY KEY (run, first)
-);
-CREATE TABLE outputs (
-  run INTEGER NOT NULL, node_id TEXT NOT NULL, instance TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL,
-  PRIMARY KEY (run, node_id, instance, part)
-);
-PRAGMA application_id = 0x64616777;
-PRAGMA user_version = 1;
-"""
-
-
-def write_version_1(path, runs):
-    """A file as the version before this one wrote it: the runs by their id, each with its start and its events."""
-    path.parent.mkdir(parents=True)
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.executescript(VERSION_1)
-        for number, (run_id, (started_at, events)) in enumerate(runs.items(), start=1):
-            batch = [
-                [seq, p.encode(msgspec.structs.replace(event, seq=seq)), "engine", seq, None, None]
-                for seq, event in enumerate(events, start=1)
-            ]
-            database.execute("INSERT INTO runs VALUES (?, 'd', ?, ?)", (number, run_id, started_at))
-            row = (number, 1, len(events), msgspec.msgpack.encode(batch))
-            database.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", row)
-        database.commit()
-
-
-BEGUN = p.ExecutionState(status="running", ts=10)
-ASKED = p.HumanGateWaiting(node_id="a", gate_id="g", presentation=p.Presentation(deadline=1), ts=20)
-ENDED = p.ExecutionComplete(results=1, ts=30)
-
-
-def test_a_file_of_the_version_before_is_read_and_its_runs_get_what_is_new(path):
-    before = now_ms()
-    write_version_1(path, {"one": (before - 2, [BEGUN, ENDED]), "two": (before - 1, [BEGUN, ASKED])})
-    journal = SqliteJournal(path)
-    assert [(run.run_id, run.events, run.meta) for run in journal.runs()] == [("two", 2, None), ("one", 2, None)]
-    journal.close()
-
-    async def serve(journal):
-        rooms = Rooms(Limits(), journal)
-        await rooms.start()
-        while len(rooms.dag("d").runs) < 2:
-            await asyncio.sleep(0)
-        runs = await rooms.runs("d")
-        room = await rooms.room("d", "two")
-        while room.state.gates:
-            rooms.tick(now_ms())
-            await asyncio.sleep(0)
-        await rooms.closed()
-        return runs, room
-
-    for _ in range(2):
-        journal = SqliteJournal(path)
-        runs, room = asyncio.run(serve(journal))
-        assert [(run.run_id, run.status, run.started_at, run.ended_at) for run in runs] == [
-            ("two", "running", before - 1, None),
-            ("one", "completed", before - 2, 30),
-        ]
-        # Its deadline had passed.
-        assert room.state.decisions[0].source == "timeout"
-        journal.close()
-    journal = SqliteJournal(path)
-    assert [run.meta.summary.status for run in journal.runs()] == ["running", "completed"]
-    journal.close()
-
-
 def fill(journal):
     """From now on, the disk is full."""
-    pages = journal._database.execute("PRAGMA page_count").fetchone()[0]
-    journal._database.execute(f"PRAGMA max_page_count = {pages}")
+    pages = journal._file.writer.execute("PRAGMA page_count").fetchone()[0]
+    journal._file.writer.execute(f"PRAGMA max_page_count = {pages}")
 
 
-@pytest.mark.clock
-def test_a_full_disk_is_said_and_what_waited_is_kept_once_there_is_space(path, monkeypatch):
-    monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.02)
+def test_a_full_disk_is_said_and_nothing_of_what_did_not_fit_is_stored(path):
     journal = SqliteJournal(path)
     assert keep(journal, "d", "r", records(1, 10)) is None
     fill(journal)
-    said = []
-    kept_again = threading.Event()
     big = [Record(seq, b"x" * 10_000) for seq in range(11, 31)]
-    journal.append("d", "r", big, lambda fault: said.append(fault) or (fault is None and kept_again.set()))
-    assert "full" in keep(journal, "d", "r", records(31, 40))
-    assert "full" in said[0]
-    journal._database.execute("PRAGMA max_page_count = 1000000")
-    assert kept_again.wait(10)
-    assert keep(journal, "d", "r", records(41, 41)) is None
-    assert [record.seq for record in journal.load("d").records] == list(range(1, 42))
+    assert "full" in keep(journal, "d", "r", big)
+    assert load(journal, "d", "r").head == 10
+    journal._file.writer.execute("PRAGMA max_page_count = 1000000")
+    assert keep(journal, "d", "r", big) is None
+    assert [record.seq for record in load(journal, "d", "r").records] == list(range(1, 31))
     journal.close()
 
 
@@ -336,57 +248,47 @@ def test_a_path_that_can_not_be_written_is_said_at_once(tmp_path):
         SqliteJournal(tmp_path / "file" / "log.sqlite3")
 
 
-@pytest.mark.clock
-def test_a_lazy_one_waits_for_its_file_and_keeps_what_came_meanwhile(tmp_path, monkeypatch):
-    monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.02)
+def test_a_lazy_one_says_that_it_has_no_file_and_opens_it_once_it_can(tmp_path, monkeypatch):
+    monkeypatch.setattr("dagwidget.server.storage.sqlite._RETRY_SECONDS", 0.0)
     (tmp_path / "runs").write_text("in the way")
     journal = SqliteJournal(tmp_path / "runs" / "log.sqlite3", lazy=True)
-    kept = threading.Event()
-    faults = []
-    journal.append("d", "r", records(1, 3), lambda fault: faults.append(fault) or (fault is None and kept.set()))
-    assert "runs" in keep(journal, "d", "r", records(4, 4))
-    assert journal.load("d") is None
-    with pytest.raises(Unreadable, match="runs"):
-        journal.runs()
+    assert "runs" in keep(journal, "d", "r", records(1, 3))
+    # Where there is no file, nothing is stored.
+    assert (journal.runs(), load(journal, "d", "r")) == ([], None)
     (tmp_path / "runs").unlink()
-    assert kept.wait(10)
-    assert len(faults) == 2
-    assert [record.seq for record in journal.load("d").records] == [1, 2, 3, 4]
+    assert keep(journal, "d", "r", records(1, 3)) is None
+    assert [record.seq for record in load(journal, "d", "r").records] == [1, 2, 3]
     journal.close()
 
 
-def test_a_page_that_can_not_be_read_is_said_and_the_server_goes_on(path, caplog):
-    journal = SqliteJournal(path)
-    for run in range(50):
-        keep(journal, "d", str(run), [Record(1, b"x" * 4000)])
+def test_a_file_that_is_there_and_can_not_be_opened_is_not_shown_as_empty(path):
+    other = SqliteJournal(path)
+    keep_run(other, "r")
+    journal = SqliteJournal(path, lazy=True)
+    for read in (journal.runs, lambda: load(journal, "d", "r"), lambda: journal.follow("d", "r", 0, 10)):
+        with pytest.raises(Unavailable, match="another server has it"):
+            read()
     journal.close()
-    with path.open("r+b") as file:
-        # The first pages hold what the tables are.
-        file.seek(4096 * 10)
-        file.write(b"\xff" * (path.stat().st_size - 4096 * 10))
-    journal = SqliteJournal(path)
-    found = [journal.load("d", str(run)) for run in range(30, 50)]
-    assert None in found or any(not each.records for each in found)
-    assert "can't be read" in caplog.text
-    journal.close()
+    other.close()
 
 
 WRITER = """
 import os, sys, threading
 from pathlib import Path
 from dagwidget.server.storage import Record
+from dagwidget.server.storage.event_store import Append, Stored
 from dagwidget.server.storage.sqlite import SqliteJournal
 
 journal = SqliteJournal(Path(sys.argv[1]))
 outstanding = threading.Semaphore(100)
 
-def said(seq, fault):
-    os.write(1, f"{seq} {fault}\\n".encode())
+def said(result):
+    os.write(1, f"{result.head}\\n".encode())
     outstanding.release()
 
 for seq in range(1, 1_000_000):
     outstanding.acquire()
-    journal.append("d", "r", [Record(seq, b"x" * 200)], lambda fault, seq=seq: said(seq, fault))
+    journal.append(Append("d", "r", seq - 1, [Record(seq, b"x" * 200)]), said)
 """
 
 
@@ -394,12 +296,61 @@ def test_what_was_said_to_be_kept_survives_a_kill(path):
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
         told = 0
         while told < 2000:
-            seq, fault = writer.stdout.readline().split()
-            told = int(seq)
-            assert fault == "None"
+            told = int(writer.stdout.readline())
         os.kill(writer.pid, signal.SIGKILL)
     journal = SqliteJournal(path)
-    kept = journal.load("d").records
-    assert len(kept) >= told
-    assert [record.seq for record in kept] == list(range(1, len(kept) + 1))
+    stored = load(journal, "d", "r")
+    assert stored.cut is None
+    assert len(stored.records) == stored.head >= told
+    journal.close()
+
+
+def huge(run_id):
+    """An append that SQLite can't store."""
+    return Append("d", run_id, 0, records(1, 1), meta(run_id, started_at=-(10**19)))
+
+
+def results_of(journal, appends):
+    """What becomes of appends that are given at once, and so are one transaction."""
+    said = []
+    done = threading.Semaphore(0)
+    with journal._writing:
+        for append in appends:
+            journal.append(append, lambda result: (said.append(result), done.release()))
+    for _ in appends:
+        assert done.acquire(timeout=10)
+    return said
+
+
+def test_an_append_that_can_not_be_stored_takes_no_other_with_it_and_is_logged_once(journal, caplog):
+    before, after = (Append("d", run_id, 0, records(1, 2), meta(run_id)) for run_id in "ac")
+    said = results_of(journal, [before, huge("b"), after])
+    assert (said[0], said[2]) == (Stored(2), Stored(2))
+    assert isinstance(said[1], Unavailable)
+    assert "can't be stored: OverflowError" in str(said[1])
+    # As a room does: it asks again, and other runs go on.
+    assert "OverflowError" in keep(journal, "d", "b", records(1, 1), meta("b", started_at=-(10**19)))
+    assert keep(journal, "d", "a", records(3, 3)) is None
+    assert {run.run_id for run in journal.runs()} == {"a", "c"}
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_what_nobody_expects_does_not_end_the_thread_that_writes(journal, monkeypatch, caplog):
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "_look", lambda: 1 / 0)
+        assert "ZeroDivisionError" in keep(journal, "d", "r", records(1, 1), meta("r"))
+    journal.append(Append("d", "r", 0, records(1, 1), meta("r")), lambda _result: 1 / 0)
+    assert keep(journal, "d", "r", records(2, 2)) is None
+    assert "an answer of the log was not taken" in caplog.text
+
+
+def test_the_end_waits_for_a_disk_that_hangs_but_not_for_ever(path, monkeypatch, caplog):
+    monkeypatch.setattr("dagwidget.server.storage.sqlite.CLOSE_SECONDS", 0.05)
+    journal = SqliteJournal(path)
+    with journal._writing:
+        journal.append(Append("d", "r", 0, records(1, 1), meta("r")), lambda _result: None)
+        journal.close()
+    assert "could not be closed in 0.05 s" in caplog.text
+    journal._thread.join()
+    monkeypatch.undo()
     journal.close()

@@ -10,6 +10,7 @@ import pytest
 import dagwidget
 from dagwidget import NotConnected, UnknownOutput
 from dagwidget import protocol as p
+from dagwidget.protocol.limits import Limits
 from dagwidget.publisher.serialize import whole
 from dagwidget.server.storage.output_cache import OutputKey, Outputs
 from dagwidget.server.storage.sqlite import SqliteJournal
@@ -128,6 +129,57 @@ def test_it_is_there_after_a_restart_and_an_earlier_runs_too(tmp_path):
     journal.close()
 
 
+def test_of_many_large_outputs_in_a_row_each_is_kept_or_said_to_be_cut(server, monkeypatch):
+    behind = iter([False, True, True, False] * 10)
+    monkeypatch.setattr("dagwidget.publisher.channel.Channel.is_behind", property(lambda _self: next(behind)))
+    with Person(server, "dag") as person:
+        with running(server) as run:
+            for number in range(40):
+                run.update(f"n{number}", "completed", output=str(number) + "x" * 20_000)
+        shown = [person.wait("node_state", node_id=f"n{number}") for number in range(40)]
+    for number, event in enumerate(shown):
+        kept = number % 4 in (0, 3)
+        assert (event.get("output_cut"), "output_bytes" in event) == ((None, True) if kept else (True, False))
+        if kept:
+            assert output(server, f"n{number}") == str(number) + "x" * 20_000
+        else:
+            with pytest.raises(UnknownOutput, match=r"of 'n\d+' is not kept whole: there is only its preview"):
+                output(server, f"n{number}")
+
+
+def test_what_is_too_large_for_the_server_is_said_to_be_cut(server):
+    with running(server) as run:
+        run.update("a", "running", output="x" * 17_000_000)
+        # As another program may publish it.
+        run._channel.publish(p.NodeState(node_id="b", status="running", output="x" * 300_000))
+    for name in ("a", "b"):
+        with pytest.raises(UnknownOutput, match="not kept whole"):
+            output(server, name)
+
+
+def test_an_output_that_memory_let_go_is_not_there_and_no_other_is_in_its_place(tmp_path):
+    with serving(limits=Limits(outputs_bytes=150_000)) as server:
+        with running(server) as run:
+            run.update("a", "running", output="x" * 100_000)
+            run.update("b", "running", output="y" * 100_000)
+        with pytest.raises(UnknownOutput, match="the output of 100,002 bytes of 'a' is not kept whole"):
+            output(server)
+        assert output(server, "b") == "y" * 100_000
+
+
+def test_an_earlier_output_that_is_stored_is_not_given_for_the_newest_that_is_not(tmp_path):
+    journal = SqliteJournal(tmp_path / "log.sqlite3")
+    with serving(journal=journal, limits=Limits(outputs_bytes=10)) as server:
+        with running(server) as run:
+            run.update("a", "running", output="x" * 100_000)
+            assert run.flush(20)
+            # Of the next one, what is beside the log is lost.
+            run._channel.publish(p.NodeState(node_id="a", status="running", output="y…", output_bytes=70_002))
+        with pytest.raises(UnknownOutput, match="70,002 bytes"):
+            output(server)
+    journal.close()
+
+
 @pytest.mark.slow
 @pytest.mark.clock
 def test_an_output_that_is_cut_in_the_middle_arrives_whole(server):
@@ -156,7 +208,7 @@ def test_while_there_is_no_server_large_outputs_do_not_pile_up(monkeypatch):
     transport = run._channel._transport
     waiting = list(transport._published._events)
     assert len(waiting) < 3000
-    assert waiting[-1].output_bytes is None
+    assert (waiting[-1].output_bytes, waiting[-1].output_cut) == (None, True)
     transport.close()
     transport.join(20)
 

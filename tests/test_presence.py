@@ -51,3 +51,9 @@ def test_a_restart_of_the_server_looks_like_no_death_and_forgets_no_time():
     assert [presence.state(after(seconds)) for seconds in (9.9, 10)] == ["connected", "gone"]
     assert [presence.is_lost(after(seconds)) for seconds in (899.9, 900)] == [False, True]
     assert presence.heard_at == START - 10**9
+
+
+def test_a_last_frame_from_the_future_keeps_no_engine_alive():
+    presence = Presence(LIMITS, started_at=1_000_000, heard_at=1_000_000 + 3_600_000)
+    assert presence.heard_at == 1_000_000
+    assert presence.state(1_000_000 + 60_000) == "gone"

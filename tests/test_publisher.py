@@ -15,7 +15,7 @@ import pytest
 import dagwidget
 from dagwidget import GateTimeout, NotConnected, RunCancelled
 from dagwidget import protocol as p
-from dagwidget.publisher.clock import now_ms
+from dagwidget.clock import now_ms
 from dagwidget.publisher.handles import OpenGate
 
 from .person import Person
@@ -313,6 +313,24 @@ def test_code_that_asks_twice_at_one_gate_gets_its_decision_twice(start, person)
     assert [gate.result(20).decision for gate in asked] == ["approve", "approve"]
 
 
+async def test_a_node_waits_until_the_last_of_its_gates_is_decided(start, person):
+    def answer(gate_id):
+        return person.ask("human_decision", node_id="review", gate_id=gate_id, decision="approve")
+
+    run = start()
+    first, second = run.gate("review", gate_id="first"), run.gate("review", gate_id="second")
+    assert run.flush(10)
+    assert (await asyncio.to_thread(answer, "first"))["ok"]
+    assert (await first).decision == "approve"
+    assert run.flush(10)
+    state = await asyncio.to_thread(person.state)
+    assert (list(state["gates"]), state["nodes"]["review"]["status"]) == (["second"], "waiting")
+    assert (await asyncio.to_thread(answer, "second"))["ok"]
+    assert (await second).decision == "approve"
+    assert run.flush(10)
+    assert (await asyncio.to_thread(person.state))["nodes"]["review"]["status"] == "completed"
+
+
 async def test_nobody_waits_any_more_for_a_gate_whose_task_was_cancelled(start, person):
     run = start()
 
@@ -525,7 +543,9 @@ def test_an_engine_without_a_server_is_neither_blocked_nor_failed():
     assert not run.flush(0.05)
 
 
-def test_a_wrong_token_is_said_in_the_log_and_does_not_fail_the_engine(server, caplog):
+def test_a_wrong_token_is_said_in_the_log_and_does_not_fail_the_engine(server, caplog, monkeypatch):
+    # As on another machine: a token for this one is only sent to who has proven to know it.
+    monkeypatch.setattr("dagwidget.challenge.is_needed", lambda _url: False)
     with caplog.at_level(logging.ERROR, "dagwidget"):
         run = dagwidget.start_run("mine", ["a"], url=server.url, token="wrong")
         run._channel._transport.join(10)
@@ -600,6 +620,16 @@ def test_a_wrong_argument_is_refused_at_once(call, error, says):
             lambda run: run.update("a", "running", attempt=-1),
             ValueError,
             "attempt must be a whole number, 0 or more, got -1",
+        ),
+        (
+            lambda run: run.update("a", "running", attempt=2**53),
+            ValueError,
+            r"attempt must be a whole number, less than 2\*\*53, got 9007199254740992",
+        ),
+        (
+            lambda run: run.update("a", "running", started_at=10**18),
+            ValueError,
+            "started_at must be Unix milliseconds, got 1000000000000000000",
         ),
         (lambda run: run.update("a", "running", instance=3), TypeError, "instance must be a string"),
         (lambda run: run.update("a", "failed", error=ValueError("x")), TypeError, "error must be a string"),
@@ -877,6 +907,58 @@ def test_an_exception_without_a_text_is_reported_and_stays_the_programs_own(star
 def test_a_text_is_no_list_of_a_gate(start, name):
     with pytest.raises(TypeError, match=f"{name} must be a list, got str: 'approve'"):
         start().gate("review", **{name: "approve"})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"allowed": []}, "allowed is empty"),
+        ({"assignees": []}, "assignees is empty"),
+        ({"assignees": ["ann", "ann"], "required": 2}, r"2 people must approve, and 1 may \(ann, ann\)"),
+        ({"allowed": ["reject"], "required": 2}, "2 people must approve, and allowed is reject"),
+        ({"on_timeout": "approve"}, "on_timeout='approve' needs timeout="),
+        ({"timeout": 5, "default": 3}, "default= is for on_timeout='default'"),
+        ({"timeout": 5, "on_timeout": "default"}, "on_timeout='default' requires default="),
+        (
+            {"timeout": 5, "on_timeout": "default", "default": "x", "schema": {"type": "integer"}},
+            "default does not match schema: 'x' is not of type 'integer'",
+        ),
+        ({"required": 0}, "invalid gate: .*required"),
+        ({"timeout": "5"}, "timeout must be a number from 0 to 3.16224e.09, got '5'"),
+        ({"timeout": float("nan")}, "timeout must be a number"),
+        ({"timeout": 0}, "timeout must be more than 0 seconds, got 0"),
+        ({"title": "a \ud800"}, "must be JSON: half of a surrogate pair is no character, in .*a "),
+        ({"data": {"x": float("nan")}}, "must be JSON"),
+    ],
+)
+def test_a_gate_that_nobody_could_decide_is_refused_at_once(start, options, said):
+    with pytest.raises(ValueError, match=said):
+        start().gate("review", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"redact": "secret"}, TypeError, "redact must be a function, got str: 'secret'"),
+        ({"price": 3}, TypeError, "price must be a function, got int: 3"),
+        ({"keep": "yes"}, TypeError, "keep must be True or False, got 'yes'"),
+        ({"currency": 5}, TypeError, "currency must be a string, got int: 5"),
+        ({"currency": "euros"}, ValueError, "currency must be three letters, such as 'EUR', got 'euros'"),
+        ({"nodes": [{"id": "a", "lable": "A"}]}, ValueError, "a node must be an id, or .*, got 'lable' in"),
+        ({"edges": [{"from": "a", "to": "b", "lable": "A"}]}, ValueError, "an edge must be .*, got 'lable' in"),
+    ],
+)
+def test_an_argument_that_can_not_be_meant_is_refused_at_the_start(options, error, said):
+    with pytest.raises(error, match=said):
+        dagwidget.start_run("dag", url="ws://127.0.0.1:1", **options)
+
+
+def test_what_can_not_be_called_or_measured_is_refused(start):
+    run = start(["a"])
+    with pytest.raises(TypeError, match="callback must be a function, got str: 'pause'"):
+        run.on_control("pause")
+    with pytest.raises(TypeError, match=r"metrics must be a mapping from names to numbers, got \[1\]"):
+        run.update("a", "running", metrics=[1])
 
 
 @pytest.mark.parametrize("url", ["localhost:8899", "ws://h:99999", "ws://h:abc", "ws://"])

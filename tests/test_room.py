@@ -13,6 +13,7 @@ from dagwidget.server import catch_up
 from dagwidget.server import room as room_module
 from dagwidget.server.catch_up import CatchUp
 from dagwidget.server.room import Refused, Room
+from dagwidget.server.storage.loading import StoredLog
 from dagwidget.server.storage.memory_log import Entry, MemoryLog
 from dagwidget.state import DagState, reduce
 
@@ -294,7 +295,7 @@ def test_a_publisher_finds_its_place_again_after_what_changed_nothing(room):
     late = {"node_id": "review", "gate_id": "review:1", "decision": "reject", "by": "me", "at": NOW, "source": "engine"}
     engine.say(p.HumanGateResolved(**late), p.Unknown(type="future"))
     again = Room("dag", journaled=True)
-    again.restore("run-1", room.take_unstored())
+    again.restore(StoredLog("run-1", room.next_append(NOW).records))
     assert again.attach(attach(start=p.RunStart()), NOW).seq == engine.seq
 
 
@@ -469,8 +470,8 @@ def test_a_decision_of_the_engine_counts_only_where_the_gate_is_still_open(room,
     assert [decision.source for decision in room.state.decisions] == ["widget"]
     engine.ask(gate_id="review:2")
     engine.say(p.HumanGateResolved(**{**timeout, "gate_id": "review:2"}, source="timeout"))
-    assert [decision.source for decision in room.state.decisions] == ["widget", "timeout"]
-    assert decide(room, "c2", gate_id="review:2").winner.by == "deadline"
+    assert [decision.source for decision in room.state.decisions] == ["widget", "engine"]
+    assert decide(room, "c2", gate_id="review:2").winner.by == "engine"
 
 
 def test_a_gate_that_is_opened_again_under_its_id_stays_open_once(room, engine):
@@ -570,7 +571,7 @@ def test_an_engine_that_comes_back_learns_every_decision_and_what_is_asked_now(r
     engine.ask(gate_id="g2")
     decide(room, "c2", "reject", gate_id="g2")
     steer(room, p.PauseExecution, "c3")
-    *decisions, asked = [event for data in room.news_for_engines() for event in p.decode_reply(data)]
+    *decisions, asked = room.news_for_engines()
     assert [(decision.gate_id, decision.decision) for decision in decisions] == [("g1", "approve"), ("g2", "reject")]
     assert asked.status == "pausing"
 
@@ -942,7 +943,7 @@ def test_what_was_too_late_is_too_late_after_a_restart_as_well():
     Engine(room).ask(deadline=NOW + 100)
     late = decide(room, "c1", "approve", now=NOW + 101)
     again = Room("dag", journaled=True)
-    again.restore("run-1", room.take_unstored())
+    again.restore(StoredLog("run-1", room.next_append(NOW).records))
     assert decide(again, "c1", "approve", now=NOW + 200).code == late.code == "already_decided"
 
 
@@ -1009,9 +1010,9 @@ def test_a_run_whose_budget_is_not_raised_is_cancelled(room):
 def test_a_budget_that_was_seen_to_is_not_asked_for_again_after_a_restart():
     room = Room("dag", journaled=True)
     engine = budget_gate(room)
-    kept = room.take_unstored()
+    kept = StoredLog("run-2", room.next_append(NOW).records)
     again = Room("dag", journaled=True)
-    again.restore("run-2", kept)
+    again.restore(kept)
     engine.room = again
     spend(again, engine, 0.1)
     assert waiting(again) == ["dagwidget:budget:1"]

@@ -572,7 +572,7 @@ class Model(RuleBasedStateMachine):
         self.server = Server(self.disk, LIMITS, now=self.server.now, instant=False)
 
     def _deletable(self) -> list[str]:
-        written = {room.epoch for room, _, _ in self.server.writing}
+        written = {room.epoch for room, _ in self.server.writing}
         watched = {room.epoch for room in self.server.dag.where.values()}
         return [
             run.run_id
@@ -735,7 +735,7 @@ class Model(RuleBasedStateMachine):
             assert canonical(viewer.state) == canonical(viewer.expected(room.state)), viewer.name
             if logs[viewer.shows]:
                 again = Room("dag", LIMITS, journaled=True)
-                again.restore(viewer.shows, self.disk.runs[viewer.shows].records)
+                again.restore(self.disk.runs[viewer.shows])
                 assert canonical(again.state) == canonical(room.state)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import dagwidget
 from dagwidget import protocol as p
+from dagwidget.protocol.bounds import LARGEST
 from dagwidget.protocol.limits import Limits
 from dagwidget.server.auth.grant import Grant
 from dagwidget.server.room import Room
@@ -78,7 +79,7 @@ _found: dict[Session, Room] = {}
 
 def connected(kind: type[Session], room: Room, **options) -> Session:
     lobby = Room("dag", room.limits)
-    session = kind(lobby, options.pop("authorize", authorize), NOW, **options)
+    session = kind(lobby, options.pop("authorize", authorize), options.pop("now", NOW), **options)
     _found[session] = room
     follow_up(session, NOW)
     return session
@@ -149,10 +150,11 @@ def attached(room: Room, name: str = "engine", **fields) -> PublisherSession:
 
 
 def ended(session: Session, code: int, *, abort: bool = False) -> p.Bye:
-    """Checks that the session has said bye with that code, and says nothing more."""
-    *_, bye = heard(session, decode=p.decode_server)
-    assert isinstance(bye, p.Bye)
-    assert bye == session.ended
+    """Checks that the session has ended with that code, has said so in a bye, and says nothing more."""
+    said = [message for message in heard(session) if isinstance(message, p.Bye)]
+    bye = session.ended
+    assert bye is not None
+    assert said == ([] if isinstance(session, PlainSession) and session.is_plain else [bye])
     assert (bye.code, session.abort) == (code, abort)
     receive(session, p.encode(hello()).decode(), NOW)
     session.tick(NOW + 10**9)
@@ -189,7 +191,7 @@ def test_hello_is_answered_with_welcome_and_the_state(room):
         server=dagwidget.__version__,
         log=room.log_id,
     )
-    assert sync == p.Sync(epoch="run-1", seq=2, reset=True)
+    assert sync == p.Sync(epoch="run-1", seq=2, reset=True, log=room.log_id)
     assert reduce(events, DagState(epoch="run-1")).to_dict() == room.state.to_dict()
     assert synced == p.Synced(seq=2)
     assert session.ready
@@ -350,6 +352,28 @@ def test_a_malformed_message_is_named_with_its_field(room, make):
     frame = '{"type":"attach","protocol":"x"}' if make is publisher else '{"type":"hello","protocol":"x"}'
     receive(session, frame, NOW)
     assert "$.protocol" in ended(session, 4400).reason
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**63, -(10**19), 10**30])
+def test_a_whole_number_that_no_store_and_no_browser_has_ends_the_session_with_its_field(room, number):
+    start = f'{{"type":"attach","protocol":1,"publisher":"e","epoch":"r","start":{{"started_at":{number}}}}}'
+    gate = f'{{"type":"human_gate_waiting","node_id":"a","seq":1,"presentation":{{"deadline":{number}}}}}'
+    part = f'{{"type":"node_output","node_id":"a","text":"1","part":{number},"parts":1,"seq":1}}'
+    for frame, field in ((start, "$.start.started_at"), (gate, "$.presentation.deadline"), (part, "$.part")):
+        session = publisher(room)
+        receive(session, frame)
+        assert field in ended(session, 4400).reason
+
+
+def test_what_a_room_computes_of_the_largest_numbers_can_be_sent_and_stored(room):
+    session = attached(room, now=-LARGEST)
+    asked = p.HumanGateWaiting(node_id="a", gate_id="a:1", presentation=p.Presentation(deadline=LARGEST), seq=1)
+    state = p.NodeState(node_id="b", status="running", started_at=LARGEST, ended_at=LARGEST, ts=LARGEST, seq=2)
+    send(session, asked, state, *(p.CostDelta(tokens_in=LARGEST, seq=seq) for seq in (3, 4)))
+    assert session.ended is None
+    for data in room.page(0, 100).events:
+        p.decode_events(data)
+    assert (room.state.cost.tokens, room.deadline) == (LARGEST, LARGEST)
 
 
 def test_a_viewers_frame_is_measured_in_bytes():
@@ -550,9 +574,10 @@ def test_who_lacks_what_the_log_has_lost_is_given_the_state():
 def test_a_new_run_is_a_reset_for_who_watches(room):
     session = greeted(room)
     publish(room, running("old"))
-    session.enter(another_run(), NOW)
+    other = another_run()
+    session.enter(other, NOW)
     sync, *events, synced, ping = heard(session)
-    assert sync == p.Sync(epoch="run-2", seq=1, reset=True)
+    assert sync == p.Sync(epoch="run-2", seq=1, reset=True, log=other.log_id)
     assert [type(event) for event in events] == [p.ExecutionState]
     assert (synced.seq, ping.head) == (1, 1)
 
@@ -639,26 +664,57 @@ def test_a_plain_client_is_told_enough_for_the_nodes_and_edges_of_the_room(befor
     assert client.results == room.state.results
 
 
-def test_a_plain_client_that_may_not_yet_watch_is_told_nothing(room):
-    session = plain(room)
-    publish(room, running())
-    assert session.pull(NOW) is None
-    send(session, hello("may-view"))
-    assert frames(session)
-    assert session.ready
-
-
-def test_a_plain_client_where_anybody_may_watch_needs_no_hello(room):
+def test_a_plain_client_where_anybody_may_watch_needs_no_token(room):
     publish(room, running())
     session = plain(room, authorize=anybody)
     assert session.ready
     assert frames(session)
 
 
-def test_a_plain_client_with_a_wrong_token_is_turned_away(room):
+def test_who_came_as_a_plain_client_and_says_hello_is_welcomed_as_any(room):
+    session = plain(room)
+    publish(room, running())
+    assert session.pull(NOW) is None
+    send(session, hello("may-view"))
+    assert [type(message) for message in heard(session)][:2] == [p.Welcome, p.Sync]
+    assert session.ready
+
+
+def test_a_hello_drops_the_plain_catch_up_that_had_begun(room):
+    publish(room, running("a"), running("b"), p.NodeLog(node_id="a", lines=["one"]))
+    session = plain(room, token="may-operate")
+    # The first event is on its way as the hello comes.
+    assert session.pull(NOW) is not None
+    send(session, hello(None))
+    welcome, sync, *events, synced = heard(session)
+    assert (type(welcome), sync.reset, type(synced)) == (p.Welcome, True, p.Synced)
+    assert reduce(events).nodes == room.state.nodes
+    publish(room, running("c"), p.NodeLog(node_id="c", lines=["two"]))
+    # A batch, and of every event: this client is not plain any more.
+    assert [len(p.decode_server(frame)) for frame in frames(session)] == [2]
+    session.tick(NOW + 16_000)
+    assert isinstance(heard(session, NOW + 16_000)[-1], p.Ping)
+    send(session, p.PauseExecution(id="c1"))
+    assert [message.id for message in heard(session) if isinstance(message, p.CommandAck)] == ["c1"]
+    session.stop(p.Bye(code=4000, reason="the server restarts", retry=True))
+    assert isinstance(heard(session)[-1], p.Bye)
+
+
+def test_a_hello_of_a_client_that_waits_for_its_plain_room_finds_one_room(room):
+    publish(room, running("a"))
+    session = PlainSession(Room("dag", room.limits), anybody, NOW)
+    assert session.seek is not None
+    session.receive(p.encode(hello(None)).decode(), NOW)
+    _found[session] = room
+    follow_up(session, NOW)
+    assert [type(message) for message in heard(session)][:2] == [p.Welcome, p.Sync]
+
+
+def test_who_came_as_a_plain_client_and_says_hello_with_a_wrong_token_is_told_why(room):
     session = plain(room)
     send(session, hello("wrong"))
-    ended(session, 4401)
+    assert not session.is_plain
+    assert "wrong" in ended(session, 4401).reason
 
 
 @pytest.mark.parametrize("first", [p.PauseExecution(id="c1"), p.Unknown(type="x"), p.Ack(seq=1)])
@@ -667,6 +723,31 @@ def test_a_plain_client_that_speaks_before_its_token_is_turned_away(room, first)
     send(session, first)
     assert "token" in ended(session, 4401).reason
     assert room.state.status == "running"
+
+
+def test_a_plain_client_is_never_sent_a_bye(room):
+    session = plain(room, token="may-operate")
+    frames(session)
+    session.stop(p.Bye(code=4000, reason="the server restarts", retry=True))
+    ended(session, 4000)
+    assert frames(session) == []
+
+
+def test_a_command_without_an_id_is_obeyed_and_not_answered(room):
+    publish(room, gate())
+    session = plain(room, token="may-operate")
+    frames(session)
+    receive(session, '{"type": "human_decision", "node_id": "review", "decision": "approve", "id": null}')
+    assert [made.decision for made in room.state.decisions] == ["approve"]
+    receive(session, '[{"type": "pause_execution"}, {"type": "resume_execution", "id": "mine"}]')
+    assert [message.id for message in heard(session) if isinstance(message, p.CommandAck)] == ["mine"]
+    receive(session, '{"type": "human_decision", "node_id": "review", "decision": "reject"}')
+    receive(session, '{"type": "cancel_execution", "run_id": "no such run"}')
+    assert not [message for message in heard(session) if isinstance(message, p.CommandAck)]
+    assert session.ended is None
+    receive(session, '{"type": "human_decision", "node_id": "review"}')
+    assert session.ended.code == 4400
+    assert "decision" in session.ended.reason
 
 
 def test_a_plain_client_that_is_moved_to_another_run_keeps_nothing_of_the_old_one(room):
@@ -1009,6 +1090,19 @@ def test_a_run_has_its_place_in_the_run_list_by_the_offset_as_it_was_measured(em
     assert empty.summary(NOW).started_at == NOW - 8_500
 
 
+@pytest.mark.parametrize(
+    ("behind", "transit", "window", "late"),
+    [(0, 700, 900, 0), (0, 700, 700, 0), (-3, 700, 900, 3), (1_500, 700, 700, 0), (1_500, 700, 900, -200)],
+)
+def test_a_run_does_not_start_later_because_its_attach_was_long_under_way(empty, behind, transit, window, late):
+    """All in milliseconds; `window`: how long ago the connection was opened, over which the attach was sent later."""
+    session = connected(PublisherSession, empty, now=NOW - window)
+    start = p.RunStart(started_at=NOW - 10_000 - behind)
+    sent_at = NOW - transit - behind
+    send(session, p.Attach(protocol=1, publisher="e", token="may-publish", epoch="run-2", start=start, now=sent_at))
+    assert empty.summary(NOW).started_at - (NOW - 10_000) == late
+
+
 @pytest.mark.parametrize("ahead", [1, 300, 86_400_000])
 def test_the_times_of_an_engine_whose_clock_is_ahead_are_put_right(empty, ahead):
     room = empty
@@ -1118,16 +1212,19 @@ def test_who_asks_for_it_is_told_of_the_engine_and_of_its_changes(room):
     assert not [each for each in heard(greeted(room)) if isinstance(each, p.Engine)]
 
 
-def test_a_lost_run_is_said_to_who_knows_the_word_and_skipped_by_others(room):
+@pytest.mark.parametrize("asked", [False, True], ids=["running", "pausing"])
+def test_a_lost_run_is_said_to_who_knows_the_word_and_is_running_to_others(room, asked):
     old, new = greeted(room), viewer(room)
+    if asked:
+        room.command(p.PauseExecution(id="c1"), "ana", NOW)
+        heard(old)
     send(new, p.Hello(protocol=1, token="may-view", features=["lost"]))
     frames(new)
     room.presence.disconnect()
     room.lose(NOW + 10**6)
     assert [event.status for event in heard(new)] == ["lost"]
-    [skipped] = heard(old)
-    assert isinstance(skipped, p.Unknown)
-    # Who comes later is given what it would have seen.
+    assert [event.status for event in heard(old)] == ["running"]
+    # Who comes later is given the same.
     late = viewer(room)
     send(late, hello())
     assert reduce(event for event in heard(late) if isinstance(event, p.Event)).status == "running"

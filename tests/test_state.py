@@ -124,7 +124,7 @@ def test_an_inferred_end_changes_nothing_but_the_end_of_an_open_execution(log, d
     assert {**after.nodes, node_id: None} == {**before.nodes, node_id: None}
     (ended,) = [each for *names, each in executions(after) if names == [node_id, instance]]
     assert (ended.status, ended.inferred) == (event.status, True)
-    for name in ("output", "output_bytes", "metrics", "error", "progress", "attempt", "started_at"):
+    for name in ("output", "output_bytes", "output_cut", "metrics", "error", "progress", "attempt", "started_at"):
         assert getattr(ended, name) == getattr(execution, name)
     # Said twice, and by another word, it is the same.
     again = data.draw(node_states(node_id=node_id, instance=instance, status=ends, inferred=True))

@@ -395,26 +395,31 @@ def test_an_answer_that_lies_in_the_socket_is_waited_for_after_a_sleep(connectin
 
 
 @pytest.mark.parametrize("row", p.CLOSE_CODES, ids=lambda row: row.name)
-@pytest.mark.parametrize("said", [True, False], ids=["bye", "close"])
-def test_every_code_ends_it_or_does_not_as_the_table_says(live, row, said):
-    if said:
-        live.hear(p.Bye(code=row.code, reason="because", retry=row.retry))
-    else:
-        live.close(row.code, "because")
+def test_every_bye_ends_it_or_does_not_as_the_table_says(live, row):
+    live.hear(p.Bye(code=row.code, reason="because", retry=row.retry))
     connection = live.machine.connection
-    assert (connection.phase, connection.code, connection.reason) == (
-        "waiting" if row.retry else "stopped",
-        row.code,
-        "because",
-    )
+    expected = "waiting" if row.retry else "stopped"
+    assert (connection.phase, connection.code, connection.reason) == (expected, row.code, "because")
     live.pass_(100)
     assert live.phase == ("connecting" if row.retry else "stopped")
 
 
-@pytest.mark.parametrize("code", [None, 1005, 1006, 1011, 1012, 1013, 1014, 3999, 4999])
-def test_a_code_that_is_not_ours_is_never_final(live, code):
-    live.close(code)
-    assert live.phase == "waiting"
+@pytest.mark.parametrize("code", [None, 1005, 1006, 1011, 3999, 4999, *(row.code for row in p.CLOSE_CODES)])
+def test_a_close_code_without_a_bye_is_never_final(live, code):
+    live.close(code, "because")
+    assert (live.phase, live.machine.connection.code) == ("waiting", code)
+
+
+@pytest.mark.parametrize(("retry", "phase"), [(True, "waiting"), (False, "stopped")])
+def test_an_http_answer_to_the_handshake_decides_as_a_bye_does(connecting, retry, phase):
+    connecting.do("opening", "token", connecting.now)
+    connecting.do("refused", p.Bye(code=4401, reason="401 the token is wrong", retry=retry), connecting.now)
+    assert (connecting.phase, connecting.reason, connecting.connects) == (phase, "401 the token is wrong", 1)
+
+
+def test_a_server_that_was_not_found_is_not_asked_again_at_once(connecting):
+    connecting.close(None, "no server")
+    assert (connecting.phase, connecting.connects) == ("waiting", 1)
 
 
 def test_a_bye_before_the_welcome_is_no_plain_server(greeting):
@@ -608,7 +613,7 @@ def test_a_decision_whose_gate_does_not_open_in_5_s_is_refused_with_what_is_open
     live.pass_(0.2)
     [answer] = live.answers
     assert (answer.ok, answer.code) == (False, "no_such_gate")
-    assert answer.message == "no gate is open at 'review' (there is no such node); open gates: 'other'"
+    assert answer.message == "no gate is open at 'review' (there is no such node); open gates: 'other' ('g9')"
     live.hear(gate(4))
     assert live.said_a(p.HumanDecision) == []
 
@@ -700,6 +705,23 @@ def test_a_run_that_begins_here_is_expected_until_it_is_shown_and_then_followed_
     assert [hello.run for hello in live.said_a(p.Hello)] == ["r1", None]
 
 
+def test_a_run_that_will_not_begin_is_expected_no_more_also_before_there_was_another(idle):
+    idle.do("begin", "r1")
+    idle.do("begin", None)
+    assert idle.machine.expected is None
+
+
+def test_a_run_that_will_not_begin_is_expected_no_more(live):
+    live.do("begin", "r1")
+    live.do("refresh", live.now)
+    live.welcome("")
+    live.sync(seq=0, reset=True, epoch="")
+    live.do("begin", None)
+    live.do("refresh", live.now)
+    assert live.machine.expected is None
+    assert [(hello.run, hello.follow) for hello in live.said_a(p.Hello)] == [("r1", True), (None, None)]
+
+
 def test_a_run_that_begins_while_the_server_answers_is_asked_for_too(syncing):
     syncing.do("probe", syncing.now)
     syncing.do("begin", "r1")
@@ -738,10 +760,13 @@ def test_a_cursor_names_the_log_that_it_comes_from(syncing):
     assert cursor() == p.Cursor(epoch="e", seq=2, log="log-1")
     hear("e", "log-2", True)
     assert cursor() == p.Cursor(epoch="e", seq=2, log="log-2")
-    # The server moves the client: the incarnation of that run's log is not known.
+    # The server moves the client, and names that run's log; one of before does not.
     hear("e", "log-2", False)
-    syncing.sync(log(1), log(2), seq=2, reset=True, epoch="r1")
-    assert cursor() == p.Cursor(epoch="r1", seq=2)
+    syncing.hear(p.Sync(epoch="r1", seq=1, reset=True, log="log-3"), log(1), p.Synced(seq=1))
+    assert cursor() == p.Cursor(epoch="r1", seq=1, log="log-3")
+    hear("r1", "log-3", True)
+    syncing.sync(log(1), log(2), seq=2, reset=True, epoch="r2")
+    assert cursor() == p.Cursor(epoch="r2", seq=2)
 
 
 def test_the_run_list_comes_whole_and_then_as_changes(live):
@@ -794,11 +819,13 @@ def test_after_the_end_every_command_is_refused_and_told_why(live):
 
 @pytest.fixture
 def plain(connecting):
-    connecting.open(v1=False)
+    """Open without the offer, and silent for long enough."""
+    connecting.open(offered=False)
+    connecting.pass_(5)
     return connecting
 
 
-def test_a_plain_server_is_live_at_once_and_can_not_resume(plain):
+def test_a_plain_server_is_live_after_5_s_and_can_not_resume(plain):
     assert (plain.phase, plain.machine.connection.resumable) == ("live", False)
     plain.hear(log(), log(7), log(3))
     assert plain.lines == ["line None", "line 7", "line 3"]
@@ -807,23 +834,47 @@ def test_a_plain_server_is_live_at_once_and_can_not_resume(plain):
     assert plain.phase == "live"
 
 
-def test_a_server_is_plain_that_begins_with_something_else_or_says_nothing(greeting):
+def test_only_a_server_that_was_not_offered_the_subprotocol_is_plain(greeting):
     greeting.hear(log())
-    assert (greeting.machine.connection.resumable, greeting.lines) == (False, ["line None"])
-    silent = Scripted()
-    silent.do("start")
-    silent.open()
-    silent.pass_(5)
-    assert (silent.phase, silent.machine.connection.resumable) == ("live", False)
-    silent.welcome()
-    silent.sync(seq=0, reset=True)
-    assert (silent.phase, silent.machine.connection.resumable) == ("live", True)
+    assert (greeting.phase, greeting.lines, greeting.connects, greeting.disconnects) == ("connecting", None, 2, 1)
+    greeting.open(offered=False)
+    greeting.hear(log())
+    assert (greeting.phase, greeting.machine.connection.resumable) == ("live", False)
+    assert greeting.lines == ["line None"]
+
+
+def test_our_own_server_whose_offer_was_lost_is_not_gone_on_from_its_plain_events(connecting):
+    connecting.do("opening", "token", connecting.now)
+    connecting.close()
+    connecting.open(offered=False)
+    connecting.hear(log(1, "mixed"))
+    assert connecting.machine.connection.resumable is False
+    connecting.welcome()
+    connecting.sync(log(1), seq=1, reset=False)
+    assert connecting.phase == "greeting"
+    connecting.welcome()
+    connecting.sync(log(1), seq=1, reset=True)
+    assert (connecting.phase, connecting.machine.connection.resumable) == ("live", True)
+    assert connecting.lines == ["line 1"]
+    assert [hello.last for hello in connecting.said_a(p.Hello)] == [None, None]
 
 
 def test_commands_to_a_plain_server_are_unconfirmed(plain):
     plain.do("send", p.PauseExecution(id="c1"), plain.now)
     assert plain.said[-1] == p.PauseExecution(id="c1")
     assert [(ack.ok, ack.code) for ack in plain.answers] == [(True, "unconfirmed")]
+
+
+def test_a_command_waits_until_it_is_certain_that_no_welcome_comes(connecting):
+    connecting.open(offered=False)
+    connecting.hear(log())
+    connecting.do("send", p.PauseExecution(id="c1"), connecting.now)
+    assert (connecting.phase, connecting.said_a(p.Command), connecting.answers) == ("live", [], [])
+    connecting.welcome()
+    connecting.welcome()
+    connecting.sync(log(1), seq=1, reset=True)
+    assert [command.id for command in connecting.said_a(p.Command)] == ["c1"]
+    assert connecting.answers == []
 
 
 # --- Whatever happens on the way, with a real room and real sessions
@@ -875,7 +926,8 @@ class World:
         for output in self.machine.take_outputs():
             match output:
                 case Connect():
-                    self.asked = True
+                    # The server speaks v1 alone.
+                    self.asked = output.offer
                     self.machine.opening(None, self.now)
                 case Disconnect():
                     self.session, self.asked = None, False
@@ -1034,5 +1086,33 @@ def test_every_way_to_go_is_gone_when_much_happens():
         gone |= set(itertools.pairwise(world.phases))
     closing = {(before, "stopped") for before in TRANSITIONS}
     possible = {(before, after) for before, follow in TRANSITIONS.items() for after in follow if before != after}
-    # Only a plain server is live without catching up.
-    assert gone >= possible - closing - {("greeting", "live")}
+    # Only a plain server is live without catching up, or tried again without the offer.
+    assert gone >= possible - closing - {("greeting", "live"), ("greeting", "connecting")}
+
+
+def test_an_answer_that_is_not_on_disk_yet_comes_again_when_it_is(live):
+    live.do("send", p.PauseExecution(id="c1"), live.now)
+    live.hear(p.CommandAck(id="c1", ok=True, durable=False, message="not on disk yet"))
+    live.hear(p.CommandAck(id="c1", ok=True))
+    live.hear(p.CommandAck(id="c1", ok=True))
+    assert [answer.durable for answer in live.answers] == [False, None]
+
+
+def test_a_decision_that_is_not_on_disk_is_sent_again_on_the_next_connection(live):
+    live.do("send", p.PauseExecution(id="c1"), live.now)
+    live.hear(p.CommandAck(id="c1", ok=True, durable=False))
+    live.forget()
+    live.close()
+    live.pass_(1)
+    live.open()
+    live.welcome()
+    assert live.said_a(p.PauseExecution) == []
+    live.sync(seq=2, reset=False)
+    assert [command.id for command in live.said_a(p.PauseExecution)] == ["c1"]
+    live.hear(p.CommandAck(id="c1", ok=True))
+    live.close()
+    live.pass_(2)
+    live.open()
+    live.welcome()
+    live.sync(seq=2, reset=False)
+    assert len(live.said_a(p.PauseExecution)) == 1

@@ -1,9 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagwidget.protocol.limits import Limits
-from dagwidget.server.auth import login_backoff as strangers
-from dagwidget.server.auth.login_backoff import Strangers
 from dagwidget.server.auth.rate_limit import Throttle
 
 
@@ -37,19 +34,3 @@ def test_never_more_than_the_burst_and_the_rate_allow(pauses, burst, rate):
         now += pause
         taken += throttle.take(now)
     assert taken <= burst + rate * now + 1e-6
-
-
-def test_each_address_has_failures_of_its_own():
-    known = Strangers(Limits(failures_burst=1, failures_per_second=0.001))
-    known.failed("a")
-    assert known.wait("a") > 900
-    assert known.wait("b") == 0
-
-
-def test_there_is_an_end_to_the_addresses_that_are_remembered(monkeypatch):
-    monkeypatch.setattr(strangers, "_MOST", 10)
-    known = Strangers(Limits(failures_burst=1, failures_per_second=0.001))
-    for i in range(25):
-        known.failed(str(i))
-    assert len(known._failures) == 10
-    assert known.wait("24") > 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ipaddress
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,6 +51,18 @@ def origin(text: str) -> str:
     if origin.scheme not in ("http", "https") or not origin.hostname or text != f"{origin.scheme}://{origin.netloc}":
         raise argparse.ArgumentTypeError(f"must look like https://hub.example.org, got {text!r}")
     return text
+
+
+def host_name(text: str) -> str:
+    """A name or an address by which clients reach a server."""
+    name = text.lower()
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]")))
+    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", name):
+        raise argparse.ArgumentTypeError(
+            f"must be a name alone, without scheme, port and path, such as dags.example.org, got {text!r}"
+        )
+    return name
 
 
 def lifetime(text: str) -> int | None:

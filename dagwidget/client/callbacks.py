@@ -1,4 +1,4 @@
-"""`Callbacks`: who is called when a client has news. One that raises is logged, and stops nothing else."""
+"""`Callbacks`: the functions that a client calls when it has news. One that raises is logged; the others are called."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Callbacks:
     def __init__(self) -> None:
         """Nobody is called yet."""
         self._changes: list[Callable[[], object]] = []
-        self._beginners: list[Callable[[str], object]] = []
+        self._beginners: list[Callable[[str | None], object]] = []
         self._listeners: list[Callable[[Batch], object]] = []
 
-    def on_begin(self, callback: Callable[[str], object]) -> Callable[[], None]:
+    def on_begin(self, callback: Callable[[str | None], object]) -> Callable[[], None]:
         """Call `callback` with each run that `begin` names, in the thread that calls it.
 
         Returns:

@@ -11,29 +11,34 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, assert_never
-from urllib.parse import urlsplit
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_socket
 from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from .. import discovery
 from .. import protocol as p
-from ..errors import ClientClosed, DagwidgetError, ServerRefused, ServerUnreachable
-from ..state import FINAL, DagState, Fault
+from ..errors import ClientClosed, DagwidgetError, NotConnected, ServerRefused, ServerUnreachable
+from ..handshake import open_socket, refusal
+from ..state import FINAL, DagState
 from .callbacks import Callbacks
 from .commands import Commands
 from .cross_loop import Waiters
 from .event_stream import EventStream
+from .followed import Followed, Outcome
+from .in_thread import in_thread
+from .outbox import checked
 from .outputs import Batch, Connect, Connection, Disconnect, Output, Renew, Send, Sent
 from .pending_command import SentCommand, mark_sent, settle
 from .state_machine import StateMachine
+from .waits import Waits
 
 _log = logging.getLogger("dagwidget")
 
+# The close codes that only a stream server gives.
+_ANSWERS: Final = frozenset(row.code for row in p.CLOSE_CODES if row.code >= 4000)
 # How many ended runs are remembered, for those who wait for one.
 _OUTCOMES: Final = 100
 # How long a wait without a limit goes on where there never was a connection.
@@ -43,51 +48,7 @@ _CLOSE_SECONDS: Final = 1.0
 _EXPECTED: Final = (OSError, EOFError, DagwidgetError, WebSocketException)
 
 
-def connect(
-    dag_id: str, *, url: str | None = None, token: discovery.Token | None = None, run: str | None = None
-) -> StreamClient:
-    """Follow a DAG and steer it, without a widget.
-
-    Args:
-        dag_id: The DAG.
-        url: The base URL of the stream server. By default `DAGWIDGET_URL`, or else this machine's server, which is
-            started if need be.
-        token: The token to present, or a function that returns it: called for each connection, and when the token is
-            about to expire. By default `DAGWIDGET_TOKEN`, or else the token of this machine's server.
-        run: The id of a past run. By default the DAG's current run.
-
-    Returns:
-        A client, to be used in `async with` or in `with`.
-
-    Raises:
-        TypeError: An argument has the wrong type.
-        ValueError: An argument has an invalid value.
-
-    Example:
-        >>> with dagwidget.start_run("my-dag", ["extract", "train"]) as run:
-        ...     run.complete({"loss": 0.1})
-        >>> async with dagwidget.connect("my-dag") as client:
-        ...     async for event in client.events():
-        ...         if client.state.status == "completed":
-        ...             break
-        >>> client.state.results
-        {'loss': 0.1}
-    """
-    p.check_dag_id(dag_id)
-    if run is not None:
-        p.check_dag_id(run, "run")
-    return StreamClient(dag_id, discovery.locator(url, token), run)
-
-
-class Outcome(NamedTuple):
-    """How a run has ended."""
-
-    status: str
-    results: Any
-    errors: list[Fault]
-
-
-class StreamClient(Callbacks, Commands):
+class StreamClient(Callbacks, Commands, Waits):
     """Follows a DAG, over as many connections as it takes. `connect` makes one.
 
     In `async with` it runs in the current event loop. In a plain `with` it runs in a thread of its own, and its
@@ -283,6 +244,21 @@ class StreamClient(Callbacks, Commands):
             >>> client.run_id, client.is_behind
             ('run-7', True)
         """
+        self._expect(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Do not wait for a run that `begin` has named: it will not begin, as the server has refused it.
+
+        Example:
+            >>> client.begin("run-7")
+            >>> client.forget("run-7")
+            >>> client.is_behind
+            False
+        """
+        if self._machine.expected in (None, run_id):
+            self._expect(None)
+
+    def _expect(self, run_id: str | None) -> None:
         with self.lock:
             self._machine.begin(run_id)
         self._tell(self._beginners, run_id)
@@ -375,7 +351,7 @@ class StreamClient(Callbacks, Commands):
 
         Raises:
             ServerUnreachable: There was never a connection, for 30 s or for `timeout`.
-            ServerRefused: The server has ended the connection for good.
+            ServerRefused: The server has ended the connection for good, or has not let it in for as long.
             ClientClosed: The client was closed.
             TimeoutError: `timeout` seconds have passed.
 
@@ -397,17 +373,39 @@ class StreamClient(Callbacks, Commands):
         except TimeoutError:
             if self._machine.was_live:
                 raise
-            reason = self._machine.connection.reason or "no answer"
-            raise ServerUnreachable(
-                f"timed out after {first:g} s waiting for {what}: there was no connection to the stream server "
-                f"({reason})",
-                url=self._url,
-            ) from None
+            raise self._never_live(f"timed out after {first:.3g} s waiting for {what}") from None
         left = None if timeout is None else max(0.0, timeout - (time.monotonic() - started))
         try:
             await self._waiters.wait(check, left, what)
         except TimeoutError:
-            raise TimeoutError(f"timed out after {timeout:g} s waiting for {what}") from None
+            raise TimeoutError(f"timed out after {timeout:.3g} s waiting for {what}") from None
+
+    def _never_live(self, what: str) -> NotConnected:
+        connection = self._machine.connection
+        reason = connection.reason or "no answer"
+        if connection.code in _ANSWERS:
+            return ServerRefused(f"{what}: the server answered that {reason}", code=connection.code)
+        return ServerUnreachable(f"{what}: there was no connection to the stream server ({reason})", url=self._url)
+
+    # What `Commands` and `Waits` need
+
+    @property
+    def _followed(self) -> Followed:
+        return self
+
+    def _command(self, command: p.AnyCommand) -> SentCommand:
+        return self.send(checked(command) if isinstance(command, p.HumanDecision) else command)
+
+    async def _wait(self, ready: Callable[[Followed], bool], timeout: float | None, what: str) -> Followed:
+        await self.wait(functools.partial(ready, self), timeout, what)
+        return self
+
+    async def _outcome_of(self, run_id: str, timeout: float | None, what: str) -> Outcome:
+        async with StreamClient(self.dag_id, self._locate, run_id) as client:
+            await client.wait(lambda: client.outcome(run_id) is not None, timeout, what)
+            outcome = client.outcome(run_id)
+            assert outcome is not None
+            return outcome
 
     def send(self, command: p.AnyCommand, *, hold: bool = True) -> SentCommand:
         """Send a command, now or once there is a connection; the same command again has the same answer.
@@ -490,7 +488,7 @@ class StreamClient(Callbacks, Commands):
         match output:
             case Connect():
                 assert self._loop is not None
-                self._attempt = self._loop.create_task(self._connect())
+                self._attempt = self._loop.create_task(self._connect(output.offer))
                 self._attempts.add(self._attempt)
                 self._attempt.add_done_callback(self._attempts.discard)
             case Renew():
@@ -513,9 +511,11 @@ class StreamClient(Callbacks, Commands):
             case p.Engine() | p.Runs():
                 pass
             case p.CommandAck():
-                sent = self._commands.pop(output.id, None)
+                sent = self._commands.get(output.id)
                 if sent is not None:
                     settle(sent, output)
+                if output.durable is not False:
+                    self._commands.pop(output.id, None)
             case _:
                 assert_never(output)
 
@@ -533,24 +533,24 @@ class StreamClient(Callbacks, Commands):
 
     async def _renew(self) -> None:
         try:
-            endpoint = await asyncio.to_thread(self._locate)
+            endpoint = await in_thread(self._locate)
         except DagwidgetError as error:
             _log.warning("%r can't renew its token: %s", self, error)
             endpoint = None
         self._input(functools.partial(self._machine.renewed, endpoint and endpoint.token))
 
-    async def _connect(self) -> None:
+    async def _connect(self, offer: bool) -> None:
         """One attempt to connect, and the connection if it succeeds."""
-        code, reason = None, None
+        code, reason, refused = None, None, None
         try:
-            endpoint = await asyncio.to_thread(self._locate)
+            endpoint = await in_thread(lambda: discovery.proven(self._locate()))
             self._url = endpoint.url
             self._input(lambda now: self._machine.opening(endpoint.token, now))
-            async with self._open(endpoint) as socket:
+            async with self._open(endpoint, offer) as socket:
                 try:
                     self._socket = socket
                     accepted = socket.subprotocol == p.SUBPROTOCOL
-                    self._input(lambda now: self._machine.opened(now, v1=accepted))
+                    self._input(lambda now: self._machine.opened(now, offered=accepted))
                     while True:
                         frame = await socket.recv(decode=False)
                         self._input(functools.partial(self._machine.receive, frame))
@@ -560,24 +560,30 @@ class StreamClient(Callbacks, Commands):
                         socket.transport.abort()
         except ConnectionClosed as closed:
             code, reason = closed.rcvd.code if closed.rcvd else 1006, closed.rcvd.reason if closed.rcvd else None
+        except ServerRefused as error:
+            # Of a token that was not sent: who says so has not proven to be the server.
+            code, reason = error.code, str(error)
+            if reason != self._machine.connection.reason:
+                _log.warning("%r: %s; it is tried again", self, reason)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason, refused = f"{type(error).__name__}: {error}", refusal(error)
             if not isinstance(error, _EXPECTED):
                 _log.exception("%r failed; it reconnects", self)
-        if self._attempt is asyncio.current_task():
+        if self._attempt is not asyncio.current_task():
+            return
+        if refused is not None:
+            self._input(functools.partial(self._machine.refused, refused))
+        else:
             self._input(lambda now: self._machine.closed(code, reason, now))
 
-    def _open(self, endpoint: discovery.Endpoint) -> open_socket:
+    def _open(self, endpoint: discovery.Endpoint, offer: bool) -> open_socket:
         return open_socket(
             endpoint.stream_url(self.dag_id, self._run),
-            subprotocols=[p.SUBPROTOCOL],  # type: ignore[list-item]
+            endpoint.token,
+            subprotocols=[p.SUBPROTOCOL] if offer else None,
             # The state machine has its own timeouts.
             open_timeout=None,
             close_timeout=_CLOSE_SECONDS,
-            ping_interval=None,
-            compression=None,
             # The server's limits bound its frames.
             max_size=None,
-            # No proxy for a loopback address.
-            proxy=None if urlsplit(endpoint.url).hostname in discovery.LOOPBACK else True,
         )

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from .. import discovery
+from .. import challenge, discovery
 from .. import protocol as p
 from ..errors import ServerRefused, ServerUnreachable, UnknownOutput, UnknownRun
 from ..protocol.http_types import RunInfo
@@ -116,12 +116,13 @@ def output(
         token: As for `runs`.
 
     Returns:
-        The output, as decoded from JSON. Still a preview if the whole has more than 16 MiB or 100,000 values.
+        The output, as decoded from JSON; never a preview of it.
 
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: An argument has an invalid value.
-        UnknownOutput: There is no such node, or the server no longer has its whole output.
+        UnknownOutput: There is no such node, or its whole output was not kept: it has more than 16 MiB or 100,000
+            values, its engine had too much to send, or the server no longer has it.
         ServerUnreachable: The server does not answer.
         ServerRefused: The server refuses, such as for a wrong token.
 
@@ -151,10 +152,16 @@ def output_at(
     run = "" if run_id is None else f"/runs/{quote(run_id, safe='')}"
     which = "" if instance is None else f"?{urlencode({'instance': instance})}"
     path = f"{run}/nodes/{quote(node_id, safe='')}/output{which}"
-    answer = _get(locate, dag_id, path, missing=_MISSING)
+    why = ""
+    try:
+        answer = _get(locate, dag_id, path, missing=_MISSING)
+    except ServerRefused as refused:
+        if refused.code != http.HTTPStatus.GONE:
+            raise
+        answer, why = _MISSING, f": {str(refused).partition(' refuses: ')[2]}"
     if answer is _MISSING:
         raise UnknownOutput(
-            f"the server has no whole output of {node_id!r} of {dag_id!r}",
+            f"the server has no whole output of {node_id!r} of {dag_id!r}{why}",
             dag_id=dag_id,
             node_id=node_id,
             instance=instance,
@@ -226,15 +233,29 @@ def _get(locate: Callable[[], discovery.Endpoint], dag_id: str, path: str, missi
         ) from None
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect only on the same server: the token is for that one."""
+
+    def redirect_request(self, req: urllib.request.Request, *args: Any) -> urllib.request.Request | None:
+        target: str = args[-1]
+        # Imported here: it needs `websockets`, and most requests are not redirected.
+        from ..handshake import is_same_server, redirected
+
+        if not is_same_server(req.full_url, target):
+            raise OSError(redirected(req.full_url, target))
+        return super().redirect_request(req, *args)
+
+
 def _fetch(endpoint: discovery.Endpoint, dag_id: str, path: str) -> bytes | None:
     """The server's answer; None for a 404."""
     address = endpoint.url.replace("ws", "http", 1).rstrip("/")
     headers = {} if endpoint.token is None else {"Authorization": f"Bearer {endpoint.token}"}
     request = urllib.request.Request(f"{address}/api/dags/{quote(dag_id, safe='')}{path}", headers=headers)  # noqa: S310
     # No proxy for a loopback address.
-    proxies: dict[str, str] | None = {} if urlsplit(address).hostname in discovery.LOOPBACK else None
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+    proxies: dict[str, str] | None = {} if challenge.is_here(urlsplit(address).hostname) else None
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _Redirects)
     try:
+        discovery.proven(endpoint)
         with opener.open(request, timeout=_SECONDS) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
@@ -243,5 +264,7 @@ def _fetch(endpoint: discovery.Endpoint, dag_id: str, path: str) -> bytes | None
         if error.code == http.HTTPStatus.NOT_FOUND:
             return None
         raise ServerRefused(f"{address} refuses: {text or error.reason}", code=error.code) from None
+    except ServerRefused as refused:
+        raise ServerRefused(str(refused), code=http.HTTPStatus.UNAUTHORIZED) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise ServerUnreachable(f"{address} does not answer: {error}", url=endpoint.url) from None

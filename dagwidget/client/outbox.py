@@ -45,9 +45,10 @@ class Outbox:
         """Note that a command was sent."""
         self._pending[command_id].state = "sent"
 
-    def settle(self, ack: p.CommandAck) -> bool:
-        """Remove the command that was answered. False if there is none."""
-        return self._pending.pop(ack.id, None) is not None
+    def settle(self, ack: p.CommandAck) -> p.AnyCommand | None:
+        """Remove the command that was answered. None if there is none."""
+        pending = self._pending.pop(ack.id, None)
+        return None if pending is None else pending.command
 
 
 def pin_gate(command: p.AnyCommand, state: DagState) -> p.AnyCommand:
@@ -81,9 +82,12 @@ def refuse_overtaken(command: p.AnyCommand, state: DagState) -> p.CommandAck | N
 
 def refuse_unknown(command: p.HumanDecision, state: DagState) -> p.CommandAck:
     """The refusal of a decision whose gate has never opened."""
-    others = ", ".join(sorted({repr(gate.node_id) for gate in state.gates.values()})) or "none"
+    others = ", ".join(sorted({f"{gate.node_id!r} ({gate.gate_id!r})" for gate in state.gates.values()})) or "none"
+    which = "" if command.gate_id is None else f" with gate_id {command.gate_id!r}"
     hint = "" if command.node_id in state.nodes or not state.nodes else " (there is no such node)"
-    return refusal(command, "no_such_gate", f"no gate is open at {command.node_id!r}{hint}; open gates: {others}")
+    return refusal(
+        command, "no_such_gate", f"no gate is open at {command.node_id!r}{which}{hint}; open gates: {others}"
+    )
 
 
 def refusal(command: p.AnyCommand, code: str, message: str) -> p.CommandAck:

@@ -14,13 +14,14 @@ Phase: TypeAlias = Literal["idle", "connecting", "greeting", "syncing", "live", 
 TRANSITIONS: Final[dict[Phase, tuple[Phase, ...]]] = {
     "idle": ("connecting", "stopped"),
     "connecting": ("greeting", "waiting", "stopped"),
-    "greeting": ("syncing", "live", "waiting", "stopped"),
-    "syncing": ("greeting", "syncing", "live", "waiting", "stopped"),
+    "greeting": ("connecting", "syncing", "live", "waiting", "stopped"),
+    "syncing": ("greeting", "live", "waiting", "stopped"),
     "live": ("greeting", "syncing", "waiting", "stopped"),
     "waiting": ("connecting", "stopped"),
     "stopped": (),
 }
-"""The phases that may follow each phase. A plain server goes straight to `live`; a gap leads back to `greeting`."""
+"""The phases that may follow each phase. A plain server goes straight to `live`; a gap leads back to `greeting`, and an
+offer of the subprotocol that no `welcome` answers leads back to `connecting`, without the offer."""
 
 
 class Connection(Struct, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class Connection(Struct, frozen=True, kw_only=True):
         resumable: False on a plain server, where events during a cut are lost. None until known.
         role: What the token permits.
         attempt: The number of connection attempts so far.
+        ignored: How many messages, or parts of messages, were not understood, in all connections.
         retry_at: When the next attempt starts.
         seen_at: When the last frame arrived, and so how old the state is.
         code: The close code that ended the last connection.
@@ -41,6 +43,7 @@ class Connection(Struct, frozen=True, kw_only=True):
     resumable: bool | None = None
     role: str | None = None
     attempt: int = 0
+    ignored: int = 0
     retry_at: float | None = None
     seen_at: float | None = None
     code: int | None = None
@@ -48,7 +51,9 @@ class Connection(Struct, frozen=True, kw_only=True):
 
 
 class Connect(Struct, frozen=True):
-    """Find the server and open a socket to it."""
+    """Find the server and open a socket to it; with the subprotocol where `offer`."""
+
+    offer: bool
 
 
 class Renew(Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from .. import protocol as p
 from ..errors import NotConnected
+from ..visible import visible
 from .cross_loop import Waiters
 
 _WORDS: Final = {
@@ -28,6 +29,8 @@ class SentCommand:
         code: Why it was refused, as one word: `already_decided`, `no_such_gate` …
         message: Why it was refused, as a sentence.
         winner: The decision that was first, if there was one.
+        durable: Whether the answer is on the server's disk: None until there is one, False while the server can't write
+            it, and True once it could.
 
     Example:
         >>> sent = await client.decide("review", "approve")
@@ -43,6 +46,7 @@ class SentCommand:
         self.code: str | None = None
         self.message: str | None = None
         self.winner: p.HumanGateResolved | None = None
+        self.durable: bool | None = None
         self.command = command
         # It was sent, and no answer can come any more.
         self._is_unconfirmed = False
@@ -53,7 +57,8 @@ class SentCommand:
         name = str(self.command.__struct_config__.tag)
         if isinstance(self.command, p.HumanDecision):
             name = f"{self.command.decision} {self.command.node_id!r}"
-        return f"<{name}: {_WORDS.get(self.state) or f'refused: {self.message or self.code}'}>"
+        said = _WORDS.get(self.state) or f"refused: {visible(self.message or self.code or '')}"
+        return f"<{name}: {said}>"
 
     def __await__(self) -> Generator[Any, None, SentCommand]:
         return self.answered().__await__()
@@ -121,6 +126,7 @@ def mark_sent(sent: SentCommand) -> None:
 def settle(sent: SentCommand, ack: p.CommandAck) -> None:
     """Store the server's answer in the handle, and wake the coroutines that await it. May be called in any thread."""
     sent.code, sent.message, sent.winner = ack.code, ack.message, ack.winner
+    sent.durable = ack.durable is not False if ack.ok else None
     if ack.code == "unconfirmed" and not ack.ok:
         sent.state, sent._is_unconfirmed = "sent", True
     else:

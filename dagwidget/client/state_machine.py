@@ -17,14 +17,10 @@ from .. import protocol as p
 from ..backoff import backoff
 from ..errors import ProtocolError
 from ..state import DagState, reduce
-from .outbox import Outbox, knows_gate, pin_gate, refusal, refuse_overtaken, refuse_unknown
-from .outputs import TRANSITIONS, Batch, Connect, Connection, Disconnect, Output, Phase, Renew, Send, Sent
-from .timing import ACK, ACK_BYTES, ACK_FRAMES, ANSWER, DEAD, HOLD, LATE, RENEW, RENEW_AT_ALL, STABLE
-
-# The largest frame that a server accepts, until its `welcome` says otherwise.
-_FRAME_BYTES: Final = 64 * 1024
-
-_FINAL_CODES: Final = {row.code: row for row in p.CLOSE_CODES if not row.retry}
+from .outgoing import FRAME_BYTES, Outgoing, Way
+from .outputs import TRANSITIONS, Batch, Connect, Connection, Disconnect, Output, Phase, Renew, Send
+from .timing import ACK, ACK_BYTES, ACK_FRAMES, ANSWER, DEAD, LATE, RENEW, RENEW_AT_ALL, STABLE
+from .wanted import Wanted
 
 _FEATURES: Final = list(get_args(p.Feature))
 
@@ -36,7 +32,22 @@ class _CatchUp(Struct):
 
     epoch: str
     reset: bool
+    log: str | None
     events: list[p.AnyEvent | p.Unknown]
+
+
+class Unacknowledged(Struct):
+    """What has come since the last acknowledgement, which was of `after`."""
+
+    after: int | None = None
+    frames: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> bool:
+        """Count a frame. Whether it is time to acknowledge."""
+        self.frames += 1
+        self.bytes += size
+        return self.frames >= ACK_FRAMES or self.bytes >= ACK_BYTES
 
 
 class StateMachine:
@@ -47,7 +58,6 @@ class StateMachine:
         connection: The state of the connection. Each change replaces it by another object.
         engine: The state of the run's engine, where the server reports it.
         runs: The DAG's run list, by run id, where the server sends it.
-        expected: The run that `begin` has named, until the state is that run's.
         was_live: Whether there ever was a connection.
     """
 
@@ -60,45 +70,42 @@ class StateMachine:
         """
         self.engine: p.Engine | None = None
         self.runs: dict[str, p.RunSummary] = {}
-        self.expected: str | None = None
-        self._run = run
-        # What the last `hello` has named: the run, and whether to follow from there.
-        self._greeted: tuple[str | None, bool | None] = (None, None)
-        # Whether the address of the socket may name a run that is no longer meant.
-        self._unpinned = False
+        self._wanted = Wanted(run)
         # The incarnation of the log that the state comes from, where it is known, and that of the last welcome.
         self._log: str | None = None
         self._welcomed: tuple[str, str | None] = ("", None)
-        # Decisions that wait for the event of their gate, and until when.
-        self._held: dict[str, tuple[p.HumanDecision, float]] = {}
         self._knows_runs = False
         self.was_live = False
         self.state = DagState()
         self.connection = Connection()
         self._wait = wait
         self._outputs: list[Output] = []
-        self._outbox = Outbox()
+        self._outgoing = Outgoing(self._outputs)
         self._timers: dict[_Timer, float] = {}
         self._token: str | None = None
         self._expires_at = 0.0
-        # Whether the server speaks the whole protocol; None until its first message shows.
+        # Whether this attempt offers the subprotocol. Only a server that was not offered it can be plain.
+        self._offers = True
+        # Whether the server speaks the whole protocol; None until its first message, or its silence, shows.
         self._v1: bool | None = None
-        # A server that spoke v1 before is not taken for a plain one when it fails to answer.
+        # Whether the state comes from a server that spoke v1: then silence is a fault, and no sign of a plain server.
         self._spoke_v1 = False
         self._failures = 0
         self._received_at = 0.0
         self._catch_up: _CatchUp | None = None
         # Events of the current frame, applied together.
         self._fresh: list[p.AnyEvent | p.Unknown] = []
-        self._frame_limit = _FRAME_BYTES
-        self._acknowledged = 0
-        self._unacknowledged_frames = 0
-        self._unacknowledged_bytes = 0
+        self._unacknowledged = Unacknowledged()
 
     @property
     def phase(self) -> Phase:
         """The connection's phase."""
         return self.connection.phase
+
+    @property
+    def expected(self) -> str | None:
+        """The run that `begin` has named, until the state is that run's."""
+        return self._wanted.expected
 
     @property
     def due(self) -> float | None:
@@ -108,11 +115,12 @@ class StateMachine:
     @property
     def pending(self) -> list[p.AnyCommand]:
         """The commands that the server has not answered."""
-        return [pending.command for pending in self._outbox.pending()]
+        return self._outgoing.pending
 
     def take_outputs(self) -> list[Output]:
         """The outputs since the last call, to be carried out in this order."""
-        outputs, self._outputs = self._outputs, []
+        outputs = self._outputs.copy()
+        self._outputs.clear()
         return outputs
 
     # --- Inputs
@@ -138,14 +146,12 @@ class StateMachine:
             self._token = token
             self._hello(now)
 
-    def opened(self, now: float, *, v1: bool = True) -> None:
-        """The socket is open; `v1` says whether the server accepted the subprotocol."""
+    def opened(self, now: float, *, offered: bool = True) -> None:
+        """The socket is open; `offered`: the server was offered the subprotocol, and took it."""
         if self.phase != "connecting":
             return
-        self._v1 = None
+        self._offers, self._v1 = offered, None
         self._hello(now)
-        if not v1 and not self._spoke_v1:
-            self._become_plain(now)
 
     def receive(self, frame: str | bytes, now: float) -> None:
         """A frame came from the server."""
@@ -153,15 +159,22 @@ class StateMachine:
             return
         self._received_at = now
         self._set(seen_at=now)
+        if self._v1 and self.phase == "greeting":
+            # What was sent before the hello arrived may take long, and comes before the answer.
+            self._timers["answer"] = now + ANSWER
         try:
-            messages = p.decode_server(frame)
+            messages, unfit = p.take_server(frame)
         except ProtocolError as error:
-            self._reconnect(now, str(error), 4400)
-            return
+            if self._v1:
+                self._reconnect(now, str(error), 4400)
+                return
+            # A plain server may say what it likes.
+            messages, unfit = [p.Unknown(type="malformed")], 1
+        if unfit:
+            self._set(ignored=self.connection.ignored + unfit)
         if self._v1 is None and messages and not isinstance(messages[0], (p.Welcome, p.Bye)):
-            # A server that refuses sends `bye` before any welcome: it must not be sent the outbox, as a plain one is.
-            if self._spoke_v1:
-                self._reconnect(now, "no welcome")
+            if self._offers:
+                self._connect_again()
                 return
             self._become_plain(now)
         for message in messages:
@@ -169,80 +182,49 @@ class StateMachine:
             if self.phase in ("waiting", "stopped"):
                 return
         self._apply()
-        if self._held:
-            self._release(now)
+        self._release(now)
         self._count(len(frame), now)
 
     def closed(self, code: int | None, reason: str | None, now: float) -> None:
-        """The socket was closed, or failed to open."""
-        if self.phase not in ("connecting", "greeting", "syncing", "live"):
-            return
-        if code in _FINAL_CODES:
-            self._stop(code, reason or _FINAL_CODES[code].meaning)
-        else:
+        """The socket was closed, or failed to open. Whatever the code, only a `bye` can say that it is for good."""
+        if self.phase == "connecting" and self._offers and "answer" in self._timers:
+            # A plain server may have refused what it was offered.
+            self._connect_again()
+        elif self.phase in ("connecting", "greeting", "syncing", "live"):
             self._reconnect(now, reason, code)
+
+    def refused(self, bye: p.Bye, now: float) -> None:
+        """The server has answered the handshake with an HTTP status that means as much as a `bye`."""
+        if self.phase == "connecting":
+            self._handle_bye(bye, now)
 
     def send(self, command: p.AnyCommand, now: float, *, hold: bool = True) -> None:
         """Send a command, now or once the connection is live. Its one answer is a `CommandAck` among the outputs.
 
         A decision whose gate has not arrived here yet waits for it for a few seconds.
         """
-        if command.id in self._outbox or (hold and command.id in self._held):
-            return
-        self._held.pop(command.id, None)
         if self.phase == "stopped":
-            why = self.connection.reason or "the client is closed"
-            self._outputs.append(refusal(command, "not_connected", f"not connected: {why}"))
-            return
-        command = pin_gate(command, self.state)
-        if self._refuse_too_large(command):
-            return
-        if hold and self._must_hold(command):
-            assert isinstance(command, p.HumanDecision)
-            self._held[command.id] = (command, now + HOLD)
-            self._timers.setdefault("hold", now + HOLD)
-            return
-        self._queue(command)
-
-    def _queue(self, command: p.AnyCommand) -> None:
-        if self._refuse_too_large(command):
-            return
-        self._outbox.add(command)
-        if self.phase == "live":
-            self._transmit_command(command)
-        else:
-            self.start()
-
-    def _refuse_too_large(self, command: p.AnyCommand) -> bool:
-        size = len(p.encode(command))
-        if size <= self._frame_limit:
-            return False
-        text = f"the command has {size:,} bytes, and the server accepts {self._frame_limit:,}"
-        self._outputs.append(refusal(command, "too_large", text))
-        return True
+            self._outgoing.refuse(command, self.connection.reason or "the client is closed")
+        elif self._outgoing.add(command, self.state, self._way, now, hold=hold) and self.phase == "idle":
+            self._connect()
+        self._set_hold_timer()
 
     def withdraw(self, command_id: str) -> bool:
         """Take back a command that was not sent yet. False if it was sent, or answered."""
-        held = self._held.pop(command_id, None)
-        pending = next((each for each in self._outbox.pending() if each.command.id == command_id), None)
-        if held is None and (pending is None or pending.state == "sent"):
-            return False
-        self._outbox.settle(p.CommandAck(id=command_id, ok=False))
-        return True
+        return self._outgoing.withdraw(command_id)
 
     def watch(self, run: str | None, now: float) -> None:
         """Watch one run from now on, or follow the DAG (None)."""
-        self._run, self.expected, self._unpinned = run, None, run is None
+        self._wanted.watch(run)
         self._hello_again(now)
 
-    def begin(self, run: str) -> None:
-        """A run that this process starts is about to begin: follow it. `refresh` sends that to the server."""
-        if self._run is None and run != self.state.epoch:
-            self.expected = run
+    def begin(self, run: str | None) -> None:
+        """Follow a run that this process is about to begin; None: it will not. `refresh` sends that to the server."""
+        self._wanted.begin(run, self.state.epoch)
 
     def refresh(self, now: float) -> None:
-        """Ask the server for the run that is expected, if any."""
-        if self.expected is not None:
+        """Ask the server for the run that is expected, or no more for one that will not begin."""
+        if self._wanted.must_ask(self.state.epoch):
             self._hello_again(now)
 
     def _hello_again(self, now: float) -> None:
@@ -293,9 +275,14 @@ class StateMachine:
         if late:
             # The answer may wait in the socket.
             self._timers["answer"] = now + ANSWER
+        elif self._v1 is False:
+            self._outgoing.flush(self.state, self._way)
         elif self.phase == "greeting" and self._v1 is None and not self._spoke_v1:
-            # Some libraries accept any subprotocol, so this may be a plain server.
-            self._become_plain(now)
+            # Some libraries accept any subprotocol, so a server that was offered it says nothing with that.
+            if self._offers:
+                self._connect_again()
+            else:
+                self._become_plain(now)
         else:
             what = "the server did not answer" if self.phase == "connecting" else "no welcome"
             self._reconnect(now, f"{what} in {ANSWER:g} s")
@@ -311,7 +298,7 @@ class StateMachine:
     # --- Transitions
 
     def _enter(self, phase: Phase, **change: Any) -> None:
-        assert phase in TRANSITIONS[self.phase], f"{self.phase} → {phase}"
+        assert phase == self.phase or phase in TRANSITIONS[self.phase], f"{self.phase} → {phase}"
         self._set(phase=phase, **change)
 
     def _set(self, **change: Any) -> None:
@@ -319,31 +306,33 @@ class StateMachine:
 
     def _connect(self) -> None:
         self._timers.clear()
+        self._offers, self._v1 = True, None
         self._enter("connecting", retry_at=None, attempt=self.connection.attempt + 1)
-        self._outputs.append(Connect())
+        self._outputs.append(Connect(offer=True))
 
-    def _must_hold(self, command: p.AnyCommand) -> bool:
-        return (
-            isinstance(command, p.HumanDecision)
-            and self.phase == "live"
-            and command.run_id in (None, self.state.epoch)
-            and not knows_gate(command, self.state)
-        )
+    def _connect_again(self) -> None:
+        """The same attempt, without the offer: the server may be a plain one."""
+        self._drop()
+        self._offers = False
+        self._enter("connecting")
+        self._outputs.append(Connect(offer=False))
+
+    @property
+    def _way(self) -> Way:
+        """Whether commands can go out. To a plain server not before its time for a `welcome` is over."""
+        if self.phase != "live" or (not self._v1 and "answer" in self._timers):
+            return "shut"
+        return "v1" if self._v1 else "plain"
 
     def _release(self, now: float) -> None:
-        """Send the decisions whose gate has arrived, and refuse those that have waited long enough."""
-        for command, until in list(self._held.values()):
-            # Of another run, only the server knows the gates.
-            if command.run_id not in (None, self.state.epoch) or knows_gate(command, self.state):
-                del self._held[command.id]
-                self._queue(pin_gate(command, self.state))
-            elif now >= until:
-                del self._held[command.id]
-                self._outputs.append(refuse_unknown(command, self.state))
-        if self._held:
-            self._timers["hold"] = min(until for _, until in self._held.values())
-        else:
+        self._outgoing.release(self.state, self._way, now)
+        self._set_hold_timer()
+
+    def _set_hold_timer(self) -> None:
+        if self._outgoing.due is None:
             self._timers.pop("hold", None)
+        else:
+            self._timers["hold"] = self._outgoing.due
 
     def _hello(self, now: float, *, from_scratch: bool = False) -> None:
         """Send `hello`. Until the `welcome`, whatever arrives still belongs to the old cursor."""
@@ -354,8 +343,10 @@ class StateMachine:
         self._timers["answer"] = now + ANSWER
         self._enter("greeting")
         epoch, seq = self.state.epoch, self.state.seq
-        last = None if epoch is None or from_scratch else p.Cursor(epoch=epoch, seq=seq, log=self._log)
-        self._greeted = run, follow = self._which_run()
+        run, follow = self._wanted.asked = self._wanted.next
+        # In another run than the one that is asked for, the client stands nowhere.
+        here = epoch and run in (None, epoch) and not from_scratch
+        last = p.Cursor(epoch=epoch, seq=seq, log=self._log) if here and epoch else None
         self._transmit(
             p.Hello(
                 protocol=p.PROTOCOL,
@@ -367,29 +358,23 @@ class StateMachine:
             )
         )
 
-    def _which_run(self) -> tuple[str | None, bool | None]:
-        """The run to name in `hello`, and whether to follow the DAG from there."""
-        if self._run is not None:
-            return self._run, None
-        return self.expected, True if self.expected is not None or self._unpinned else None
-
     def _become_plain(self, now: float) -> None:
-        self._v1 = False
-        self.expected = None
+        self._v1, self._wanted.expected = False, None
+        if self._spoke_v1:
+            # Another server has taken the place of the one that the state comes from.
+            self._spoke_v1, self._log, self.engine, self.runs = False, None, None, {}
+            self.state = DagState()
+            self._put_out(0, [], reset=True)
         self._set(resumable=False, role=None)
         self._become_live(now)
 
     def _become_live(self, now: float) -> None:
-        self._timers.pop("answer", None)
+        if self._v1:
+            self._timers.pop("answer", None)
         self._timers.setdefault("stable", now + STABLE)
         self.was_live = True
         self._enter("live", code=None, reason=None)
-        for pending in self._outbox.pending():
-            refused = refuse_overtaken(pending.command, self.state) if pending.state == "queued" else None
-            if refused is not None:
-                self._settle(refused)
-            else:
-                self._transmit_command(pending.command)
+        self._outgoing.flush(self.state, self._way)
 
     def _reconnect(self, now: float, reason: str | None, code: int | None = None, after: float = 0.0) -> None:
         """Drop the connection and wait for the next attempt, `after` seconds longer if the server asks for it."""
@@ -406,22 +391,16 @@ class StateMachine:
         self._drop()
         self._enter("stopped", retry_at=None, code=code, reason=reason)
         why = reason or "the client was closed before the server answered"
-        for pending in self._outbox.pending():
-            if pending.state == "sent":
-                self._settle(refusal(pending.command, "unconfirmed", f"sent, and not answered: {why}"))
-        for command in self.pending:
-            self._settle(refusal(command, "not_connected", f"not connected: {why}"))
+        self._outgoing.stop(why)
 
     def _drop(self) -> None:
         if self.phase in ("connecting", "greeting", "syncing", "live"):
             self._outputs.append(Disconnect())
         self._timers.clear()
-        for command, _ in self._held.values():
-            self._outbox.add(command)
-        self._held.clear()
+        self._outgoing.unhold()
         self._catch_up = None
         self._fresh = []
-        self._unacknowledged_frames = self._unacknowledged_bytes = 0
+        self._unacknowledged = Unacknowledged()
 
     # --- Receiving
 
@@ -432,7 +411,7 @@ class StateMachine:
             case p.Welcome():
                 self._handle_welcome(message, now)
             case p.CommandAck():
-                self._settle(message)
+                self._outgoing.settle(message)
             case p.Bye():
                 self._handle_bye(message, now)
             case p.Ping():
@@ -452,7 +431,7 @@ class StateMachine:
     def _handle_bye(self, bye: p.Bye, now: float) -> None:
         self._apply()
         # What ends may be the run that was watched before the hello that the server has not answered.
-        outdated = self.phase == "greeting" and (self._v1 is True or self._which_run() != self._greeted)
+        outdated = self.phase == "greeting" and (self._v1 is True or self._wanted.has_changed)
         if bye.retry or outdated:
             self._reconnect(now, bye.reason, bye.code, (bye.after_ms or 0) / 1000)
         else:
@@ -474,10 +453,11 @@ class StateMachine:
         self._outputs.append(message)
 
     def _handle_welcome(self, welcome: p.Welcome, now: float) -> None:
-        # It may come so late that the server was already taken for a plain one.
-        self._v1 = self._spoke_v1 = True
         self._apply()
-        self._frame_limit = welcome.limits.get("frame_bytes", _FRAME_BYTES)
+        # It may come so late that the server was already taken for a plain one. The state that was made of its plain
+        # events is no place to go on from.
+        was_plain, self._v1, self._spoke_v1 = self._v1 is False, True, True
+        self._outgoing.frame_limit = welcome.limits.get("frame_bytes", FRAME_BYTES)
         self._timers.pop("answer", None)
         self._timers["silence"] = now + DEAD
         self._timers.pop("renew", None)
@@ -486,10 +466,15 @@ class StateMachine:
         self._catch_up = None
         self._welcomed = (welcome.epoch, welcome.log)
         self._knows_runs = False
+        features = welcome.features or ()
+        if "runs" not in features:
+            self.runs = {}
+        if "engine" not in features:
+            self.engine = None
         self._enter("syncing", resumable=True, role=welcome.role)
-        if self._which_run() != self._greeted:
-            # The run was changed while the server had not answered yet.
-            self._hello(now)
+        if was_plain or self._wanted.has_changed:
+            # Or the run was changed while the server had not answered yet.
+            self._hello(now, from_scratch=was_plain)
 
     def _renew_before(self, expires_at: float, now: float) -> None:
         self._expires_at, left = expires_at, expires_at - now
@@ -505,19 +490,21 @@ class StateMachine:
             # The tail of another run does not continue this state.
             self._hello(now, from_scratch=True)
             return
-        self._catch_up = _CatchUp(sync.epoch, sync.reset, [])
+        # A server of before names the log in `welcome` only.
+        log = sync.log or (self._welcomed[1] if self._welcomed[0] == sync.epoch else None)
+        self._catch_up = _CatchUp(sync.epoch, sync.reset, log, [])
         self._enter("syncing")
 
     def _handle_synced(self, synced: p.Synced, now: float) -> None:
         catch_up, self._catch_up = self._catch_up, None
         if catch_up is None:
             return
+        before = self.state.epoch
         if catch_up.reset:
             self.state = reduce(catch_up.events, DagState(epoch=catch_up.epoch))
-            self._log = self._welcomed[1] if self._welcomed[0] == catch_up.epoch else None
-            self.engine = None
-            if catch_up.epoch == self.expected:
-                self.expected = None
+            if catch_up.epoch != before:
+                self.engine = None
+            self._wanted.arrived(catch_up.epoch)
             self.state.seq = synced.seq
             self._put_out(0, catch_up.events, reset=True)
         else:
@@ -530,6 +517,8 @@ class StateMachine:
                 # The tail has a gap: only the whole state helps.
                 self._hello(now, from_scratch=True)
                 return
+        if catch_up.log is not None or catch_up.epoch != before:
+            self._log = catch_up.log
         self._acknowledge()
         self._become_live(now)
 
@@ -566,34 +555,19 @@ class StateMachine:
 
     def _count(self, size: int, now: float) -> None:
         """Acknowledge every so many frames: flow control that works through proxies."""
-        if self.phase != "live" or not self._v1 or self.state.seq == self._acknowledged:
+        if self.phase != "live" or not self._v1 or self.state.seq == self._unacknowledged.after:
             return
-        self._unacknowledged_frames += 1
-        self._unacknowledged_bytes += size
-        if self._unacknowledged_frames >= ACK_FRAMES or self._unacknowledged_bytes >= ACK_BYTES:
+        if self._unacknowledged.add(size):
             self._acknowledge()
         else:
             self._timers.setdefault("ack", now + ACK)
 
     def _acknowledge(self) -> None:
         self._timers.pop("ack", None)
-        self._unacknowledged_frames = self._unacknowledged_bytes = 0
-        self._acknowledged = self.state.seq
+        self._unacknowledged = Unacknowledged(after=self.state.seq)
         self._transmit(p.Ack(seq=self.state.seq))
 
     # --- Sending
 
     def _transmit(self, message: p.Control | p.AnyCommand) -> None:
         self._outputs.append(Send(p.encode(message)))
-
-    def _transmit_command(self, command: p.AnyCommand) -> None:
-        self._outbox.mark_sent(command.id)
-        self._transmit(command)
-        self._outputs.append(Sent(command.id))
-        if not self._v1:
-            # A plain server does not answer.
-            self._settle(p.CommandAck(id=command.id, ok=True, code="unconfirmed"))
-
-    def _settle(self, ack: p.CommandAck) -> None:
-        if self._outbox.settle(ack):
-            self._outputs.append(ack)

@@ -1,7 +1,16 @@
 """Protocol 1: its messages, their encoding, and the limits both sides agree on. See `docs/protocol.md`."""
 
 from .close_codes import CLOSE_CODES, CloseCode
-from .codec import decode_client, decode_events, decode_publisher, decode_reply, decode_server, encode, encode_value
+from .codec import (
+    decode_client,
+    decode_events,
+    decode_publisher,
+    decode_reply,
+    decode_server,
+    encode,
+    encode_value,
+    take_server,
+)
 from .http_types import RunInfo
 from .limits import Limits
 from .messages import (
@@ -151,4 +160,5 @@ __all__ = [
     "encode",
     "encode_value",
     "schema",
+    "take_server",
 ]

@@ -14,7 +14,7 @@ from .schema import components
 _SCHEMAS: Final = "#/components/schemas/{name}"
 _WEBSOCKET_BINDING: Final = "0.1.0"
 
-Channel: TypeAlias = Literal["stream", "publish"]
+Channel: TypeAlias = Literal["stream", "publish", "overview"]
 
 
 class _Operation(NamedTuple):
@@ -50,11 +50,16 @@ _OPERATIONS: Final = (
     ),
     _Operation("publisherHeartbeat", "send", "publish", (p.Ping,), "A heartbeat after silence.", (p.Pong,)),
     _Operation("publisherEnd", "send", "publish", (p.Bye,), "Why the connection will close."),
+    _Operation("overviewHello", "receive", "overview", (p.Hello,), "A client authenticates.", (p.Welcome,)),
+    _Operation("overview", "send", "overview", (p.Runs, p.Synced), "The runs of every DAG, then what changes."),
+    _Operation("overviewHeartbeat", "send", "overview", (p.Ping,), "A heartbeat after silence.", (p.Pong,)),
+    _Operation("overviewEnd", "send", "overview", (p.Bye,), "Why the connection will close."),
 )
 
 _DESCRIPTIONS: Final[dict[Channel, str]] = {
     "stream": "For viewers. `/api/dags/{dag_id}/runs/{run}/stream` is the same for a stored run. "
     f"A client that does not offer the subprotocol `{p.SUBPROTOCOL}` gets the seven basic events, one per frame.",
+    "overview": "For clients that list the runs of all DAGs. It takes no commands.",
     "publish": "For engines. Here `seq` is the publisher's own number; the room replaces it by its own.",
 }
 
@@ -107,10 +112,15 @@ def _channel(channel: Channel) -> dict[str, Any]:
     messages = dict.fromkeys(
         message for operation in _OPERATIONS if operation.channel == channel for message in _messages_of(operation)
     )
+    address: dict[str, Any] = {"address": "/api/stream"}
+    if channel != "overview":
+        address = {
+            "address": f"/api/dags/{{dag_id}}/{channel}",
+            "parameters": {"dag_id": {"description": "The DAG, percent-encoded: 1 to 200 printable characters."}},
+        }
     return {
-        "address": f"/api/dags/{{dag_id}}/{channel}",
+        **address,
         "description": _DESCRIPTIONS[channel],
-        "parameters": {"dag_id": {"description": "The DAG, percent-encoded: 1 to 200 printable characters."}},
         "messages": {message.__name__: {"$ref": f"#/components/messages/{message.__name__}"} for message in messages},
         "bindings": {"ws": {"method": "GET", "bindingVersion": _WEBSOCKET_BINDING}},
     }

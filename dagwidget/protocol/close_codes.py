@@ -6,9 +6,16 @@ from typing import Final
 
 from msgspec import Struct
 
+CODE_HEADER: Final = "Dagwidget-Code"
+"""The HTTP header in which a server names the close code of a refused handshake."""
+
 
 class CloseCode(Struct, frozen=True):
-    """A code that `bye` and the close frame carry; `retry` says whether the client reconnects."""
+    """A code that `bye` and the close frame carry.
+
+    `retry` is what the `bye` says. Without a `bye` a client reconnects, whatever the code: proxies and restarts make
+    codes of their own.
+    """
 
     code: int
     name: str
@@ -17,8 +24,8 @@ class CloseCode(Struct, frozen=True):
 
 
 CLOSE_CODES: Final = (
-    CloseCode(1000, "done", False, "closed on purpose"),
-    CloseCode(1001, "going_away", False, "the page or the server went away on purpose"),
+    CloseCode(1000, "done", False, "closed"),
+    CloseCode(1001, "going_away", False, "the server, or a proxy, went away"),
     CloseCode(4000, "restart", True, "the server restarts"),
     CloseCode(4001, "slow", True, "the client fell behind and stopped acknowledging"),
     CloseCode(4003, "position_lost", True, "the server lost the client's place in the log"),

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ..errors import ProtocolError
 from .messages import AnyEvent, ClientMessage, PublisherMessage, PublishReply, ServerMessage, Unknown
+from .tolerance import Understood, understand
 
 # How much of a message an error quotes, in characters.
 _QUOTED: Final = 200
@@ -35,7 +36,7 @@ class _Direction(Generic[M]):
         # Its lists hold no `Unknown`, but callers of `decode` must expect one.
         self._frame: Final[msgspec.json.Decoder[M | list[M | Unknown]]] = msgspec.json.Decoder(union | list[union])
         self._message: Final[msgspec.json.Decoder[M]] = msgspec.json.Decoder(union)
-        self._types: Final = frozenset(cls.__struct_config__.tag for cls in get_args(union))
+        self._by_type: Final = {cls.__struct_config__.tag: cls for cls in get_args(union)}
 
     def decode(self, frame: str | bytes) -> list[M | Unknown]:
         try:
@@ -46,12 +47,23 @@ class _Direction(Generic[M]):
 
     def _decode_one_by_one(self, frame: str | bytes) -> list[M | Unknown]:
         """Decode a frame that holds an unknown type or an error."""
-        raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else bytes(frame)
+        return [self._decode_one(part) for part in _parts(frame)]
+
+    def take(self, frame: str | bytes) -> tuple[list[M | Unknown], int]:
+        """Decode a frame as far as it is understood. Returns also how many parts of it were not."""
         try:
-            parts = _raw_list.decode(raw) if raw.lstrip()[:1] == b"[" else [msgspec.Raw(raw)]
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
-        return [self._decode_one(part) for part in parts]
+            decoded = self._frame.decode(frame)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            understood = [self._take_one(part) for part in _parts(frame)]
+            return [each.value for each in understood], sum(each.unfit for each in understood)
+        return (decoded if isinstance(decoded, list) else [decoded]), 0
+
+    def _take_one(self, raw: msgspec.Raw) -> Understood:
+        try:
+            return Understood(self._message.decode(raw), 0)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            _type_of(raw)
+        return understand(msgspec.json.decode(raw), self._by_type)
 
     def _decode_one(self, raw: msgspec.Raw) -> M | Unknown:
         try:
@@ -60,18 +72,33 @@ class _Direction(Generic[M]):
             problem = _shorten(str(error))
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
-        try:
-            header = _header.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise ProtocolError(
-                f'a message must be an object with a "type" (a string): {_shorten(str(error))}. In: {_quote(raw)}'
-            ) from None
-        if header.type not in self._types:
+        name = _type_of(raw)
+        if name not in self._by_type:
             try:
                 return _unknown.decode(raw)
             except msgspec.ValidationError as error:
                 problem = _shorten(str(error))
-        raise ProtocolError(f"{header.type[:_QUOTED]}: {problem}. In: {_quote(raw)}")
+        raise ProtocolError(f"{name[:_QUOTED]}: {problem}. In: {_quote(raw)}")
+
+
+def _parts(frame: str | bytes) -> list[msgspec.Raw]:
+    """The messages of a frame."""
+    raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else bytes(frame)
+    try:
+        return _raw_list.decode(raw) if raw.lstrip()[:1] == b"[" else [msgspec.Raw(raw)]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
+
+
+def _type_of(raw: msgspec.Raw) -> str:
+    try:
+        return _header.decode(raw).type
+    except msgspec.ValidationError as error:
+        raise ProtocolError(
+            f'a message must be an object with a "type" (a string): {_shorten(str(error))}. In: {_quote(raw)}'
+        ) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ProtocolError(f"not a JSON message: {error}. In: {_quote(raw)}") from None
 
 
 _EVENTS: Final = _Direction[AnyEvent](AnyEvent)
@@ -157,6 +184,28 @@ def decode_server(frame: str | bytes) -> list[ServerMessage | Unknown]:
     return _FROM_SERVER.decode(frame)
 
 
+def take_server(frame: str | bytes) -> tuple[list[ServerMessage | Unknown], int]:
+    """Decode a frame from a server to a viewer as far as it is understood. A plain server may be anybody's.
+
+    Args:
+        frame: The frame: one message, or an array of them.
+
+    Returns:
+        The messages, and how many parts of them were not understood, and left out. A message that can't do without
+        such a part is an `Unknown` of the type "malformed …".
+
+    Raises:
+        ProtocolError: The frame is not JSON, or holds something other than messages.
+
+    Example:
+        >>> from dagwidget import protocol
+        >>> [event], unfit = protocol.take_server('{"type":"cost_update","spent":0.5,"tokens":"many"}')
+        >>> event.spent, event.tokens, unfit
+        (0.5, None, 1)
+    """
+    return _FROM_SERVER.take(frame)
+
+
 def decode_client(frame: str | bytes) -> list[ClientMessage | Unknown]:
     """Decode a frame from a viewer to a server.
 
@@ -171,8 +220,8 @@ def decode_client(frame: str | bytes) -> list[ClientMessage | Unknown]:
 
     Example:
         >>> from dagwidget import protocol
-        >>> protocol.decode_client('{"type":"ack","seq":7}')
-        [Ack(seq=7)]
+        >>> protocol.decode_client('{"type":"pong","seq":7}')
+        [Pong(seq=7)]
     """
     return _FROM_CLIENT.decode(frame)
 
@@ -213,7 +262,7 @@ def decode_reply(frame: str | bytes) -> list[PublishReply | Unknown]:
     Example:
         >>> from dagwidget import protocol
         >>> protocol.decode_reply('[{"type":"ping","head":7},{"type":"ack","seq":7}]')
-        [Ping(head=7), Ack(seq=7)]
+        [Ping(head=7), Ack(seq=7, durable=None)]
     """
     return _TO_PUBLISHER.decode(frame)
 

@@ -16,6 +16,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The largest single event."""
     hello_seconds: float = 5.0
     """How long a connection may take to send its first message."""
+    plain_seconds: float = 0.5
+    """How long a viewer without the subprotocol may take to say `hello`, before it gets a plain client's events."""
     heartbeat_seconds: float = 15.0
     """Silence after which the server sends a `ping`."""
     dead_seconds: float = 40.0
@@ -34,6 +36,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How many events of a run stay in the log. A client that needs older ones gets the compacted state."""
     outputs_bytes: int = 64 * 1024 * 1024
     """What a server without a durable log keeps of a run's whole outputs."""
+    unstored_events: int = 200_000
+    """How many events may wait in memory, in all rooms, while the durable log can't be written, and …"""
+    unstored_bytes: int = 256 * 1024 * 1024
+    """… how many bytes. Past that, what waits is dropped, and the room's state is stored in its place."""
     silent_seconds: float = 20.0
     """How long an engine may go without a frame on a standing connection before it is `silent`."""
     gone_seconds: float = 10.0
@@ -43,15 +49,17 @@ class Limits(Struct, frozen=True, kw_only=True):
     rooms: int = 1000
     """How many rooms a server holds in memory; those that nobody uses leave it first."""
     connections: int = 2000
-    """How many connections a server accepts."""
-    unauthenticated: int = 50
-    """How many connections may be open that have not authenticated yet."""
+    """How many connections a server accepts, not counting those that have not authenticated."""
+    unauthenticated: int = 200
+    """How many connections of one address may be open that have not authenticated; one more ends the oldest, and …"""
+    unauthenticated_in_all: int = 1000
+    """… of all addresses."""
     commands_burst: int = 100
     """How many commands and hellos a client may send at once, and …"""
     commands_per_second: float = 10.0
     """… in the long run."""
     failures_burst: int = 20
-    """How many wrong tokens an address may present at once, before it has to wait, and …"""
+    """How many wrong tokens an address may present at once, before they are answered with 429, and …"""
     failures_per_second: float = 0.2
     """… in the long run."""
     idle_seconds: float = 30 * 60.0

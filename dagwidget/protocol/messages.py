@@ -14,11 +14,16 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from .bounds import LARGEST
+
 PROTOCOL: Final = 1
 SUBPROTOCOL: Final = "dagwidget.v1"
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
-Millis: TypeAlias = int
+Whole: TypeAlias = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST)]
+Several: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST)]
+Millis: TypeAlias = Whole
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 NodeStatus: TypeAlias = Literal["pending", "running", "waiting", "completed", "failed", "skipped", "cancelled"]
@@ -81,7 +86,7 @@ class Presentation(Struct, omit_defaults=True, kw_only=True):
     default: Any = None
     assignees: list[str] | None = None
     """The names of those who may decide; anyone when absent."""
-    required: Annotated[int, Meta(ge=1)] | None = None
+    required: Several | None = None
     """How many people must approve; one when absent. A single rejection is enough."""
 
 
@@ -107,7 +112,7 @@ class Capabilities(Struct, omit_defaults=True, kw_only=True):
 class Event(Struct, omit_defaults=True, kw_only=True):
     """Base of all events. On a v1 connection each has `seq` (1, 2, 3 … within the epoch) and `ts`, its time."""
 
-    seq: Annotated[int, Meta(ge=0)] | None = None
+    seq: Count | None = None
     ts: Millis | None = None
 
 
@@ -121,7 +126,7 @@ class NodeState(Event, tag="node_state"):
     error: str | None = None
     """First line: the summary. Further lines: the traceback."""
     progress: Fraction | None = None
-    attempt: Annotated[int, Meta(ge=0)] | None = None
+    attempt: Count | None = None
     """Counts retries and re-runs of the node; an event of an older attempt is ignored."""
     instance: Id | None = None
     native: str | None = None
@@ -134,8 +139,10 @@ class NodeState(Event, tag="node_state"):
     """When the attempt ended, if that is not the `ts` of its end."""
     inferred: bool | None = None
     """The room inferred this from the end of the run; any later event of the engine replaces it."""
-    output_bytes: Annotated[int, Meta(ge=0)] | None = None
+    output_bytes: Count | None = None
     """The size of the whole output, if `output` is a preview and the whole is stored: see `node_output`."""
+    output_cut: bool | None = None
+    """`output` is a preview, and the whole is not stored."""
 
 
 class EdgeActive(Event, tag="edge_active"):
@@ -160,9 +167,9 @@ class CostUpdate(Event, tag="cost_update"):
     budget: float | None
     remaining: float | None
     currency: str | None = None
-    tokens: int | None = None
+    tokens: Whole | None = None
     by_node: dict[str, float] | None = None
-    unpriced: int | None = None
+    unpriced: Whole | None = None
     """How many of `tokens` have no known price and so are not in `spent`."""
     on_budget: OnBudget | None = None
     """What happens once the budget is spent; nothing when absent."""
@@ -286,7 +293,7 @@ class Cursor(Struct, omit_defaults=True, kw_only=True):
     """A position in a run's log: everything up to `seq` of `epoch` has been received."""
 
     epoch: str
-    seq: Annotated[int, Meta(ge=0)]
+    seq: Count
     log: str | None = None
     """The incarnation of the log, from `welcome`; another one than the room's means a reset."""
 
@@ -298,7 +305,7 @@ class Hello(Control, tag="hello"):
     the newest; once its run is over, lost or gone, the server moves it by the same rule.
     """
 
-    protocol: int
+    protocol: Whole
     token: str | None = None
     last: Cursor | None = None
     run: Id | None = None
@@ -312,15 +319,15 @@ class Hello(Control, tag="hello"):
 class Welcome(Control, tag="welcome"):
     """The server's answer to `hello`: the head of the log, and the limits of the connection."""
 
-    protocol: int
+    protocol: Whole
     dag_id: str
     epoch: str
-    head: int
+    head: Whole
     role: Role
-    heartbeat_ms: int
-    window: int
+    heartbeat_ms: Whole
+    window: Whole
     """How many bytes the server sends before the client must `ack`."""
-    limits: dict[str, int]
+    limits: dict[str, Whole]
     now: Millis | None = None
     """The server's clock. The times of events are in this clock."""
     expires_at: Millis | None = None
@@ -337,32 +344,36 @@ class Sync(Control, tag="sync"):
     """Catching up starts: the events that the client lacks or, with `reset`, events that build the state at `seq`."""
 
     epoch: str
-    seq: int
+    seq: Whole
     reset: bool
+    log: str | None = None
+    """The incarnation of the log, for the client's next cursor; as in `welcome`, also where the server has moved it."""
 
 
 class Synced(Control, tag="synced"):
     """Catching up has ended. The client's cursor is now `seq`."""
 
-    seq: int
+    seq: Whole
 
 
 class Ping(Control, tag="ping"):
     """A heartbeat after silence. If `head` is not the client's own cursor, it missed something."""
 
-    head: int
+    head: Whole
 
 
 class Pong(Control, tag="pong"):
     """The answer to a `ping`."""
 
-    seq: int
+    seq: Whole
 
 
 class Ack(Control, tag="ack"):
     """The sender has received everything up to `seq`."""
 
-    seq: int
+    seq: Whole
+    durable: bool | None = None
+    """From a server to a publisher. False while the log can't be written: the server has the events in memory only."""
 
 
 class CommandAck(Control, tag="command_ack"):
@@ -372,6 +383,8 @@ class CommandAck(Control, tag="command_ack"):
     ok: bool
     code: str | None = None
     message: str | None = None
+    durable: bool | None = None
+    """False while the log can't be written: the answer holds, and is sent again, without this, once it is on disk."""
     winner: HumanGateResolved | None = None
     """The decision that was first, if there was one."""
 
@@ -397,38 +410,44 @@ class RunSummary(Struct, frozen=True, omit_defaults=True, kw_only=True):
     name: str | None = None
     tags: list[str] | None = None
     ended_at: Millis | None = None
-    gates: int = 0
+    gates: Whole = 0
     """How many gates are open."""
     engine: EngineState = "gone"
     spent: float | None = None
     """What the run has cost so far."""
-    events: int = 0
+    events: Whole = 0
     """How many events its log has."""
-    bytes: int = 0
+    bytes: Whole = 0
     """The size of its log on disk."""
+
+
+NEWEST_RUNS: Final = 50
+"""How many of the newest runs `Runs` holds, beside those with open gates."""
 
 
 class Runs(Control, tag="runs"):
     """The DAG's run list, to clients with `runs`: whole after `synced`, then what changed, at most once a second.
 
     It holds the 50 newest runs and those with open gates; `removed` names runs that retention has deleted.
+    On the stream of all DAGs, `dag_id` names the DAG; one without runs is no longer there.
     """
 
-    total: int
-    live: int
-    waiting: int
+    total: Whole
+    live: Whole
+    waiting: Whole
     """How many gates are open, in all runs."""
     runs: list[RunSummary]
     removed: list[str] | None = None
+    dag_id: str | None = None
 
 
 class Bye(Control, tag="bye"):
     """The connection is about to close; `retry` says whether to reconnect. Proxies drop the code of a close frame."""
 
-    code: int
+    code: Whole
     reason: str
     retry: bool
-    after_ms: int | None = None
+    after_ms: Whole | None = None
 
 
 # --- Publishing: the messages of an engine, on its room's `publish` endpoint
@@ -456,7 +475,7 @@ class Attach(Control, tag="attach"):
     Without `start` it joins the run `epoch` or, if that is absent, the DAG's only live run that has an owner.
     """
 
-    protocol: int
+    protocol: Whole
     publisher: Id
     """The publisher's id on all its connections. It numbers its events with `seq` from 1, without gaps."""
     token: str | None = None
@@ -464,7 +483,7 @@ class Attach(Control, tag="attach"):
     start: RunStart | None = None
     now: Millis | None = None
     """The publisher's clock. If it is wrong, the room corrects the times of the events."""
-    acknowledged: Annotated[int, Meta(ge=0)] | None = None
+    acknowledged: Count | None = None
     """How many of its events a server has acknowledged. A server that has fewer has lost its log."""
 
 
@@ -473,9 +492,9 @@ class Attached(Control, tag="attached"):
 
     dag_id: str
     epoch: str
-    seq: int
+    seq: Whole
     """The last of the publisher's events that the room has. The publisher continues with the next."""
-    heartbeat_ms: int
+    heartbeat_ms: Whole
 
 
 class CostDelta(Event, tag="cost_delta"):
@@ -487,8 +506,8 @@ class CostDelta(Event, tag="cost_delta"):
     amount: float | None = None
     """Absent if the price is not known: the tokens then count as unpriced."""
     node_id: Id | None = None
-    tokens_in: Annotated[int, Meta(ge=0)] | None = None
-    tokens_out: Annotated[int, Meta(ge=0)] | None = None
+    tokens_in: Count | None = None
+    tokens_out: Count | None = None
 
 
 class NodeOutput(Event, tag="node_output"):
@@ -500,8 +519,8 @@ class NodeOutput(Event, tag="node_output"):
     node_id: Id
     text: str
     """A part of the output's JSON. All parts, joined in order, are the whole output."""
-    part: Annotated[int, Meta(ge=0)]
-    parts: Annotated[int, Meta(ge=1)]
+    part: Count
+    parts: Several
     instance: Id | None = None
 
 
@@ -533,6 +552,9 @@ PLAIN_EVENTS: Final = (
     RunError,
 )
 """The events that every client knows. A plain client gets no others."""
+
+ESSENTIAL: Final = ("active", "attempt", "currency", "gate_id", "inferred", "instance", "status")
+"""Optional fields of events that may be absent, but not malformed: without them the event would mean something else."""
 
 TERMINAL: Final = frozenset({"completed", "failed", "skipped", "cancelled"})
 """The final statuses of a node."""

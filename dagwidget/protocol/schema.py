@@ -10,6 +10,7 @@ import msgspec
 
 from .close_codes import CLOSE_CODES
 from .messages import (
+    ESSENTIAL,
     PROTOCOL,
     SUBPROTOCOL,
     AnyCommand,
@@ -52,6 +53,7 @@ def schema() -> dict[str, Any]:
         "x-protocol": PROTOCOL,
         "x-subprotocol": SUBPROTOCOL,
         "x-closeCodes": msgspec.to_builtins(CLOSE_CODES),
+        "x-essential": list(ESSENTIAL),
         "$defs": definitions,
     }
 

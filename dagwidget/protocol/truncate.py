@@ -41,6 +41,8 @@ def truncate(event: p.Event, size: int, limit: int) -> p.Event:
             # The preview is JSON inside a JSON string: escaping may double its size.
             preview = whole[:length].decode("utf-8", "ignore")
             setattr(event, name, {"preview": preview, "bytes": len(whole), "truncated": True})
+            if isinstance(event, p.NodeState) and event.output_bytes is None:
+                event.output_cut = True
         if len(encode(event)) <= limit:
             return event
     for length in _LENGTHS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
@@ -11,7 +12,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 
 from .. import protocol as p
-from .clock import now_ms
+from ..clock import now_ms
+from ..protocol.bounds import LARGEST
+from ..protocol.json_schema import validation_error
 from .serialize import exact, preview
 
 NodeLike: TypeAlias = "str | Mapping[str, Any] | p.NodeSpec"
@@ -29,7 +32,11 @@ _GATE_BYTES: Final = 200 * 1024
 # The target size of an event with log lines or a mutation, in bytes.
 _EVENT: Final = 128 * 1024
 
+# The longest time until a deadline, in seconds: a hundred years.
+_LONGEST: Final = 100 * 366 * 86_400
+
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def check_id(value: Any, name: str) -> str:
@@ -53,6 +60,21 @@ def check_bool(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r:.200}")
     return value
+
+
+def check_callable(value: T, name: str) -> T:
+    """Return `value` if it can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {type(value).__name__}: {value!r:.200}")
+    return value
+
+
+def check_currency(value: Any) -> str:
+    """Return `value` if it has the form of an ISO 4217 code."""
+    text = check_text(value, "currency")
+    if not re.fullmatch(r"[A-Za-z]{3}", text):
+        raise ValueError(f"currency must be three letters, such as 'EUR', got {text[:50]!r}")
+    return text.upper()
 
 
 def check_choice(value: Any, name: str, choices: Sequence[str]) -> None:
@@ -80,8 +102,9 @@ def check_count(value: Any, name: str) -> int:
         count = operator.index(value)
     except TypeError:
         count = -1
-    if count < 0:
-        raise ValueError(f"{name} must be a whole number, 0 or more, got {value!r:.200}")
+    if not 0 <= count <= LARGEST:
+        bounds = "less than 2**53" if count > 0 else "0 or more"
+        raise ValueError(f"{name} must be a whole number, {bounds}, got {value!r:.200}")
     return count
 
 
@@ -109,7 +132,11 @@ def edge_spec(edge: EdgeLike) -> p.EdgeSpec:
     return _convert(edge, p.EdgeSpec, expected)
 
 
-def _convert(value: Any, kind: type[T], expected: str) -> T:
+def _convert(value: Any, kind: type[S], expected: str) -> S:
+    fields = {field.encode_name for field in msgspec.structs.fields(kind)}
+    unknown = [key for key in value if key not in fields] if isinstance(value, Mapping) else []
+    if unknown:
+        raise ValueError(f"{expected}, got {unknown[0]!r:.50} in {value!r:.200}")
     try:
         return msgspec.convert(msgspec.to_builtins(value) if isinstance(value, kind) else value, kind)
     except msgspec.ValidationError as error:
@@ -124,11 +151,38 @@ def presentation_of(fields: dict[str, Any]) -> p.Presentation:
     try:
         given = exact(given)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"the arguments of a gate must be JSON: {error}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"the arguments of a gate must be JSON: {error}") from None
     try:
-        return msgspec.convert(given, p.Presentation)
+        presentation = msgspec.convert(given, p.Presentation)
     except msgspec.ValidationError as error:
         raise ValueError(f"invalid gate: {error}") from None
+    problem = _contradiction(presentation)
+    if problem is not None:
+        raise ValueError(f"nobody could decide as this gate asks: {problem}")
+    return presentation
+
+
+def _contradiction(gate: p.Presentation) -> str | None:
+    """Why a gate could never be decided in the way that it asks for; None if it can."""
+    required, assignees, allowed = gate.required or 1, gate.assignees, gate.allowed
+    if allowed == []:
+        return "allowed is empty"
+    if assignees == []:
+        return "assignees is empty"
+    if assignees is not None and required > len(set(assignees)):
+        return f"{required} people must approve, and {len(set(assignees))} may ({', '.join(assignees)})"
+    if required > 1 and allowed is not None and "approve" not in allowed:
+        return f"{required} people must approve, and allowed is {', '.join(allowed)}"
+    if gate.on_timeout is not None and gate.deadline is None:
+        return f"on_timeout={gate.on_timeout!r} needs timeout="
+    if gate.default is not None and gate.on_timeout != "default":
+        return "default= is for on_timeout='default'"
+    if gate.on_timeout == "default" and gate.schema is not None:
+        mismatch = validation_error(gate.schema, gate.default)
+        if mismatch is not None:
+            return f"default does not match schema: {mismatch}"
+    return None
 
 
 def check_gate_size(presentation: p.Presentation) -> None:
@@ -140,13 +194,16 @@ def check_gate_size(presentation: p.Presentation) -> None:
 
 def deadline_after(timeout: float) -> int:
     """The time in `timeout` seconds, in Unix milliseconds."""
-    if timeout <= 0:
+    seconds = check_number(timeout, "timeout", 0, _LONGEST)
+    if seconds == 0:
         raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}")
-    return now_ms() + round(timeout * 1000)
+    return now_ms() + round(seconds * 1000)
 
 
 def numeric_metrics(values: Mapping[str, Any]) -> dict[str, int | float | str]:
     """Convert measurements; numbers of numpy are accepted, and what is no number or string is left out."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"metrics must be a mapping from names to numbers, got {values!r:.200}")
     metrics = {}
     for name, value in values.items():
         shown = preview(value)
@@ -186,4 +243,6 @@ def check_time(value: Any, what: str) -> int:
         return round(value.timestamp() * 1000)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be Unix milliseconds or a datetime, not {type(value).__name__}: {value!r:.200}")
+    if abs(value) > LARGEST:
+        raise ValueError(f"{what} must be Unix milliseconds, got {value!r:.200}")
     return value

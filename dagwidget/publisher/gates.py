@@ -17,12 +17,29 @@ class Gates:
         self._lock = threading.RLock()
         self._outcomes: dict[str, Future[Decision]] = {}
         self._counts: dict[str, int] = {}
+        # The nodes of the gates that are open, or were a moment ago.
+        self._nodes: dict[str, str] = {}
 
     def next_number(self, node_id: str) -> int:
         """The number of the next gate of a node: 1, 2, 3 …"""
         with self._lock:
             number = self._counts[node_id] = self._counts.get(node_id, 0) + 1
             return number
+
+    def opened(self, gate_id: str, node_id: str) -> None:
+        """A gate of a node was published."""
+        with self._lock:
+            self._nodes[gate_id] = node_id
+
+    def is_open_at(self, node_id: str) -> bool:
+        """Whether any gate of a node waits for its decision."""
+        with self._lock:
+            here = [gate_id for gate_id, node in self._nodes.items() if node == node_id]
+            waiting = [gate_id for gate_id in here if not self._outcomes[gate_id].done()]
+            for gate_id in here:
+                if gate_id not in waiting:
+                    del self._nodes[gate_id]
+            return bool(waiting)
 
     def outcome(self, gate_id: str) -> Future[Decision]:
         """The decision of a gate, to be waited for. It is done if the decision has arrived."""

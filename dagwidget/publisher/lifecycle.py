@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import sys
 import threading
 import weakref
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from . import sigterm
 from .verdict import Verdict, verdict_of
@@ -28,10 +29,30 @@ _TERMINATED = Verdict("cancelled", "its process was terminated (SIGTERM)")
 _RUN_AGAIN = Verdict("cancelled", "its cell was run again")
 
 
-# Cells are counted here: IPython's own count changes before or after a cell, as its version has it. A task goes on with
-# the number of the cell that made it.
-_executions = 0
-_execution: ContextVar[int] = ContextVar("dagwidget_execution", default=0)
+class _Cell(NamedTuple):
+    """An execution of a cell.
+
+    Attributes:
+        number: Counted here: IPython's own count changes before or after a cell, as its version has it.
+        where: The task or the thread that executes it.
+    """
+
+    number: int
+    where: weakref.ref[asyncio.Task[Any] | threading.Thread] | None = None
+
+
+class _Cells(threading.local):
+    """The executions that go on in a thread: a cell, those that it executes itself (`run_cell`), and so on."""
+
+    def __init__(self) -> None:
+        self.open: list[_Cell] = []
+
+
+_BEFORE_ANY = _Cell(0)
+_numbers = itertools.count(1)
+_cells = _Cells()
+# A task goes on with the cell that made it. What follows a cell may run in another context than the cell.
+_current: ContextVar[_Cell] = ContextVar("dagwidget_cell", default=_BEFORE_ANY)
 
 
 class OpenRun(Protocol):
@@ -64,12 +85,17 @@ class Origin:
     """
 
     def __init__(self) -> None:
-        self._here = weakref.ref(whereabouts())
+        here = whereabouts()
+        self._here = weakref.ref(here)
         self._elsewhere: weakref.WeakSet[asyncio.Task[Any] | threading.Thread] = weakref.WeakSet()
         shell = _shell()
         in_cell = shell is not None and threading.current_thread() is threading.main_thread()
-        self.execution: int | None = _execution.get() if in_cell else None
+        current = _current.get()
+        self.execution: int | None = current.number if in_cell else None
         self.cell: str | None = _cell_of(shell) if in_cell else None
+        if in_cell and current.where is not None and current.where() is not here:
+            # A task that the cell has made, and that goes on without it.
+            self._elsewhere.add(here)
 
     def note(self, where: asyncio.Task[Any] | threading.Thread) -> None:
         """A node is entered there."""
@@ -78,7 +104,7 @@ class Origin:
 
     @property
     def is_used_elsewhere(self) -> bool:
-        """Whether another thread or task has entered a node of the run, and still goes on."""
+        """Whether another thread or task has begun the run or entered a node of it, and still goes on."""
         return any(
             each.is_alive() if isinstance(each, threading.Thread) else not each.done() for each in set(self._elsewhere)
         )
@@ -171,7 +197,7 @@ def _end_at_sigterm() -> None:
 def _before_fork() -> None:
     """A module that a transport's thread is just importing would stay half imported in the child."""
     if any(not run.is_over for run in list(_runs)):
-        import websockets.asyncio.client  # noqa: F401
+        from .. import handshake  # noqa: F401
     sigterm.before_fork()
 
 
@@ -188,14 +214,16 @@ def _after_fork() -> None:
 
 
 def _before_cell(_info: Any = None) -> None:
-    global _executions  # noqa: PLW0603
-    _executions += 1
-    _execution.set(_executions)
     cell = _cell_of(_shell())
+    # Not where the cell only executes another, as a part of itself.
+    under_way = {each.number for each in _cells.open}
+    this = _Cell(next(_numbers), weakref.ref(whereabouts()))
+    _cells.open.append(this)
+    _current.set(this)
     if cell is None:
         return
     for run in _left_open():
-        if run.origin.cell == cell and not run.keep:
+        if run.origin.cell == cell and run.origin.execution not in under_way and not run.keep:
             run._end_left_open(_RUN_AGAIN, None)
 
 
@@ -203,11 +231,14 @@ def _after_cell(result: Any = None) -> None:
     global _uncaught  # noqa: PLW0603
     # `sys.exit` in a cell ends the cell, and not its process.
     _uncaught = None
+    ended = _cells.open.pop() if _cells.open else _BEFORE_ANY
+    if _cells.open:
+        _current.set(_cells.open[-1])
     error = getattr(result, "error_in_exec", None)
     if error is None:
         return
     for run in _left_open():
-        if run.origin.execution == _executions and not run.origin.is_used_elsewhere:
+        if run.origin.execution == ended.number and not run.origin.is_used_elsewhere:
             run._end_left_open(verdict_of(error), error)
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
 
 from .. import protocol as p
-from .clock import now_ms
+from ..clock import now_ms
 from .flow import Flow
 from .tracebacks import describe
 from .verdict import verdict_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from .. import protocol as p
 from .arguments import (
@@ -136,13 +136,14 @@ class Reporter:
             if text is not None:
                 check_text(text, name)
         check_id(node_id, "node_id")
-        shown, size = (None, None) if output is None else self._publish_output(node_id, instance, output)
+        shown, size, cut = (None, None, None) if output is None else self._publish_output(node_id, instance, output)
         self._channel.publish(
             p.NodeState(
                 node_id=node_id,
                 status=status,
                 output=shown,
                 output_bytes=size,
+                output_cut=cut,
                 metrics=numeric_metrics(metrics) if metrics else None,
                 error=error,
                 progress=progress,
@@ -345,16 +346,24 @@ class Reporter:
         for part in split_mutation(mutation):
             self._channel.publish(p.DagMutated(mutation=part))
 
-    def _publish_output(self, node_id: str, instance: str | None, output: Any) -> tuple[Any, int | None]:
-        """Publish the whole output if its preview is truncated. Returns the preview, and the size of the whole."""
+    def _publish_output(
+        self, node_id: str, instance: str | None, output: Any
+    ) -> tuple[Any, int | None, Literal[True] | None]:
+        """Publish the whole output if its preview is truncated.
+
+        Returns:
+            The preview; the size of the whole, if that is published; whether there is a whole that is not.
+        """
         value = redacted(output, self._redact)
         shown, truncated = previewed(value)
+        if not truncated:
+            return shown, None, None
         # Whole outputs must not pile up while the server is unreachable.
-        text = whole(value) if truncated and not self._channel.is_behind else None
+        text = None if self._channel.is_behind else whole(value)
         if text is None:
-            return shown, None
+            return shown, None, True
         parts = -(-len(text) // _OUTPUT_PART)
         for part in range(parts):
             piece = text[part * _OUTPUT_PART : (part + 1) * _OUTPUT_PART]
             self._channel.publish(p.NodeOutput(node_id=node_id, instance=instance, text=piece, part=part, parts=parts))
-        return shown, len(text.encode())
+        return shown, len(text.encode()), None

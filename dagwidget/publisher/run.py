@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, get_args
 
-from .. import discovery
+from .. import discovery, local_runs
 from .. import protocol as p
 from ..errors import NotConnected, RunCancelled, RunEnded, ServerRefused
 from ..protocol.json_schema import schema_error
 from ..state import Decision
 from . import lifecycle, worker_exit
 from .arguments import (
+    check_callable,
     check_choice,
     check_gate_size,
     check_id,
@@ -233,6 +234,7 @@ class Run(Reporter):
             elif self._ended or self._channel.refused is not None:
                 self._gates.fail(gate_id, self._gate_closed(gate_id))
             else:
+                self._gates.opened(gate_id, node_id)
                 self._channel.publish(
                     p.HumanGateWaiting(node_id=node_id, gate_id=gate_id, presentation=presentation, instance=instance)
                 )
@@ -266,7 +268,7 @@ class Run(Reporter):
             >>> stop = run.on_control(print)
             >>> stop()
         """
-        return self._control.listen(callback)
+        return self._control.listen(check_callable(callback, "callback"))
 
     def status(self, status: p.LiveStatus) -> None:
         """Publish the status of the whole run, for engines that pause by themselves.
@@ -347,7 +349,8 @@ class Run(Reporter):
             timeout: How many seconds to wait; None for no limit.
 
         Returns:
-            Whether the server has acknowledged all events. False if it has refused some: `refused` says why.
+            Whether it has. False also if it has refused some (`refused` says why), or has them in memory only, as its
+            log can't be written.
 
         Example:
             >>> run.flush(timeout=10)
@@ -459,16 +462,22 @@ class Run(Reporter):
         """End all waits, because nothing can arrive any more. Called in the transport's thread."""
         self._gates.fail_all(self._gate_closed)
         self._control.release()
+        if self.owned and self.refused is not None:
+            assert self.run_id is not None
+            local_runs.withdraw(discovery.normalized(self._url), self.dag_id, self.run_id)
 
     def _handle_spending(self, amount: float) -> None:
         self._control.spend(amount)
 
     def _settle_gate(self, gate: OpenGate, decision: Decision | None) -> None:
-        """Set the status of a gate's node when the wait ends."""
+        """Set the status of a gate's node when the wait ends; while other gates are open there, it waits for those."""
         if decision is None:
-            self.update(gate.node_id, "cancelled", reason="the code that waited for the decision was cancelled")
             message = f"gate {gate.gate_id!r} is closed: the code that waited for its decision was cancelled"
             self._gates.fail(gate.gate_id, NotConnected(message))
+        if self._gates.is_open_at(gate.node_id):
+            return
+        if decision is None:
+            self.update(gate.node_id, "cancelled", reason="the code that waited for the decision was cancelled")
         elif self._flow.is_running(gate.node_id):
             self.update(gate.node_id, "running")
         elif decision.source == "timeout" and gate.presentation.on_timeout in (None, "fail"):

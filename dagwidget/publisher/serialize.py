@@ -101,9 +101,15 @@ def exact(value: Any) -> Any:
 
     Raises:
         TypeError: The value holds something that is not JSON.
-        ValueError: The value holds a number that is not JSON, or refers to itself.
+        ValueError: The value holds a number or a text that is not JSON, or refers to itself.
     """
-    return json.loads(json.dumps(value, allow_nan=False))
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        there = text[max(0, error.start - 20) : error.end + 20]
+        raise ValueError(f"half of a surrogate pair is no character, in {there!r}") from None
+    return json.loads(text)
 
 
 class _Previewer:

@@ -9,18 +9,20 @@ from typing import get_args
 
 from .. import discovery, local_runs
 from .. import protocol as p
+from ..clock import now_ms
 from .arguments import (
     EdgeLike,
     NodeLike,
+    check_bool,
+    check_callable,
     check_choice,
+    check_currency,
     check_id,
     check_number,
-    check_text,
     convert_each,
     edge_spec,
     node_spec,
 )
-from .clock import now_ms
 from .pricing import Price
 from .pricing import price as list_price
 from .run import Run
@@ -95,11 +97,13 @@ def start_run(
         if budget is None:
             raise ValueError(f"on_budget={on_budget!r} requires budget=")
     if currency is not None:
-        check_text(currency, "currency")
+        currency = check_currency(currency)
     if capabilities is not None and not isinstance(capabilities, p.Capabilities):
         raise TypeError(f"capabilities must be a dagwidget.protocol.Capabilities, got {capabilities!r:.200}")
     if run_id is not None:
         p.check_dag_id(run_id, "run_id")
+    check_bool(keep, "keep")
+    _check_functions(redact, price)
     start = p.RunStart(
         budget=budget,
         currency=currency,
@@ -124,7 +128,11 @@ def start_run(
         url=url,
         keep=keep,
     )
-    local_runs.begin(discovery.normalized(url), dag_id, epoch)
+    server = discovery.normalized(url)
+    local_runs.begin(server, dag_id, epoch)
+    if run.refused is not None:
+        # So soon that some did not follow it yet.
+        local_runs.withdraw(server, dag_id, epoch)
     return run
 
 
@@ -169,6 +177,7 @@ def attach(
     p.check_dag_id(dag_id)
     if run_id is not None:
         p.check_dag_id(run_id, "run_id")
+    _check_functions(redact, price)
     return Run(
         dag_id,
         discovery.locator(url, token),
@@ -179,3 +188,9 @@ def attach(
         price=price,
         url=url,
     )
+
+
+def _check_functions(redact: Redact | None, price: Price) -> None:
+    if redact is not None:
+        check_callable(redact, "redact")
+    check_callable(price, "price")

@@ -20,18 +20,18 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, assert_never
-from urllib.parse import urlsplit
 
 import msgspec
 
 from .. import protocol as p
 from ..backoff import backoff
-from ..discovery import LOOPBACK, Endpoint
-from ..errors import DagwidgetError, ProtocolError
+from ..clock import now_ms
+from ..discovery import Endpoint, proven
+from ..errors import DagwidgetError, ProtocolError, ServerRefused
 from ..protocol.limits import Limits
 from ..protocol.truncate import truncate
+from ..visible import visible
 from .buffer import SendBuffer
-from .clock import now_ms
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -52,8 +52,9 @@ _GATHER_SECONDS: Final = 0.002
 _ANSWER_SECONDS: Final = 5.0
 # After this time, a connection counts as successful, and the next retry is soon.
 _STABLE_SECONDS: Final = 5.0
-# How long a closed publisher tries to deliver the remaining events, and how long that may delay the process's exit.
-_CLOSE_SECONDS: Final = 30.0
+# How long a closed publisher tries to deliver the remaining events, and how long that may delay the process's exit. A
+# connection that swallows everything is noticed after two pings, and must not use up all of it.
+_CLOSE_SECONDS: Final = 90.0
 _EXIT_SECONDS: Final = 3.0
 
 
@@ -61,7 +62,7 @@ class _Ended(Exception):
     """The server ended the connection."""
 
     def __init__(self, bye: p.Bye) -> None:
-        super().__init__(f"{bye.reason} (code {bye.code})")
+        super().__init__(f"{visible(bye.reason)} (code {bye.code})")
         self.bye = bye
 
 
@@ -111,6 +112,8 @@ class Transport:
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._numbered = 0
         self._acknowledged = 0
+        # Whether the server has said that it can't write what it has acknowledged last.
+        self._in_memory = False
         # A run without events is delivered once the room knows it.
         self._known_to_room = start is None
         self._asleep = False
@@ -170,10 +173,10 @@ class Transport:
         return len(self._published) + len(self._unacknowledged) > _BEHIND
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the room has acknowledged all events. Returns whether it has."""
+        """Wait until the room has acknowledged all events. Returns whether it has, and has them on its disk."""
         with self._delivered:
             self._delivered.wait_for(lambda: self._is_delivered() or not self._thread.is_alive(), timeout)
-            return self._is_delivered()
+            return self._is_stored()
 
     def close(self) -> None:
         """Deliver the remaining events, then end. Returns at once."""
@@ -217,8 +220,11 @@ class Transport:
 
     def report(self) -> str | None:
         """One line that says what was not delivered, and why; None where the room has everything."""
-        if self._is_delivered():
+        if self._is_stored():
             return None
+        if self._is_delivered():
+            run = f"run {self._epoch!r} of {self._dag_id!r}"
+            return f"dagwidget: the last events of {run} are in the server's memory only: its log can't be written"
         count = f"{self.undelivered:,} events" if self.undelivered != 1 else "1 event"
         what = count if self.undelivered else "the run itself"
         why = self.refused if self.refused_code is not None else self._failure
@@ -242,7 +248,7 @@ class Transport:
             after = 0.0
             self._attached_at = None
             try:
-                await self._connect(self._locate())
+                await self._connect_or_refuse(proven(self._locate()))
                 return
             except _Ended as ended:
                 if not ended.bye.retry:
@@ -250,6 +256,11 @@ class Transport:
                     _log.error("%r: the server refused the publisher: %s", self._dag_id, ended)
                     return
                 reason, after = str(ended), (ended.bye.after_ms or 0) / 1000
+            except ServerRefused as refused:
+                # Of a token that was not sent: who says so has not proven to be the server.
+                reason = str(refused)
+                if reason != self._failure:
+                    _log.warning("%r: %s; it is tried again", self._dag_id, reason)
             except (OSError, EOFError, DagwidgetError) as error:
                 reason = f"{type(error).__name__}: {error}"
             except Exception as error:
@@ -280,18 +291,23 @@ class Transport:
     def _is_out_of_time(self) -> bool:
         return self._closing is not None and time.monotonic() - self._closing > _CLOSE_SECONDS
 
+    async def _connect_or_refuse(self, endpoint: Endpoint) -> None:
+        from ..handshake import refusal
+
+        try:
+            await self._connect(endpoint)
+        except Exception as error:
+            bye = refusal(error)
+            if bye is None:
+                raise
+            raise _Ended(bye) from error
+
     async def _connect(self, endpoint: Endpoint) -> None:
-        from websockets.asyncio.client import connect
+        from ..handshake import open_socket
 
         self.url = endpoint.url
-        async with connect(
-            endpoint.publish_url(self._dag_id),
-            open_timeout=_ANSWER_SECONDS,
-            close_timeout=1,
-            compression=None,
-            ping_interval=None,
-            # No proxy is between this process and a loopback server.
-            proxy=None if urlsplit(endpoint.url).hostname in LOOPBACK else True,
+        async with open_socket(
+            endpoint.publish_url(self._dag_id), endpoint.token, open_timeout=_ANSWER_SECONDS, close_timeout=1
         ) as socket:
             heartbeat = await self._attach(socket, endpoint.token)
             listening = asyncio.create_task(self._receive_loop(socket, heartbeat))
@@ -436,6 +452,7 @@ class Transport:
     def _handle(self, message: p.PublishReply | p.Unknown) -> None:
         match message:
             case p.Ack():
+                self._in_memory = message.durable is False
                 self._trim(message.seq)
                 self._wakeup.set()
             case p.Bye():
@@ -454,6 +471,9 @@ class Transport:
         self._acknowledged = max(self._acknowledged, seq)
         if self._is_delivered():
             self._notify_delivered()
+
+    def _is_stored(self) -> bool:
+        return self._is_delivered() and not self._in_memory
 
     def _is_delivered(self) -> bool:
         return self._known_to_room and not self._published and not self._unacknowledged and not self._dropped

@@ -110,7 +110,7 @@ class Audience:
         if session.abort:
             connection.transport.abort()
             return
-        task = asyncio.create_task(_close(connection, session.ended, self.room.limits.close_seconds))
+        task = asyncio.create_task(close(connection, session.ended, self.room.limits.close_seconds))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -122,7 +122,8 @@ def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arg
         loop.call_soon_threadsafe(function, *arguments)
 
 
-async def _close(connection: ServerConnection, bye: p.Bye, seconds: float) -> None:
+async def close(connection: ServerConnection, bye: p.Bye, seconds: float) -> None:
+    """Close a connection for the reason that its client was told; drop it where that takes longer."""
     reason = bye.reason.encode()[:120].decode("utf-8", "ignore")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec.structs import replace
 
 from .. import protocol as p
-from ..state import Cost
+from ..protocol.bounds import within_bounds
+from ..state import Cost, DagState
 
 BUDGET_NODE: Final = "dagwidget:budget"
 """The node at which a run asks whether to go on."""
@@ -41,9 +43,9 @@ class Spending:
 
     def add(self, delta: p.CostDelta) -> p.CostUpdate:
         tokens = (delta.tokens_in or 0) + (delta.tokens_out or 0)
-        self.tokens += tokens
+        self.tokens = within_bounds(self.tokens + tokens)
         if delta.amount is None:
-            self.unpriced += tokens
+            self.unpriced = within_bounds(self.unpriced + tokens)
         else:
             self.spent += delta.amount
             if delta.node_id is not None:
@@ -102,7 +104,35 @@ class Spending:
             ),
         )
 
-    def raise_budget(self, decision: p.HumanGateResolved) -> None:
+    def mind(self, state: DagState) -> Iterator[p.AnyEvent]:
+        """What follows once the budget is spent, once for each budget. Each event is applied before the next."""
+        if not self.is_spent or self.on_budget is None or self.minded == self.budget:
+            return
+        self.minded = self.budget
+        can_pause = state.capabilities is None or state.capabilities.pause != "none"
+        if self.on_budget != "warn" and can_pause and state.status in ("running", "resuming"):
+            yield p.ExecutionState(status="pausing")
+        if self.on_budget == "gate":
+            asked = sum(decision.node_id == BUDGET_NODE for decision in state.decisions)
+            node = p.NodeSpec(id=BUDGET_NODE, label="Budget", kind="gate")
+            yield p.DagMutated(mutation=p.Mutation(add_nodes=[node]))
+            yield self.question(asked + 1)
+        else:
+            yield p.RunError(message=f"the budget of {self.amount} is spent", code="budget_spent")
+
+    def settle(self, decision: p.HumanGateResolved, state: DagState) -> Iterator[p.AnyEvent]:
+        """What follows from the decision on the budget's gate."""
+        rejected = decision.decision == "reject"
+        yield p.NodeState(node_id=BUDGET_NODE, status="cancelled" if rejected else "completed")
+        if rejected:
+            yield p.ExecutionState(status="cancelling")
+            return
+        self._raise_budget(decision)
+        yield self.total(None)
+        if state.status in ("pausing", "paused"):
+            yield p.ExecutionState(status="resuming")
+
+    def _raise_budget(self, decision: p.HumanGateResolved) -> None:
         """Go on with what a person has granted."""
         granted = decision.value if decision.decision == "modify" else None
         self.budget = float(granted) if isinstance(granted, (int, float)) else self.proposed

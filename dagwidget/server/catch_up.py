@@ -85,8 +85,8 @@ def compacted(state: DagState) -> list[Entry]:
 def entry_of(data: bytes, event: p.Event) -> Entry:
     """An encoded event, and who may read it."""
     lost = isinstance(event, p.ExecutionState) and event.status == "lost"
-    # Clients that don't know the status skip an event of an unknown type.
-    without = p.encode(p.Unknown(type="run_lost", seq=event.seq, ts=event.ts)) if lost else None
+    # To clients that don't know the status the run goes on: the same that they are told of its state.
+    without = p.encode(p.ExecutionState(status="running", seq=event.seq, ts=event.ts)) if lost else None
     return Entry(data, isinstance(event, p.PLAIN_EVENTS), isinstance(event, _FOR_ENGINES) and not lost, without)
 
 

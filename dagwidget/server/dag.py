@@ -22,7 +22,8 @@ from .run_list import RunList
 from .sessions.base import Seek, Session
 from .sessions.publisher import PublisherSession
 from .sessions.viewer import RUNS_MS
-from .storage.event_store import RunMeta
+from .storage.event_store import Result, RunMeta
+from .storing import Backlog
 
 # How long a room that nobody uses stays in memory, in milliseconds.
 _UNUSED_MS: Final = 60_000
@@ -36,6 +37,10 @@ class Shell(Protocol):
 
     def has_space(self) -> bool:
         """Whether another room may be loaded."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why the run lists could not be read, so that there may be other runs than these; None where they were."""
 
     def moved(self, session: Session, room: Room) -> None:
         """A client is in another room from now on."""
@@ -61,7 +66,16 @@ class Dag:
         loading: The runs whose rooms are being loaded.
     """
 
-    def __init__(self, dag_id: str, limits: Limits, shell: Shell, *, journaled: bool, started_at: int) -> None:
+    def __init__(
+        self,
+        dag_id: str,
+        limits: Limits,
+        shell: Shell,
+        *,
+        journaled: bool,
+        started_at: int,
+        backlog: Backlog | None = None,
+    ) -> None:
         """A DAG without runs.
 
         Args:
@@ -70,6 +84,7 @@ class Dag:
             shell: Does what needs sockets or a store.
             journaled: Whether there is a store; without one, a room that leaves memory is gone.
             started_at: When the server started.
+            backlog: What all rooms of the server hold that is not stored yet.
         """
         self.dag_id = dag_id
         self.runs = RunList()
@@ -80,6 +95,7 @@ class Dag:
         self._limits = limits
         self._shell = shell
         self._journaled = journaled
+        self._backlog = backlog or Backlog(limits)
         self._started_at = started_at
         # How many clients are in each room.
         self._members: Counter[Room] = Counter()
@@ -127,17 +143,35 @@ class Dag:
         self.runs.put(summary)
         self._list_changed(now)
 
-    def remove(self, run_id: str, now: int) -> None:
-        """A run was deleted."""
+    def remove(self, run_id: str, now: int, why: str = "was deleted by retention") -> None:
+        """A run is gone; `why` completes the sentence that begins with its name."""
         room = self.rooms.pop(run_id, None)
         self._forget(run_id, room)
         self._presences.pop(run_id, None)
         self._deadlines.pop(run_id, None)
         self.runs.remove(run_id)
         for session in [session for session, at in self.where.items() if room is not None and at is room]:
-            session.stop(_not_kept(run_id))
+            session.stop(_not_kept(run_id, why))
             self._shell.wake(session)
         self._list_changed(now)
+
+    def discard(self, run_id: str, now: int) -> None:
+        """The stored log of a run is not that of its room: the next who asks for the run has it read again."""
+        room = self.rooms.pop(run_id)
+        self._forget(run_id, room)
+        bye = p.Bye(code=4003, reason=f"the log of the run {run_id!r} was written by another server", retry=True)
+        for session in [session for session, at in self.where.items() if at is room]:
+            session.stop(bye)
+            self._shell.wake(session)
+        self._list_changed(now)
+
+    def store_anew(self, reason: str, now: int) -> None:
+        """The store has begun a new log: have the state of every room stored in it, and say so."""
+        for room in self.rooms.values():
+            if room.epoch:
+                room.rebase()
+                room.warn("log_replaced", reason, now)
+                self._note(room, now)
 
     # --- Clients
 
@@ -205,10 +239,12 @@ class Dag:
         """The run that a publisher joins or begins."""
         if seek.run_id is not None:
             if seek.run_id not in self.runs and seek.run_id not in self.rooms and not seek.begins:
+                self._refuse_if_unlisted()
                 raise Refused(4404, f"the run {seek.run_id!r} of {self.dag_id!r} has not been started yet")
             return seek.run_id
         owned = [run.run_id for run in self.runs if run.status not in FINAL and run.status != "lost"]
         if not owned:
+            self._refuse_if_unlisted()
             raise Refused(4404, f"no run of {self.dag_id!r} has been started yet")
         if len(owned) > 1:
             text = f"{len(owned)} runs of {self.dag_id!r} are live; name one with run_id: {', '.join(owned)}"
@@ -219,15 +255,24 @@ class Dag:
         """The run that a viewer watches; None where it waits for one."""
         session.awaits = None
         if seek.run_id is None:
-            return self.runs.followed(seek.current)
+            run_id = self.runs.followed(seek.current)
+            if run_id is None:
+                self._refuse_if_unlisted()
+            return run_id
         if seek.run_id in self.runs or seek.run_id in self.rooms:
             return seek.run_id
         if self.runs.was_removed(seek.run_id):
             raise Refused(4410, _not_kept(seek.run_id).reason)
+        self._refuse_if_unlisted()
         if not seek.waits:
             raise Refused(4404, f"the run {seek.run_id!r} of {self.dag_id!r} is not here")
         session.awaits = seek.run_id
         return None
+
+    def _refuse_if_unlisted(self) -> None:
+        """Nobody can say that there is no such run while the run list could not be read."""
+        if self._shell.fault is not None:
+            raise Refused(4008, f"the runs of {self.dag_id!r} can't be read: {self._shell.fault}", after_ms=5000)
 
     def _enter(self, session: Session, room: Room, now: int) -> None:
         before = self.where[session]
@@ -279,16 +324,18 @@ class Dag:
             self._commands.setdefault(run_id, []).append((session, command))
             try:
                 self.want(run_id, now)
-            except Refused:
-                self._answer_all(run_id, None, now)
+            except Refused as refused:
+                self._answer_all(run_id, None, now, refused.reason)
 
-    def _answer_all(self, run_id: str, room: Room | None, now: int) -> None:
+    def _answer_all(self, run_id: str, room: Room | None, now: int, fault: str | None = None) -> None:
         for session, command in self._commands.pop(run_id, ()):
             if session in self.where:
-                self._answer(session, room, command, now)
+                self._answer(session, room, command, now, fault)
 
-    def _answer(self, session: Session, room: Room | None, command: p.Command, now: int) -> None:
-        session.answer(room, command, now)
+    def _answer(
+        self, session: Session, room: Room | None, command: p.Command, now: int, fault: str | None = None
+    ) -> None:
+        session.answer(room, command, now, fault)
         if room is not None:
             self._note(room, now)
         self._shell.wake(session)
@@ -314,17 +361,27 @@ class Dag:
     def make_room(self, run_id: str) -> Room:
         """The room of a run, to be restored."""
         presence = self._presences.get(run_id) or Presence(self._limits, self._started_at)
-        return Room(self.dag_id, self._limits, journaled=self._journaled, presence=presence)
+        return Room(self.dag_id, self._limits, journaled=self._journaled, presence=presence, backlog=self._backlog)
 
-    def loaded(self, run_id: str, room: Room | None, now: int) -> None:
-        """The room of a run was loaded; None where nothing is stored of it, or it can't be read."""
+    def loaded(self, run_id: str, room: Room | None, now: int, fault: str | None = None) -> None:
+        """The room of a run was loaded.
+
+        Args:
+            run_id: The run.
+            room: Its room; None where nothing is stored of it, or it can't be read.
+            now: Unix milliseconds.
+            fault: Why it can't be read. Then nobody knows what is stored of it, and nobody may begin it again.
+        """
         self.loading.discard(run_id)
         waiting = [session for session, wanted in self._seeking.items() if wanted == run_id]
         if self.runs.was_removed(run_id):
             # Deleted while it was read.
             room = None
-        if room is None and any(session.seek is not None and session.seek.begins for session in waiting):
-            room = self.make_room(run_id)
+        # What can't be read may hold this run; but not one that no server has acknowledged anything of.
+        if room is None and (fault is None or self._shell.fault is not None):
+            begins = [each.seek for each in waiting if each.seek is not None and each.seek.begins]
+            if any(seek.fresh or fault is None for seek in begins):
+                room = self.make_room(run_id)
         if room is not None:
             self.rooms[run_id] = room
             self._deadlines.pop(run_id, None)
@@ -333,13 +390,13 @@ class Dag:
         for session in waiting:
             if session.seek is None or session.ended is not None:
                 del self._seeking[session]
-            elif room is None and run_id in self.runs:
+            elif room is None and (fault is not None or run_id in self.runs):
                 del self._seeking[session]
-                session.stop(_bye(Refused(4008, f"the log of the run {run_id!r} can't be read")))
+                session.stop(_bye(_unreadable(run_id, fault)))
             else:
                 self._seat(session, session.seek, now)
             self._shell.wake(session)
-        self._answer_all(run_id, room, now)
+        self._answer_all(run_id, room, now, fault)
 
     def can_leave(self, run_id: str) -> bool:
         """Whether a room may leave memory: nobody is in it, and all of it is stored."""
@@ -361,17 +418,28 @@ class Dag:
     def _forget(self, run_id: str, room: Room | None) -> None:
         self._unused.pop(run_id, None)
         if room is not None:
+            room.forget()
             self._listed.pop(room, None)
 
-    def stored(self, room: Room, seq: int, fault: str | None, now: int) -> None:
-        """The events of a room up to `seq` are stored, or kept in memory only because of a fault."""
-        room.stored(seq)
-        if (fault is not None) != room.degraded:
-            room.degraded = fault is not None
-            if fault is not None:
-                room.warn("log_unavailable", f"events are stored in memory only: {fault}", now)
+    def stored(self, room: Room, result: Result, now: int) -> None:
+        """The store has answered what became of the room's last append."""
+        if self.rooms.get(room.epoch) is not room:
+            # The run was deleted meanwhile.
+            return
+        before = room.fault
+        gap = room.stored(result, now)
+        if room.is_usurped:
+            self.discard(room.epoch, now)
+            return
+        if gap is not None:
+            text = f"the events {gap[0] + 1:,} to {gap[1]:,} were not stored one by one: the state after them was"
+            room.warn("log_gap", text, now)
+        if (before is None) != (room.fault is None):
+            if room.fault is not None:
+                room.warn("log_unavailable", f"events are stored in memory only: {room.fault}", now)
             else:
                 room.warn("log_available", "events are stored on disk again", now)
+        if gap is not None or before != room.fault:
             self._note(room, now)
         self._shell.appended(room)
         waiters, room.waiters = room.waiters, set()
@@ -452,5 +520,10 @@ def _bye(refused: Refused) -> p.Bye:
     return p.Bye(code=refused.code, reason=refused.reason, retry=True, after_ms=refused.after_ms)
 
 
-def _not_kept(run_id: str) -> p.Bye:
-    return p.Bye(code=4410, reason=f"the run {run_id!r} was deleted by retention", retry=False)
+def _not_kept(run_id: str, why: str = "was deleted by retention") -> p.Bye:
+    return p.Bye(code=4410, reason=f"the run {run_id!r} {why}", retry=False)
+
+
+def _unreadable(run_id: str, fault: str | None) -> Refused:
+    reason = f"the log of the run {run_id!r} can't be read" + (f": {fault}" if fault else "")
+    return Refused(4008, reason, after_ms=5000)

@@ -25,7 +25,11 @@ class HttpApi:
         self._rooms = rooms
 
     async def dags(self) -> list[dict[str, Any]]:
-        """A summary of every known DAG."""
+        """A summary of every known DAG.
+
+        Raises:
+            Unavailable: the store can't be read.
+        """
         return self._rooms.summaries()
 
     async def answer(self, to: Route, query: Mapping[str, str]) -> bytes | None:
@@ -35,6 +39,7 @@ class HttpApi:
             ValueError: the query is malformed.
             NotKept: the events are no longer kept.
             Refused: too many runs are in use.
+            Unavailable: the store can't be read.
         """
         if to.what == "output":
             whole = await self._rooms.output(to.dag_id, to.run_id, OutputKey(to.node_id, query.get("instance")))
@@ -43,9 +48,8 @@ class HttpApi:
             return await self._events(to, to.run_id, query)
         if to.what == "runs":
             return p.encode_value(await self._rooms.runs(to.dag_id))
-        seq = query.get("seq", "")
-        if to.run_id is not None and seq.isdecimal():
-            return await self._state_at(to.dag_id, to.run_id, int(seq))
+        if to.run_id is not None and "seq" in query:
+            return await self._state_at(to.dag_id, to.run_id, _number(query, "seq", 0))
         return await self._current(to)
 
     async def _events(self, to: Route, run_id: str, query: Mapping[str, str]) -> bytes | None:

@@ -23,7 +23,8 @@ class Presence:
         """
         self._limits = limits
         self._started_at = started_at
-        self.heard_at = heard_at
+        # By that server's clock, which may have been ahead of this one's.
+        self.heard_at = None if heard_at is None else min(heard_at, started_at)
         self._connections = 0
 
     def connect(self, now: int) -> None:

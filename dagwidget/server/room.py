@@ -6,25 +6,31 @@ valid answer to an open gate wins, and every command has one answer, however oft
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from .. import protocol as p
-from ..errors import DagwidgetError
+from ..errors import DagwidgetError, ProtocolError
+from ..protocol.bounds import within_bounds
 from ..protocol.limits import Limits
 from ..protocol.truncate import truncate
-from ..state import FINAL, DagState, Execution, Node
+from ..state import FINAL, DagState
 from .budget import BUDGET_NODE, Spending
 from .catch_up import CatchUp, Frames, compacted, entry_of
 from .commands import decide, give_up, resolved_event, steer
+from .engine_claims import checked
 from .gate_rules import is_late, timed_out
+from .incarnations import Incarnations
+from .inferred_ends import unfinished
 from .presence import Presence
-from .storage.event_store import Record, RunMeta
+from .room_codes import RoomCode
+from .storage.event_store import Append, Checkpoint, Conflict, Record, Result, RunMeta, Stored
+from .storage.loading import StoredLog
 from .storage.memory_log import Entry, MemoryLog
-from .storage.output_cache import Outputs
+from .storage.output_cache import OutputKey, Outputs
 from .storage.page import Page
+from .storing import Backlog, Storing, Waiter
 
 # How many answers to commands are remembered, for clients that ask again.
 _ANSWERS: Final = 10_000
@@ -42,14 +48,6 @@ class Refused(DagwidgetError):
         self.after_ms = after_ms
 
 
-class Waiter(Protocol):
-    """A client that waits until something in a room's log is durable."""
-
-    @property
-    def has_pending_acks(self) -> bool:
-        """Whether it still waits."""
-
-
 class Room:
     """The log, the state and the gates of one run. The first publisher that starts a run gives it its id."""
 
@@ -60,29 +58,35 @@ class Room:
         *,
         journaled: bool = False,
         presence: Presence | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
         """A room without a run.
 
         Args:
             dag_id: Its DAG.
             limits: Every bound.
-            journaled: Whether a store takes what `take_unstored` returns; clients are sent what is stored.
+            journaled: Whether a store takes what `next_append` returns; clients are sent what is stored.
             presence: Whether the owner of the run is connected.
+            backlog: What all rooms of the server hold that is not stored yet.
         """
         self.dag_id = dag_id
         self.limits = limits or Limits()
         self._journaled = journaled
-        self._unstored: list[Record] = []
-        self._stored = 0
-        self.degraded = False
-        """Whether the store has failed, and events are stored in memory only."""
+        self._backlog = backlog or Backlog(self.limits)
+        self._storing = Storing(self._backlog)
+        # Up to where clients may be sent the log of a room with a store.
+        self._shown = 0
+        # After which event none will be stored until a checkpoint is.
+        self._gap_after: int | None = None
         self.waiters: set[Waiter] = set()
         """Clients to wake up once more of the log is durable."""
         # What the events that are being appended come from: a publisher and its number, or a command.
         self._cause = _NOTHING
         self.state = DagState(epoch="")
         self.presence = presence or Presence(self.limits, 0)
-        self.log_id = uuid.uuid4().hex
+        self._logs = Incarnations()
+        # Whether the next event begins another incarnation.
+        self._renews_log = False
         # The publisher that owns the run, and those that it took the run over from.
         self.owner: str | None = None
         self._replaced: list[str] = []
@@ -106,14 +110,39 @@ class Room:
         return self.state.epoch or ""
 
     @property
+    def log_id(self) -> str:
+        """The incarnation of the log."""
+        return self._logs.log
+
+    @property
     def head(self) -> int:
         """The `seq` of the newest event."""
         return self._log.head
 
     @property
     def durable(self) -> int:
-        """The `seq` up to which clients may be sent the log: what is stored."""
-        return self._stored if self._journaled else self.head
+        """The `seq` up to which clients may be sent the log: what is stored or, while the store fails, everything."""
+        return self._shown if self._journaled else self.head
+
+    @property
+    def on_disk(self) -> int:
+        """The `seq` up to which the log survives the process, as far as that was asked for."""
+        return self._storing.durable if self._journaled else self.head
+
+    @property
+    def fault(self) -> str | None:
+        """Why the store fails, so that events are stored in memory only; None while it does not."""
+        return self._storing.fault
+
+    @property
+    def is_being_stored(self) -> bool:
+        """Whether the store has not answered yet."""
+        return self._storing.is_waiting
+
+    @property
+    def is_usurped(self) -> bool:
+        """Whether another log of the run is stored than this room's: the room must be discarded."""
+        return self._storing.usurped
 
     @property
     def headline(self) -> tuple[object, ...]:
@@ -152,20 +181,73 @@ class Room:
             gates=len(state.gates),
             engine=self.engine(now),
             spent=None if state.cost is None else state.cost.spent,
-            events=self.head,
+            events=self.head - self._log.begins,
         )
 
     # --- Storing
 
-    def take_unstored(self) -> list[Record]:
-        """What is to be stored; each record is given once."""
-        unstored, self._unstored = self._unstored, []
-        return unstored
+    def next_append(self, now: int) -> Append | None:
+        """What the store has to append next, if anything; `stored` is called with its answer before the next one."""
+        following = self._storing.next(self.head, len(self.state.nodes), now) if self._journaled else None
+        if following is None:
+            return None
+        return Append(
+            self.dag_id,
+            self.epoch,
+            following.after,
+            following.records,
+            self.meta(now),
+            self.checkpoint() if following.checkpoint else None,
+            rebase=following.rebase,
+            sync=following.sync,
+        )
+
+    def stored(self, result: Result, now: int) -> tuple[int, int] | None:
+        """The store has answered.
+
+        Returns:
+            The events that will never be stored, if a checkpoint has just taken their place: the `seq` before the
+            first, and that of the last.
+        """
+        self._storing.answered(result, self.head, self._logs.names, now)
+        if isinstance(result, Conflict) and self._storing.rebases:
+            self.rebase()
+        for output in self._storing.strip() if self.fault is not None else ():
+            self.outputs.add(output)
+        self._shown = self.head if self.fault is not None else max(self._shown, self._storing.durable)
+        if self._gap_after is None or not isinstance(result, Stored) or result.head <= self._gap_after:
+            return None
+        gap, self._gap_after = (self._gap_after, result.head), None
+        return gap
+
+    def rebase(self) -> None:
+        """Begin another incarnation of the log, with a checkpoint of the state in place of what is not stored."""
+        if self._gap_after is None:
+            self._gap_after = self._storing.durable
+        self._renew_log()
+        self._storing.rebase()
+
+    def retry(self) -> None:
+        """Have `next_append` try again at once where the store has failed."""
+        self._storing.retry()
+
+    def forget(self) -> None:
+        """The room leaves memory."""
+        self._storing.forget()
+
+    def checkpoint(self) -> Checkpoint:
+        """All that there is to know as of now."""
+        return Checkpoint(
+            seq=self.head,
+            state=self.state.copy(),
+            publishers={**self._published},
+            commands=[answer.id for answer in self._answers.values() if answer.ok],
+        )
 
     @property
     def is_stored(self) -> bool:
         """Whether a store has everything, so that the room may leave memory."""
-        return self._journaled and not self.degraded and self._stored == self.head and not self._unstored
+        return self._journaled and self._storing.is_done
 
     @property
     def deadline(self) -> int | None:
@@ -180,30 +262,30 @@ class Room:
             owner=self.owner,
             replaced=tuple(self._replaced),
             log=self.log_id,
+            earlier=self._logs.earlier,
+            begins=self._log.begins,
             deadline=self.deadline,
             heard_at=self.presence.heard_at,
         )
 
-    def stored(self, seq: int) -> None:
-        """The records up to `seq` are stored."""
-        self._stored = max(self._stored, seq)
-
-    def restore(self, run_id: str, records: Sequence[Record], meta: RunMeta | None = None) -> None:
-        """Become the room that stored these records.
-
-        Raises:
-            ProtocolError: a record is not an event.
-        """
-        self.state = DagState(epoch=run_id)
+    def restore(self, stored: StoredLog, now: int = 0) -> None:
+        """Become the room that was stored. What can't be read is left out, and that is an event of the room."""
+        checkpoint, meta, cut = stored.checkpoint, stored.meta, stored.cut
+        self.state = DagState(epoch=stored.run_id) if checkpoint is None else checkpoint.state
         if meta is not None:
             self.owner, self._replaced = meta.owner, list(meta.replaced)
             self._name, self._tags, self._started_at = meta.summary.name, meta.summary.tags, meta.summary.started_at
-            # A log without its tail is another log: cursors into the old one don't fit.
-            head = records[-1].seq if records else 0
-            self.log_id = meta.log if meta.log is not None and head >= meta.summary.events else self.log_id
-        self._set_log(MemoryLog(self.limits.log_events, after=records[0].seq - 1 if records else 0))
-        for record in records:
-            event = record.event()
+            self._logs = Incarnations(meta.log, meta.earlier)
+        if checkpoint is not None:
+            self._published = {**checkpoint.publishers}
+            self._answers.update((name, p.CommandAck(id=name, ok=True)) for name in checkpoint.commands)
+        self._set_log(MemoryLog(self.limits.log_events, after=stored.starts, begins=stored.begins))
+        for record in stored.records:
+            try:
+                event = record.event()
+            except ProtocolError as error:
+                cut = f"the events from {record.seq:,} of the log can't be read: {error}"
+                break
             self._log.append(entry_of(record.data, event))
             self.state.apply(event)
             if record.publisher is not None and record.number is not None:
@@ -211,9 +293,32 @@ class Room:
             if record.command is not None:
                 self._answers[record.command] = p.CommandAck(id=record.command, ok=True)
         self._spending = Spending.of(self.state.cost)
-        self._stored = self.head
+        if cut is not None:
+            self._cut(cut, max(stored.head, stored.records[-1].seq if stored.records else 0), now)
+            return
+        self._storing = Storing(self._backlog, self.head)
+        self._shown = self.head
+        # A log may have lost its end, and nobody knows: cursors past this point are of another log.
+        self._renews_log = True
+        if self.under_way:
+            self._renew_log()
 
-    def warn(self, code: str, message: str, now: int) -> None:
+    def _cut(self, why: str, head: int, now: int) -> None:
+        """Go on without the end of the log, which can't be read: no cursor into it fits."""
+        last, begins = self.head, self._log.begins
+        self._logs.cut()
+        self.state.seq = head
+        self._set_log(MemoryLog(self.limits.log_events, after=head, begins=begins))
+        self._storing = Storing(self._backlog, head)
+        self._storing.rebase()
+        self._shown = head
+        self.warn("log_damaged", f"{why}; the run is shown as of its event {last:,}, and goes on from there", now)
+
+    def _renew_log(self) -> None:
+        self._renews_log = False
+        self._logs.renew(self.head)
+
+    def warn(self, code: RoomCode, message: str, now: int) -> None:
         """Tell everybody who watches of a fault of the room itself."""
         if self.epoch:
             self._append(p.RunError(message=message, code=code), now)
@@ -231,7 +336,7 @@ class Room:
             request: The publisher's first message.
             now: Unix milliseconds.
             ahead: How far this server's clock is ahead of the publisher's, by which its times are corrected.
-            offset: The same as it was measured, where `ahead` leaves out what may be transit time.
+            offset: The same at least, where `ahead` leaves out what may be transit time.
 
         Raises:
             Refused: the run has not begun, or another process has taken it over.
@@ -277,8 +382,14 @@ class Room:
                     # An event, so that the new owner is stored, and what it is capable of.
                     self._append(p.ExecutionState(status=live, capabilities=start.capabilities), now)
 
-    def publish(self, publisher: str, events: Iterable[p.Event], now: int) -> int:
+    def publish(self, publisher: str, events: Iterable[p.Event], now: int, by: str = "engine") -> int:
         """Append what a publisher sent; what it sends again is dropped by its own numbers.
+
+        Args:
+            publisher: The publisher.
+            events: What it sent, in its own numbers.
+            now: Unix milliseconds.
+            by: The name of the publisher's token: it has made the decisions that the publisher reports.
 
         Returns:
             The publisher's newest number that the room has.
@@ -298,14 +409,14 @@ class Room:
                 # The room puts its own number in place of this one.
                 number = event.seq
                 self._cause = (publisher, number, None)
-                self._take(event, now)
+                self._take(checked(event, by, self.state.gates, now), now)
                 last = number
         finally:
             self._cause = _NOTHING
             self._published[publisher] = last
         return last
 
-    def news_for_engines(self) -> list[bytes]:
+    def news_for_engines(self) -> list[p.Event]:
         """What an engine may have missed: every decision of this run, and what is asked of it now."""
         news: list[p.Event] = [resolved_event(decision) for decision in self.state.decisions]
         match self.state.status:
@@ -313,44 +424,43 @@ class Room:
                 news.append(p.ExecutionState(status=asked))
         for event in news:
             event.seq = self.head
-        return [p.encode(event) for event in news]
+        return news
 
     def _begin(self, request: p.Attach, start: p.RunStart, now: int, ahead: int, offset: int) -> None:
         self.state = DagState(epoch=request.epoch)
         self._name, self._tags = start.name, start.tags
-        # In the run list by the offset as it was measured, so that the clocks of any two machines compare.
+        # In the run list by the measured offset, so that the clocks of any two machines compare.
         self._started_at = _started_at(start, now, offset)
         at = _started_at(start, now, ahead)
         # After losing its log, number from the current time, so that no stale cursor matches.
         self._set_log(MemoryLog(self.limits.log_events, after=now if request.acknowledged else 0))
-        self._stored = self.head
+        self._storing = Storing(self._backlog, self.head)
+        self._shown = self.head
         self._spending = Spending(start.budget, start.currency, start.on_budget)
         self._append(p.ExecutionState(status="running", capabilities=start.capabilities), at)
         if start.budget is not None:
             self._append(self._spending.total(None), at)
 
     def _take(self, event: p.Event, now: int) -> None:
-        if isinstance(event, p.NodeState | p.ExecutionState | p.ExecutionComplete):
-            # Only the room infers; what an engine says is so.
-            event.inferred = None
         match event:
-            case p.ExecutionState(status="lost"):
-                event = p.Unknown(type="run_lost")
             case p.Unknown():
                 # Its number is kept, so that its publisher finds its place again after a restart.
                 event = p.Unknown(type=event.type)
             case p.NodeOutput():
-                if not self._journaled:
+                stores = self._journaled and self.fault is None
+                if not stores:
                     self.outputs.add(event)
-                self._append(p.Unknown(type="node_output"), event.ts or now, output=event)
+                elif event.part == 0:
+                    self.outputs.drop(OutputKey(event.node_id, event.instance))
+                self._append(p.Unknown(type="node_output"), event.ts or now, output=event if stores else None)
                 return
             case p.CostDelta():
                 self._append(self._spending.add(event), event.ts or now)
-                self._mind_budget(now)
+                self._append_all(self._spending.mind(self.state), now)
                 return
             case p.CostUpdate():
                 self._append(self._spending.correct(event), event.ts or now)
-                self._mind_budget(now)
+                self._append_all(self._spending.mind(self.state), now)
                 return
             case p.HumanGateWaiting() if self._is_decided(event.gate_id or event.node_id):
                 # An engine that began anew asks again, before it has heard of the answer.
@@ -368,15 +478,20 @@ class Room:
 
     def _end(self, event: p.ExecutionComplete, ts: int) -> None:
         """End the run, and infer what has become of the nodes that its engine left open."""
-        for unfinished in list(_unfinished(self.state.nodes.values())):
-            self._append(unfinished, ts)
+        self._append_all(list(unfinished(self.state.nodes.values())), ts)
         self._append(event, ts)
 
     def _is_decided(self, gate_id: str) -> bool:
         return gate_id not in self.state.gates and any(made.gate_id == gate_id for made in self.state.decisions)
 
+    def _append_all(self, events: Iterable[p.Event], ts: int) -> None:
+        for event in events:
+            self._append(event, ts)
+
     def _append(self, event: p.Event, ts: int, *, output: p.NodeOutput | None = None) -> None:
         """Number an event, and add it to the log and the state, in this order: nobody is told before it is kept."""
+        if self._renews_log:
+            self._renew_log()
         event.seq = self.head + 1
         event.ts = ts
         data = p.encode(event)
@@ -385,8 +500,14 @@ class Room:
             data = p.encode(event)
         self._log.append(entry_of(data, event))
         self.state.apply(event)
-        if self._journaled:
-            self._unstored.append(Record(event.seq or 0, data, *self._cause, output))
+        if not self._journaled:
+            return
+        if self._storing.is_full:
+            self.rebase()
+        decides = isinstance(event, p.HumanGateResolved) or self._cause[2] is not None
+        self._storing.add(Record(event.seq or 0, data, *self._cause, output), decides=decides)
+        if self.fault is not None:
+            self._shown = self.head
 
     # --- Commands
 
@@ -425,9 +546,9 @@ class Room:
         """Close a gate, and do what follows where it is the budget's."""
         self._append(event, event.ts or now)
         if event.node_id == BUDGET_NODE:
-            self._settle_budget(event, now)
+            self._append_all(self._spending.settle(event, self.state), now)
 
-    # --- Deadlines, lost engines and the budget
+    # --- Deadlines and lost engines
 
     def lose(self, now: int) -> None:
         """The engine has been gone for so long that the run counts as lost, until it is back."""
@@ -439,41 +560,12 @@ class Room:
         for gate in [gate for gate in self.state.gates.values() if is_late(gate, now)]:
             self._append(timed_out(gate, now), now)
 
-    def _mind_budget(self, now: int) -> None:
-        """Do what the run is to do once its budget is spent; once for each budget."""
-        spending = self._spending
-        if not spending.is_spent or spending.on_budget is None or spending.minded == spending.budget:
-            return
-        spending.minded = spending.budget
-        can_pause = self.state.capabilities is None or self.state.capabilities.pause != "none"
-        if spending.on_budget != "warn" and can_pause and self.state.status in ("running", "resuming"):
-            self._append(p.ExecutionState(status="pausing"), now)
-        if spending.on_budget == "gate":
-            asked = sum(decision.node_id == BUDGET_NODE for decision in self.state.decisions)
-            node = p.NodeSpec(id=BUDGET_NODE, label="Budget", kind="gate")
-            self._append(p.DagMutated(mutation=p.Mutation(add_nodes=[node])), now)
-            self._append(spending.question(asked + 1), now)
-        else:
-            self._append(p.RunError(message=f"the budget of {spending.amount} is spent", code="budget_spent"), now)
-
-    def _settle_budget(self, decision: p.HumanGateResolved, now: int) -> None:
-        rejected = decision.decision == "reject"
-        self._append(p.NodeState(node_id=BUDGET_NODE, status="cancelled" if rejected else "completed"), now)
-        if rejected:
-            self._append(p.ExecutionState(status="cancelling"), now)
-            return
-        self._spending.raise_budget(decision)
-        self._append(self._spending.total(None), now)
-        if self.state.status in ("pausing", "paused"):
-            self._append(p.ExecutionState(status="resuming"), now)
-
     # --- Reading
 
     def catch_up(self, last: p.Cursor | None, *, lost: bool = True) -> CatchUp:
         """The shortest way from a client's cursor to the head."""
-        fits = last is not None and last.epoch == self.epoch and last.log in (None, self.log_id)
-        seq = last.seq if last is not None and fits else None
-        return self._frames.catch_up(seq, self.state, lost=lost)
+        fits = last is not None and last.epoch == self.epoch and self._logs.fits(last)
+        return self._frames.catch_up(last.seq if last is not None and fits else None, self.state, lost=lost)
 
     def frame(self, after: int, upto: int, *, lost: bool = True) -> bytes:
         """The events with `after < seq <= upto` as one frame: the same bytes for everybody who asks."""
@@ -504,26 +596,4 @@ class Room:
 
 def _started_at(start: p.RunStart, now: int, ahead: int) -> int:
     """When a run started: by its publisher's clock, corrected, and never later than now."""
-    return now if start.started_at is None else min(start.started_at + ahead, now)
-
-
-def _unfinished(nodes: Iterable[Node]) -> Iterator[p.NodeState]:
-    """What a run that has ended leaves behind: nothing runs or waits any more, and what never started is skipped."""
-    for node in nodes:
-        for name, instance in (node.instances or {}).items():
-            yield from _end(node.id, instance, name)
-        if not node.instances:
-            yield from _end(node.id, node, None)
-
-
-def _end(node_id: str, execution: Execution, instance: str | None) -> Iterator[p.NodeState]:
-    if execution.status not in p.TERMINAL:
-        status: p.NodeStatus = "skipped" if execution.status == "pending" else "cancelled"
-        yield p.NodeState(
-            node_id=node_id,
-            instance=instance,
-            attempt=execution.attempt,
-            status=status,
-            reason="the run ended",
-            inferred=True,
-        )
+    return now if start.started_at is None else within_bounds(min(start.started_at + ahead, now))

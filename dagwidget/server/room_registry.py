@@ -6,35 +6,37 @@ import asyncio
 import contextlib
 import functools
 import logging
-import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import asdict, replace
 from websockets.asyncio.server import ServerConnection
 
 from .. import protocol as p
-from ..errors import DagwidgetError, ProtocolError
+from ..clock import now_ms
+from ..errors import DagwidgetError
 from ..protocol.limits import Limits
 from ..state import FINAL, DagState
 from .broadcaster import Audience, in_loop
 from .dag import Dag
-from .room import Room
+from .room import Refused, Room
+from .run_list import RunList
 from .sessions.base import Session
-from .storage.event_store import Journal, StoredRun, Unreadable
+from .storage.event_store import Append, Journal, Result, Stored, StoredRun
+from .storage.faults import Missing, Unavailable
+from .storage.loading import load, page, state_at
 from .storage.output_cache import OutputKey
 from .storage.page import Page
+from .storing import Backlog
 
 _log = logging.getLogger("dagwidget")
+
+STOP_SECONDS: Final = 10.0
+"""How long a server that stops waits for the next answer of a store."""
 
 
 class NotKept(DagwidgetError):
     """Events were requested that are no longer stored."""
-
-
-def now_ms() -> int:
-    """The time, Unix milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Rooms:
@@ -43,12 +45,20 @@ class Rooms:
     def __init__(self, limits: Limits, journal: Journal | None) -> None:
         self._limits = limits
         self._journal = journal
+        self._backlog = Backlog(limits)
         self._dags: dict[str, Dag] = {}
         self._started_at = now_ms()
-        # Whether the run lists were read from the store.
-        self._listed = journal is None
+        # Where the clients are that watch all DAGs.
+        self._overview = Dag("", limits, self, journaled=False, started_at=self._started_at, backlog=self._backlog)
+        self.fault: str | None = None if journal is None else "the log was not read yet"
+        """See `Shell.fault`."""
         self._listing: asyncio.Task[None] | None = None
-        self._loads: dict[tuple[str, str], asyncio.Task[None]] = {}
+        # Set whenever the store has answered.
+        self._answered = asyncio.Event()
+        # The rooms that the store fails to store, as was said in the log.
+        self._failing: set[Room] = set()
+        # Each gives why the room can't be read.
+        self._loads: dict[tuple[str, str], asyncio.Task[str | None]] = {}
         # The rooms with clients, and where each client is.
         self._audiences: dict[Room, Audience] = {}
         self._where: dict[ServerConnection, Audience] = {}
@@ -61,6 +71,7 @@ class Rooms:
         loop = asyncio.get_running_loop()
         self._journal.protected = self._is_watched
         self._journal.removed = functools.partial(in_loop, loop, self._removed)
+        self._journal.replaced = functools.partial(in_loop, loop, self._replaced)
         await self._list()
 
     @property
@@ -69,13 +80,30 @@ class Rooms:
         return iter(self._connections)
 
     def dag(self, dag_id: str) -> Dag:
-        """A DAG; one that is not known yet has no runs."""
-        dag = self._dags.get(dag_id)
+        """A DAG; one that is not known yet has no runs. The one without a name is for clients that watch all."""
+        dag = self._dags.get(dag_id) if dag_id else self._overview
         if dag is None:
             journaled = self._journal is not None
-            dag = Dag(dag_id, self._limits, self, journaled=journaled, started_at=self._started_at)
+            dag = Dag(
+                dag_id,
+                self._limits,
+                self,
+                journaled=journaled,
+                started_at=self._started_at,
+                backlog=self._backlog,
+            )
             self._dags[dag_id] = dag
         return dag
+
+    def run_lists(self) -> Iterator[tuple[str, RunList]]:
+        """Every DAG, with its run list.
+
+        Raises:
+            Refused: nobody knows which runs are stored.
+        """
+        if self.fault is not None:
+            raise Refused(4008, f"the runs can't be read: {self.fault}", after_ms=5000)
+        return ((dag_id, dag.runs) for dag_id, dag in self._dags.items())
 
     # --- Clients
 
@@ -113,12 +141,29 @@ class Rooms:
             self._listing.cancel()
         while self._connections:
             await asyncio.wait([asyncio.create_task(each.wait_closed()) for each in self._connections.values()])
+        await self._store_the_rest()
+
+    async def _store_the_rest(self) -> None:
+        rooms = [room for dag in self._dags.values() for room in dag.rooms.values()]
+        for room in rooms:
+            room.retry()
+            self._store(room)
+        with contextlib.suppress(TimeoutError):
+            while any(room.is_being_stored for room in rooms):
+                self._answered.clear()
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._answered.wait()
+        lost = [room for room in rooms if self._journal is not None and not room.is_stored]
+        if lost:
+            events = sum(room.head - room.on_disk for room in lost)
+            why = next((room.fault for room in lost if room.fault is not None), "the log does not answer")
+            _log.error("%d events of %d runs are not on disk, and are lost: %s", events, len(lost), why)
 
     def tick(self, now: int) -> None:
         """Look after silent clients, deadlines, lost engines, and rooms that nobody uses."""
-        if not self._listed and (self._listing is None or self._listing.done()):
+        if self.fault is not None and (self._listing is None or self._listing.done()):
             self._listing = asyncio.create_task(self._list())
-        for dag in tuple(self._dags.values()):
+        for dag in (self._overview, *self._dags.values()):
             dag.tick(now)
             self._drop(dag)
         for audience in tuple(self._audiences.values()):
@@ -183,12 +228,7 @@ class Rooms:
 
     def appended(self, room: Room) -> None:
         """See `Shell.appended`."""
-        if self._journal is not None:
-            records = room.take_unstored()
-            if records:
-                loop = asyncio.get_running_loop()
-                done = functools.partial(in_loop, loop, self._stored, room, records[-1].seq)
-                self._journal.append(room.dag_id, room.epoch, records, done, room.meta(now_ms()))
+        self._store(room)
         audience = self._audiences.get(room)
         if audience is not None:
             audience.publish()
@@ -207,67 +247,98 @@ class Rooms:
 
     # --- The store
 
+    def _store(self, room: Room) -> None:
+        """Have the store append what the room has for it."""
+        append = None if self._journal is None else room.next_append(now_ms())
+        if self._journal is not None and append is not None:
+            loop = asyncio.get_running_loop()
+            self._journal.append(append, functools.partial(in_loop, loop, self._stored, room))
+
     async def _list(self) -> None:
         """Read the run lists, if the store can be read."""
         assert self._journal is not None
         try:
             stored = await asyncio.to_thread(self._journal.runs)
-        except Unreadable:
+            for run in stored:
+                if run.meta is not None:
+                    self._add(run, run.meta.summary)
+        except Unavailable as unavailable:
             # The next tick tries again.
+            self.fault = str(unavailable)
             return
-        self._listed = True
-        earlier: list[StoredRun] = []
-        for run in stored:
-            if run.meta is None:
-                earlier.append(run)
-            else:
-                self._add(run, run.meta.summary)
-        if earlier:
-            _log.info("reading %d runs that were stored by an earlier version", len(earlier))
-            self._listing = asyncio.create_task(self._describe(earlier))
+        unknown = [run for run in stored if run.meta is None]
+        self.fault = f"{len(unknown)} runs that are stored without a summary are being read" if unknown else None
+        if unknown:
+            _log.info("%s", self.fault)
+            self._listing = asyncio.create_task(self._describe(unknown))
 
     async def _describe(self, runs: list[StoredRun]) -> None:
-        """List runs that an earlier version has stored, without a summary."""
+        """List runs that are stored without a summary: by an earlier version, or as it is damaged."""
         assert self._journal is not None
         for run in runs:
             dag = self.dag(run.dag_id)
             room = dag.make_room(run.run_id)
-            if run.run_id not in dag.runs and await asyncio.to_thread(self._restore, room, run.run_id):
+            try:
+                restored = run.run_id not in dag.runs and await asyncio.to_thread(self._restore, room, run.run_id)
+            except Unavailable as unavailable:
+                # The next tick tries again.
+                self.fault = str(unavailable)
+                return
+            if restored:
                 meta = room.meta(now_ms())
                 meta = replace(meta, summary=replace(meta.summary, started_at=run.started_at))
                 self._add(replace(run, meta=meta), meta.summary)
-                self._journal.append(run.dag_id, run.run_id, [], lambda _fault: None, meta)
+                self._journal.append(Append(run.dag_id, run.run_id, run.head, meta=meta), _log_failure)
+            room.forget()
             self._drop(dag)
+        self.fault = None
 
     def _add(self, run: StoredRun, summary: p.RunSummary) -> None:
         summary = replace(summary, bytes=run.bytes, events=run.events)
         self.dag(run.dag_id).add(summary, run.meta, now_ms())
 
-    async def _load(self, dag: Dag, run_id: str) -> None:
+    async def _load(self, dag: Dag, run_id: str) -> str | None:
         room = dag.make_room(run_id)
-        restored = False
+        restored, fault = False, None
         try:
             restored = await asyncio.to_thread(self._restore, room, run_id)
-        except Exception:
+        except Unavailable as unavailable:
+            fault = str(unavailable)
+        except Exception as error:
             _log.exception("the log of the run %r of %r can't be read", run_id, dag.dag_id)
-        dag.loaded(run_id, room if restored else None, now_ms())
+            fault = f"{type(error).__name__}: {error}"
+        # A room that was restored in part only is discarded.
+        dag.loaded(run_id, room if restored else None, now_ms(), fault)
+        return fault
 
     def _restore(self, room: Room, run_id: str) -> bool:
+        """Make a room that of a stored run; False where nothing is stored of it."""
         assert self._journal is not None
-        stored = self._journal.load(room.dag_id, run_id)
+        stored = load(self._journal, room.dag_id, run_id)
         if stored is None:
             return False
-        try:
-            room.restore(stored.run_id, stored.records, stored.meta)
-        except ProtocolError as error:
-            _log.error("the run %r of %r can't be read, and is left alone: %s", run_id, room.dag_id, error)
-            return False
+        room.restore(stored, now_ms())
         return True
 
-    def _stored(self, room: Room, seq: int, fault: str | None) -> None:
+    def _stored(self, room: Room, result: Result) -> None:
         dag = self._dags.get(room.dag_id)
         if dag is not None:
-            dag.stored(room, seq, fault, now_ms())
+            dag.stored(room, result, now_ms())
+        self._answered.set()
+        self._say_whether_it_fails(room)
+
+    def _say_whether_it_fails(self, room: Room) -> None:
+        """Say in the log, for all runs at once, that they can't be stored, or can again."""
+        if room.fault is not None:
+            if not self._failing:
+                _log.warning("events are stored in memory only: %s", room.fault)
+            self._failing.add(room)
+        elif self._failing:
+            # Those that left memory meanwhile were deleted.
+            here = {each for dag in self._dags.values() for each in dag.rooms.values()}
+            self._failing = {each for each in self._failing & here if each.fault is not None}
+            if not self._failing:
+                _log.warning("events are stored on disk again")
 
     def _is_watched(self, dag_id: str, run_id: str) -> bool:
         """Whether a client is in the room of a run. Called in the store's thread."""
@@ -280,6 +351,27 @@ class Rooms:
             dag.remove(run_id, now_ms())
             self._drop(dag)
 
+    def _replaced(self, reason: str) -> None:
+        """A new log had to be begun: it gets the state of every room, and lacks what else was in the old one."""
+        now = now_ms()
+        for dag in tuple(self._dags.values()):
+            dag.store_anew(reason, now)
+        self._listing = asyncio.create_task(self._look_what_is_left(reason))
+
+    async def _look_what_is_left(self, reason: str) -> None:
+        assert self._journal is not None
+        try:
+            left = {(run.dag_id, run.run_id) for run in await asyncio.to_thread(self._journal.runs)}
+        except Unavailable as unavailable:
+            self.fault = str(unavailable)
+            return
+        for dag in tuple(self._dags.values()):
+            for run in tuple(dag.runs):
+                here = run.run_id in dag.rooms or run.run_id in dag.loading
+                if not here and (dag.dag_id, run.run_id) not in left:
+                    dag.remove(run.run_id, now_ms(), f"is gone: {reason}")
+            self._drop(dag)
+
     # --- Reading
 
     async def room(self, dag_id: str, run_id: str | None = None) -> Room | None:
@@ -287,46 +379,53 @@ class Rooms:
 
         Raises:
             Refused: too many rooms are in use.
+            Unavailable: the store can't be read.
         """
         dag = self._dags.get(dag_id)
-        if dag is None:
-            return None
-        run_id = dag.runs.followed(None) if run_id is None else run_id
-        if run_id is None or (run_id not in dag.runs and run_id not in dag.rooms):
+        run_id = dag.runs.followed(None) if run_id is None and dag is not None else run_id
+        if dag is None or run_id is None or (run_id not in dag.runs and run_id not in dag.rooms):
+            if self.fault is not None:
+                raise Unavailable(self.fault)
             return None
         while run_id not in dag.rooms:
             dag.want(run_id, now_ms())
             load = self._loads.get((dag_id, run_id))
             if load is not None:
                 await asyncio.wait([load])
+                fault = load.result()
+                if fault is not None:
+                    raise Unavailable(f"the log of the run {run_id!r} can't be read: {fault}")
                 if run_id not in dag.rooms:
                     return None
         return dag.rooms[run_id]
 
     async def state_at(self, dag_id: str, run_id: str, seq: int) -> DagState | None:
-        """The state of a stored run as of `seq`; None where it is not stored."""
-        stored = None if self._journal is None else await asyncio.to_thread(self._journal.load, dag_id, run_id)
-        if stored is None:
+        """The state of a stored run as of `seq`; None where it is not stored.
+
+        Raises:
+            Unavailable: the store can't be read.
+            NotKept: events before it are not stored.
+        """
+        if self._journal is None:
             return None
-        state = DagState(epoch=run_id)
-        for record in stored.records:
-            if record.seq > seq:
-                break
-            state.apply(record.event())
-        return state
+        try:
+            return await asyncio.to_thread(state_at, self._journal, dag_id, run_id, seq)
+        except Missing as missing:
+            raise NotKept(f"the run {run_id!r} can't be shown as of {seq:,}: {missing}") from missing
 
     async def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
         """A part of a run's log: its first `most` events after `after`; None where there is no such run.
 
         Raises:
-            NotKept: they were kept in memory only, and are no longer.
+            Unavailable: the store can't be read.
+            NotKept: they are not stored, or no longer.
         """
         dag = self._dags.get(dag_id)
         room = None if dag is None else dag.rooms.get(run_id)
         if room is not None:
-            page = room.page(after, most)
-            if page is not None:
-                return page
+            found = room.page(after, most)
+            if found is not None:
+                return found
             if self._journal is None:
                 raise NotKept(
                     f"the first events of the run {run_id!r} are no longer kept: this server has no log on disk,"
@@ -334,38 +433,61 @@ class Rooms:
                 )
         if self._journal is None:
             return None
-        return await asyncio.to_thread(self._journal.page, dag_id, run_id, after, most)
+        try:
+            return await asyncio.to_thread(page, self._journal, dag_id, run_id, after, most)
+        except Missing as missing:
+            raise NotKept(f"of the run {run_id!r}, {missing}") from missing
 
     async def output(self, dag_id: str, run_id: str | None, key: OutputKey) -> str | None:
-        """The whole output of a node, as JSON, by default in the run of `room`; None where it is not stored."""
+        """The whole output of a node, as JSON, by default in the run of `room`; None where there is no such node.
+
+        Raises:
+            Unavailable: the store can't be read.
+            NotKept: there is a preview only.
+        """
         room = await self.room(dag_id, run_id)
-        if room is None:
-            return None
-        whole = room.outputs.get(key)
-        if whole is None and self._journal is not None:
-            whole = await asyncio.to_thread(self._journal.output, dag_id, room.epoch, key)
-        node = room.state.nodes.get(key.node_id)
+        node = None if room is None else room.state.nodes.get(key.node_id)
         execution = node if key.instance is None or node is None else (node.instances or {}).get(key.instance)
-        if execution is None or (whole is None and execution.output_bytes is not None):
+        if room is None or execution is None:
             return None
-        # What was never cut is in the state as it is.
-        return whole if execution.output_bytes is not None else p.encode_value(execution.output).decode()
+        size = execution.output_bytes
+        if size is None and not execution.output_cut:
+            # What was never cut is in the state as it is.
+            return p.encode_value(execution.output).decode()
+        whole = None if execution.output_cut else room.outputs.get(key)
+        if not _is_whole(whole, size) and self._journal is not None and not execution.output_cut:
+            whole = await asyncio.to_thread(self._journal.output, dag_id, room.epoch, key)
+        if not _is_whole(whole, size):
+            of = "" if size is None else f" of {size:,} bytes"
+            raise NotKept(f"the output{of} of {key.node_id!r} is not kept whole: there is only its preview")
+        return whole
 
     async def runs(self, dag_id: str) -> list[p.RunInfo]:
-        """The run list of a DAG, newest first, with the sizes of the stored logs."""
+        """The run list of a DAG, newest first, with the sizes of the stored logs.
+
+        Raises:
+            Unavailable: the store can't be read.
+        """
+        if self.fault is not None:
+            raise Unavailable(self.fault)
         dag = self._dags.get(dag_id)
         if dag is None:
             return []
         sizes: dict[str, int] = {}
         if self._journal is not None:
-            with contextlib.suppress(Unreadable):
-                sizes = {run.run_id: run.bytes for run in await asyncio.to_thread(self._journal.runs, dag_id)}
+            sizes = {run.run_id: run.bytes for run in await asyncio.to_thread(self._journal.runs, dag_id)}
         return [
             p.RunInfo(dag_id=dag_id, **{**asdict(run), "bytes": sizes.get(run.run_id, run.bytes)}) for run in dag.runs
         ]
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Every DAG that has a run or a client, each with the run that a client would follow."""
+        """Every DAG that has a run or a client, each with the run that a client would follow.
+
+        Raises:
+            Unavailable: the store can't be read.
+        """
+        if self.fault is not None:
+            raise Unavailable(self.fault)
         return [self.summary(dag, dag.runs.followed(None)) for dag in self._dags.values() if dag.is_used]
 
     def summary(self, dag: Dag, run_id: str | None) -> dict[str, Any]:
@@ -381,3 +503,13 @@ class Rooms:
         return {
             **found, "epoch": room.epoch, "status": state.status, "seq": room.head, "nodes": nodes, "gates": gates
         }  # fmt: skip
+
+
+def _is_whole(text: str | None, size: int | None) -> bool:
+    """Whether a stored output is the one of that size: an earlier one may be stored, where the newest was not."""
+    return text is not None and size == len(text.encode())
+
+
+def _log_failure(result: Result) -> None:
+    if not isinstance(result, Stored):
+        _log.warning("the summary of a run could not be stored: %s", result)

@@ -6,7 +6,7 @@ import re
 from typing import Final, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import unquote
 
-What: TypeAlias = Literal["dags", "dag", "runs", "run", "events", "output", "stream", "publish"]
+What: TypeAlias = Literal["dags", "dag", "runs", "run", "events", "output", "stream", "publish", "overview"]
 
 # One pattern for all, so that the DAG that a token is checked for is the one that is served.
 # Behind a proxy, the path may begin with anything.
@@ -14,6 +14,9 @@ _PATH: Final = re.compile(
     r"(?:/.*?|)/api/dags"
     r"(?:/(?P<dag_id>[^/]+)(?:/runs/(?P<run_id>[^/]+))?(?:/(?P<what>stream|publish|runs|events|nodes/(?P<node_id>[^/]+)/output))?)?"
 )
+
+
+_OVERVIEW: Final = re.compile(r"(?:/.*?|)/api/stream")
 
 
 class Route(NamedTuple):
@@ -26,7 +29,7 @@ class Route(NamedTuple):
 
     @property
     def is_socket(self) -> bool:
-        return self.what in ("stream", "publish")
+        return self.what in ("stream", "publish", "overview")
 
 
 def route(path: str) -> Route | None:
@@ -35,6 +38,8 @@ def route(path: str) -> Route | None:
     Raises:
         ValueError: what is quoted in it is not UTF-8.
     """
+    if _OVERVIEW.fullmatch(path):
+        return Route("overview")
     found = _PATH.fullmatch(path)
     if found is None:
         return None

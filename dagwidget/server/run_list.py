@@ -8,10 +8,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from .. import protocol as p
+from ..protocol.messages import NEWEST_RUNS
 from ..state import FINAL
 
-# How many of the newest runs the `runs` message has, beside those with open gates.
-_NEWEST: Final = 50
 # How many removed runs are remembered.
 _REMOVED: Final = 1000
 # Fields whose change alone is not worth a message; they travel with the next one.
@@ -35,8 +34,8 @@ class RunList:
         self.liveness = 0
         # The run for clients that are at none, and the liveness at which it was worked out.
         self._default: tuple[int, str | None] = (0, None)
-        # Encoded messages by the version that the client has; empty after each change.
-        self._encoded: dict[int, bytes] = {}
+        # Encoded messages by the version that the client has, and the DAG that they name; empty after each change.
+        self._encoded: dict[tuple[int, str | None], bytes] = {}
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -107,7 +106,7 @@ class RunList:
         if since:
             sent = [run for run in runs if self._versions[run.run_id] > since]
         else:
-            sent = [run for place, run in enumerate(runs) if place < _NEWEST or run.gates]
+            sent = [run for place, run in enumerate(runs) if place < NEWEST_RUNS or run.gates]
         removed = [run_id for run_id, version in self._removed.items() if since and version > since]
         return p.Runs(
             total=len(runs),
@@ -117,11 +116,12 @@ class RunList:
             removed=removed or None,
         )
 
-    def encoded(self, since: int = 0) -> bytes:
-        """`message(since)`, encoded once for all clients at the same version."""
-        if since not in self._encoded:
-            self._encoded[since] = p.encode(self.message(since))
-        return self._encoded[since]
+    def encoded(self, since: int = 0, dag_id: str | None = None) -> bytes:
+        """`message(since)`, encoded once for all at the same version; `dag_id` is for the stream of all DAGs."""
+        key = (since, dag_id)
+        if key not in self._encoded:
+            self._encoded[key] = p.encode(replace(self.message(since), dag_id=dag_id))
+        return self._encoded[key]
 
 
 def is_live(run: p.RunSummary) -> bool:

@@ -20,7 +20,9 @@ class Execution(Struct, frozen=True, omit_defaults=True, kw_only=True):
     status: p.NodeStatus
     output: Any = None
     output_bytes: int | None = None
-    """The size of the whole, where `output` is a preview of it and the whole is kept."""
+    """The size of the whole, where `output` is a preview of it."""
+    output_cut: bool | None = None
+    """`output` is a preview, and the whole is not kept."""
     metrics: p.Metrics | None = None
     error: str | None = None
     progress: float | None = None
@@ -75,6 +77,10 @@ class Gate(Struct, frozen=True, omit_defaults=True, kw_only=True):
     opened_at: int | None = None
     approvals: list[p.Approval] | None = None
     """Those that there are, where the gate requires several."""
+
+    def is_of(self, node_id: str, instance: str | None) -> bool:
+        """Whether it is a gate of this node, or of this instance of it."""
+        return (self.node_id, self.instance) == (node_id, instance)
 
 
 class Cost(Struct, frozen=True, omit_defaults=True, kw_only=True):

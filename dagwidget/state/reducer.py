@@ -1,6 +1,6 @@
 """`DagState`: the one reducer of a run's events. `compact`, in compaction.py, is its inverse.
 
-The browser has the same reducer in `js/src/state/reducer.ts`; both run the vectors in `tests/vectors`. Records are
+The browser's reducer has the same rules; both run the vectors in `tests/vectors`. Records are
 frozen and replaced when they change, so a reader may keep what it was given, and `is` tells whether something changed.
 """
 
@@ -58,6 +58,18 @@ class DagState(Struct, kw_only=True):
             apply(self, event)
         if event.seq is not None:
             self.seq = event.seq
+
+    def copy(self) -> DagState:
+        """The state as it is now, which later events don't change. Costs what a look at each node does."""
+        return replace(
+            self,
+            nodes={
+                name: node if node.instances is None else replace(node, instances={**node.instances})
+                for name, node in self.nodes.items()
+            },
+            edges={target: {**sources} for target, sources in self.edges.items()},
+            gates={**self.gates},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The whole state as JSON-safe values; what is absent has no key."""
@@ -212,6 +224,7 @@ def _advance(old: Execution, event: p.NodeState, *, ended: bool) -> dict[str, An
         "status": event.status,
         "output": event.output if event.output is not None else kept.output,
         "output_bytes": event.output_bytes if event.output is not None else kept.output_bytes,
+        "output_cut": event.output_cut if event.output is not None else kept.output_cut,
         "metrics": {**(kept.metrics or {}), **event.metrics} if event.metrics else kept.metrics,
         "error": None if event.status == "completed" and event.error is None else error,
         "progress": event.progress if event.progress is not None else kept.progress,
@@ -355,6 +368,9 @@ def _human_gate_waiting(state: DagState, event: p.HumanGateWaiting) -> None:
     node = _node(state, event.node_id)
     gate_id = event.gate_id or event.node_id
     before = state.gates.get(gate_id)
+    if before is not None and not before.is_of(event.node_id, event.instance):
+        # What was approved for another node was not approved for this one.
+        before = None
     state.gates[gate_id] = Gate(
         gate_id=gate_id,
         node_id=event.node_id,

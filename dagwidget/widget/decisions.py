@@ -7,14 +7,13 @@ same, and decide once.
 from __future__ import annotations
 
 import threading
-from typing import Final, get_args
+from typing import Final
 
 from .. import protocol as p
 from ..client.client import StreamClient
 from ..client.outbox import checked, knows_gate, refusal
 from ..client.pending_command import SentCommand, mark_sent, settle
-from ..errors import InvalidDecision, UnknownGate
-from ..state import FINAL, DagState, Gate
+from ..state import DagState
 from .kernel_bridge import KernelBridge
 
 # How long a decision waits for the event of its gate.
@@ -115,48 +114,3 @@ def _is_open(command: p.HumanDecision, state: DagState) -> bool:
         gate = gates.get(command.gate_id)
         return gate is not None and not gate.approvals
     return any(gate.node_id == command.node_id and not gate.approvals for gate in gates.values())
-
-
-def open_gate(state: DagState, node_id: str, gate_id: str | None) -> Gate | None:
-    """The gate that a decision means; None where its event may still be on its way."""
-    matching = [g for g in state.gates.values() if g.node_id == node_id and gate_id in (None, g.gate_id)]
-    if len(matching) == 1:
-        return matching[0]
-    open_gates = {gate.gate_id: gate.node_id for gate in state.gates.values()}
-    asked = f"{node_id!r}" if gate_id is None else f"{node_id!r} with gate_id {gate_id!r}"
-    if matching:
-        ids = ", ".join(repr(gate.gate_id) for gate in matching)
-        raise UnknownGate(
-            f"{len(matching)} gates are open at {asked}: name one with gate_id=… ({ids})",
-            node_id=node_id,
-            gate_id=gate_id,
-            open_gates=open_gates,
-        )
-    if state.status in FINAL:
-        raise UnknownGate(
-            f"no gate is open at {asked}: the run is {state.status}",
-            node_id=node_id,
-            gate_id=gate_id,
-            open_gates=open_gates,
-        )
-    return None
-
-
-def check_decision(node_id: object, decision: object, value: object) -> None:
-    """Refuse what no gate accepts.
-
-    Raises:
-        TypeError: `node_id` is not a string.
-        InvalidDecision: it is not a decision, or its value is missing.
-    """
-    if not isinstance(node_id, str):
-        raise TypeError(f"node_id must be a string, not {type(node_id).__name__}: {node_id!r}")
-    verdicts = get_args(p.Verdict)
-
-    def invalid(text: str) -> InvalidDecision:
-        return InvalidDecision(text, node_id=node_id, decision=decision, allowed=verdicts)
-
-    if decision not in verdicts:
-        raise invalid(f"decision must be {', '.join(map(repr, verdicts[:-1]))} or {verdicts[-1]!r}, got {decision!r}")
-    if decision == "modify" and value is None:
-        raise invalid("modify needs the answer: decide(…, 'modify', value=…)")

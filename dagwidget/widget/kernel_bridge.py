@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from .. import discovery
+from .. import challenge, discovery
 from .. import protocol as p
 from ..client.http import earlier_durations, log_page, output_at
 from ..errors import DagwidgetError
@@ -103,8 +103,8 @@ class KernelBridge:
         self._run, self._expected = run, None
         self._post({**self._followed(), "all": True})
 
-    def begin(self, run: str) -> None:
-        """Let all pages follow a run that this process begins."""
+    def begin(self, run: str | None) -> None:
+        """Let all pages follow a run that this process begins; None: it will not begin."""
         self._expected = run
         self._post(self._followed())
 
@@ -146,7 +146,11 @@ class KernelBridge:
             # First what to watch there, so that a page connects once.
             self._post(self._followed())
             url = endpoint.stream_url(self._dag_id)
-            self._post({"type": "endpoint", "url": url, "token": endpoint.token})
+            message: dict[str, Any] = {"type": "endpoint", "url": url, "token": endpoint.token}
+            if endpoint.token is not None and challenge.is_needed(endpoint.url):
+                # The page asks for the proof itself, as it connects later, and to its own machine.
+                message["challenge"] = challenge.question(endpoint.url, endpoint.token)
+            self._post(message)
 
     def _followed(self) -> dict[str, Any]:
         return {"type": "follow", "run": self._run or self._expected, "pin": self._run is not None}

@@ -11,7 +11,6 @@ import logging
 import pathlib
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,15 +20,17 @@ import traitlets
 
 from .. import discovery
 from .. import protocol as p
-from ..client.client import Outcome, StreamClient
+from ..client.client import StreamClient
+from ..client.commands import Commands
 from ..client.cross_loop import Waiters
+from ..client.followed import Followed, Outcome
 from ..client.http import output_at
 from ..client.outputs import Batch
 from ..client.pending_command import SentCommand
-from ..errors import ClientClosed, InvalidDecision, RunFailed
-from ..publisher.run import Run
-from ..state import FINAL, Cost, Decision, Fault, Gate
-from .decisions import Decisions, check_decision, open_gate
+from ..client.waits import Waits
+from ..errors import ClientClosed
+from ..state import FINAL, Cost, Decision, Fault
+from .decisions import Decisions
 from .export import snapshot
 from .files import Files
 from .kernel_bridge import KernelBridge
@@ -44,7 +45,7 @@ _log = logging.getLogger("dagwidget")
 _STATIC: Final = pathlib.Path(__file__).parent / "static"
 
 
-class DAGStreamWidget(Files, anywidget.AnyWidget):
+class DAGStreamWidget(Commands, Waits, Files, anywidget.AnyWidget):
     """A live DAG in a notebook cell.
 
     The traits are read-only and change once per batch of events. Observe them, or await `wait_for` and `complete`;
@@ -167,100 +168,14 @@ class DAGStreamWidget(Files, anywidget.AnyWidget):
                 self._drop_client()
                 self._news.set()
 
-    # --- What a person asks
+    @property
+    def _followed(self) -> StreamClient:
+        return self._client
 
-    def decide(
-        self,
-        node_id: str,
-        decision: p.Verdict,
-        *,
-        feedback: str | None = None,
-        value: Any = None,
-        gate_id: str | None = None,
-    ) -> SentCommand:
-        """Decide at a gate. Never blocks; may be called in any cell and thread.
-
-        The decision goes out on the browser's connection while that is live, else on the kernel's own. Where the gate
-        is not known here yet, as its engine opened it just now, the decision waits for it for a few seconds.
-
-        Args:
-            node_id: The node that waits.
-            decision: `approve`, `reject` or `modify`.
-            feedback: A comment for other people and for the engine.
-            value: The answer itself, JSON-safe; needed to `modify`.
-            gate_id: The gate, if several are open at the node.
-
-        Returns:
-            A handle: `state` is `waiting`, `sent`, `accepted` or `refused`. Await it for the server's answer.
-
-        Raises:
-            TypeError: `node_id` is not a string.
-            InvalidDecision: the gate does not accept this decision.
-            UnknownGate: the run has ended, or several gates are open at the node.
-            ClientClosed: the widget is closed.
-
-        Example:
-            >>> gate = run.gate("review", title="Ship it?")
-            >>> sent = await w.decide("review", "approve", feedback="looks good")
-            >>> sent.state
-            'accepted'
-        """
-        check_decision(node_id, decision, value)
+    def _command(self, command: p.AnyCommand) -> SentCommand:
         if self._closed:
             raise ClientClosed(f"the widget of {self.dag_id!r} is closed", dag_id=self.dag_id)
-        client = self._client
-        with client.lock:
-            gate = None if client.is_behind else open_gate(client.state, node_id, gate_id)
-            run_id = client.run_id
-        if gate is not None:
-            allowed = gate.presentation.allowed
-            if allowed is not None and decision not in allowed:
-                raise InvalidDecision(
-                    f"gate {gate.gate_id!r} does not accept {decision!r}; it accepts {' or '.join(allowed)}",
-                    node_id=node_id,
-                    decision=decision,
-                    allowed=tuple(allowed),
-                )
-            gate_id = gate.gate_id
-        return self._decisions.send(
-            p.HumanDecision(
-                id=str(uuid.uuid4()),
-                run_id=run_id,
-                node_id=node_id,
-                gate_id=gate_id,
-                decision=decision,
-                feedback=feedback,
-                value=value,
-                source="python",
-            )
-        )
-
-    def pause(self) -> SentCommand:
-        """Ask the engine to start nothing new.
-
-        Example:
-            >>> (await w.pause()).state
-            'accepted'
-        """
-        return self._client.send(p.PauseExecution(id=str(uuid.uuid4()), run_id=self._client.run_id))
-
-    def resume(self) -> SentCommand:
-        """Ask the engine to go on after a pause.
-
-        Example:
-            >>> (await w.resume()).state
-            'accepted'
-        """
-        return self._client.send(p.ResumeExecution(id=str(uuid.uuid4()), run_id=self._client.run_id))
-
-    def cancel(self) -> SentCommand:
-        """Ask the engine to stop the run for good.
-
-        Example:
-            >>> (await w.cancel()).state
-            'accepted'
-        """
-        return self._client.send(p.CancelExecution(id=str(uuid.uuid4()), run_id=self._client.run_id))
+        return self._decisions.send(command) if isinstance(command, p.HumanDecision) else self._client.send(command)
 
     def follow(self, run_id: str | None) -> None:
         """Show one run from now on, here and in all views; or follow the DAG again (None).
@@ -281,107 +196,7 @@ class DAGStreamWidget(Files, anywidget.AnyWidget):
             self._trait_values.update(engine=None, cost=None, errors=[], results=None)
         self._bridge.follow(run_id)
 
-    # --- Waiting and listening
-
-    async def wait_for(self, node_id: str | None = None, *, timeout: float | None = None) -> Gate:
-        """Wait until a gate is open.
-
-        Args:
-            node_id: The node that will ask; any node by default.
-            timeout: The longest wait in seconds. By default there is no limit once the server was reached.
-
-        Returns:
-            The gate.
-
-        Raises:
-            RunFailed: the run has ended, and no gate is open.
-            NotConnected: the server refuses, or was never reached.
-            TimeoutError: `timeout` seconds have passed.
-
-        Example:
-            >>> asked = run.gate("review", title="Ship it?")
-            >>> gate = await w.wait_for("review", timeout=60)
-            >>> gate.presentation.title
-            'Ship it?'
-            >>> sent = w.decide("review", "approve", gate_id=gate.gate_id)
-        """
-        where = "a gate" if node_id is None else f"a gate at {node_id!r}"
-        await self._wait(lambda _client: self._is_over() or bool(self._gates_at(node_id)), timeout, where)
-        gates = self._gates_at(node_id)
-        if not gates:
-            state = self._client.state
-            text = f"{where} did not open: the run of {self.dag_id!r} is {state.status}"
-            raise self._failure(text, state.epoch, state.status)
-        return gates[0]
-
-    async def complete(self, run: Run | str | None = None, *, timeout: float | None = None) -> Any:
-        """Wait until a run has ended.
-
-        Args:
-            run: The run, or its id; by default the run that the widget follows when this is called.
-            timeout: The longest wait in seconds. By default there is no limit once the server was reached.
-
-        Returns:
-            The run's results.
-
-        Raises:
-            RunFailed: the run failed or was cancelled; the text holds its last error.
-            NotConnected: the server refuses, or was never reached.
-            TimeoutError: `timeout` seconds have passed.
-
-        Example:
-            >>> run.complete({"model": "v7"})
-            >>> await w.complete(timeout=60)
-            {'model': 'v7'}
-        """
-        what = "the end of the run"
-        target = run.run_id if isinstance(run, Run) else run
-        if target is None:
-            client = await self._wait(lambda each: each.run_id is not None or self._is_over(), timeout, "the first run")
-            target = client.run_id
-        # A plain server names no runs.
-        run_id = target or ""
-        if self._client.run_id == target:
-            # It may go on to another run before this one's end has arrived.
-            await self._wait(lambda each: each.outcome(run_id) is not None or each.run_id != target, timeout, what)
-        outcome = self._client.outcome(run_id) or await self._outcome_of(run_id, timeout, what)
-        if outcome.status != "completed":
-            last = outcome.errors[-1].message if outcome.errors else "it gave no reason"
-            text = f"run {run_id!r} of {self.dag_id!r} is {outcome.status}: {last}"
-            raise self._failure(text, run_id, outcome.status, outcome.errors)
-        return outcome.results
-
-    async def next_run(self, after: str | None = None, *, timeout: float | None = None) -> str:
-        """Wait until a newer run has begun.
-
-        Args:
-            after: The run that it is newer than; by default the one that the widget shows.
-            timeout: The longest wait in seconds. By default there is no limit once the server was reached.
-
-        Returns:
-            The id of the newest run.
-
-        Raises:
-            NotConnected: the server refuses, or was never reached.
-            TimeoutError: `timeout` seconds have passed.
-
-        Example:
-            >>> newer = dagwidget.start_run("my-dag")
-            >>> await w.next_run(run.run_id, timeout=60) == newer.run_id
-            True
-        """
-        before = after if after is not None else self._client.run_id
-
-        def newer(client: StreamClient) -> str | None:
-            runs = client.runs
-            age = {run.run_id: (run.started_at, run.run_id) for run in runs}
-            if not runs or runs[0].run_id == before or (before in age and age[before] >= age[runs[0].run_id]):
-                return None
-            return runs[0].run_id
-
-        found = newer(await self._wait(lambda each: newer(each) is not None, timeout, "the next run"))
-        assert found is not None
-        return found
+    # --- Listening and reading
 
     def on_event(self, callback: Callable[[p.AnyEvent | p.Unknown], object]) -> Callable[[], None]:
         """Call `callback` with every event from now on, in order, in the widget's own thread.
@@ -402,7 +217,7 @@ class DAGStreamWidget(Files, anywidget.AnyWidget):
         """Read the whole output of a node, where the widget shows a preview. Asks the server, and blocks.
 
         Raises:
-            UnknownOutput: the server does not have it.
+            UnknownOutput: the server does not have it whole. A preview is never returned in its place.
             NotConnected: the server does not answer, or refuses.
 
         Example:
@@ -542,7 +357,7 @@ class DAGStreamWidget(Files, anywidget.AnyWidget):
 
     # --- Helpers
 
-    async def _wait(self, ready: Callable[[StreamClient], bool], timeout: float | None, what: str) -> StreamClient:
+    async def _wait(self, ready: Callable[[Followed], bool], timeout: float | None, what: str) -> Followed:
         """Wait until the widget's client is ready; where the widget goes on to another client, until that one is.
 
         Returns:
@@ -577,17 +392,3 @@ class DAGStreamWidget(Files, anywidget.AnyWidget):
             return outcome
         finally:
             release(key, client)
-
-    def _is_over(self) -> bool:
-        return self._client.state.status in FINAL and not self._client.is_behind
-
-    def _gates_at(self, node_id: str | None) -> list[Gate]:
-        client = self._client
-        if client.is_behind:
-            return []
-        with client.lock:
-            return [gate for gate in client.state.gates.values() if node_id is None or gate.node_id == node_id]
-
-    def _failure(self, text: str, run_id: str | None, status: str, errors: list[Fault] | None = None) -> RunFailed:
-        errors = self._client.state.errors if errors is None else errors
-        return RunFailed(text, dag_id=self.dag_id, run_id=run_id, status=status, errors=tuple(errors))

@@ -14,6 +14,7 @@ import dagwidget
 from dagwidget import protocol
 from dagwidget.errors import DagwidgetError
 from dagwidget.state import reduce
+from dagwidget.visible import visible
 from dagwidget.widget.export import snapshot
 from tests.injections import LINKS, LONG, MARKUP, TEXTS
 
@@ -41,8 +42,11 @@ UNSEEN = {
     "execution_state.capabilities.gate",
     "execution_state.capabilities.pause",
     "execution_state.status",
+    "garbage",
     "human_gate_resolved.approvals.by",
     "human_gate_resolved.approvals.feedback",
+    "human_gate_resolved.decision",
+    "human_gate_resolved.source",
     "human_gate_waiting.approvals.feedback",
     "human_gate_waiting.presentation.allowed",
     "human_gate_waiting.presentation.default",
@@ -52,6 +56,7 @@ UNSEEN = {
     "human_gate_waiting.presentation.schema:key",
     "node_state.status",
     "sync.epoch",
+    "sync.log",
     "unknown",
     "welcome.dag_id",
     "welcome.epoch",
@@ -95,13 +100,18 @@ def filled(kind: mi.Type, text: Text, at: str = "", *, loose: bool = False) -> A
 def message(cls: type, text: Text, *, loose: bool = False, **fields: Any) -> dict[str, Any]:
     kind = mi.type_info(cls)
     assert isinstance(kind, mi.StructType)
-    # What a server infers, an engine has not said: it would change nothing.
-    values = filled(kind, text, str(kind.tag), loose=loose) | {"inferred": None} | fields
+    # What a server infers, an engine has not said: it would change nothing. And what was cut is not asked for.
+    values = filled(kind, text, str(kind.tag), loose=loose) | {"inferred": None, "output_cut": None} | fields
     return {name: value for name, value in values.items() if value is not None}
 
 
-def run_of(text: Text) -> dict[str, Any]:
-    """What a server and a kernel may say in a whole run, with `text(path)` in each of its strings."""
+def run_of(given: Text) -> dict[str, Any]:
+    """What a server and a kernel may say in a whole run, with `given(path)` in each of its strings."""
+
+    def text(path: str) -> str:
+        # What has a longer id is not drawn at all.
+        return given(path)[:250] if path == "id" else given(path)
+
     final = (protocol.HumanGateResolved, protocol.ExecutionComplete)
     ongoing = [cls for cls in get_args(protocol.AnyEvent) if cls not in final]
     # What is removed is not seen: structure first, and once more without its removals.
@@ -120,8 +130,12 @@ def run_of(text: Text) -> dict[str, Any]:
         gate,
         {"type": text("unknown"), "node_id": text("unknown")},
     ]
+    # A node is shown by its label, or by its id where that is blank.
+    label = given("id") if given("id").strip() else text("id")
     return {
         "id": text("id"),
+        "shown": visible(label),
+        "titled": visible(given("id")),
         "dag_id": text("dag_id"),
         "greeting": [
             message(protocol.Welcome, text, protocol=1, now=None, expires_at=None),
@@ -235,6 +249,9 @@ def test_the_alarm_rings_for_each_text_that_is_taken_for_html(page):
         ("document.body.innerHTML = '<img src=x onerror=alert(1)>'", "dialog: 1"),
         ("document.body.innerHTML = '<img src=//evil.test/x.png>'", "asked for http://evil.test/x.png"),
         ("document.body.innerHTML = '<a href=javascript:__pwned()>x</a>'; document.links[0].click()", "ran: "),
+        ("document.body.innerHTML = '<p>a \\u202e b</p>'", "unseen in p."),
+        ("document.body.innerHTML = '<p title=\"a \\x1b b\"></p>'", "unseen in p[title]"),
+        ("document.createElement('canvas').getContext('2d').fillText('\\u200b', 0, 0)", "unseen in what is drawn"),
         ("Object.prototype.polluted = 1", "a prototype was polluted"),
         ("Promise.reject('lost')", "lost"),
     ],

@@ -8,7 +8,7 @@ from .scripted import busy_run, scripted
 
 SLOW = 30_000
 
-CELLS = ("import dagwidget\ndagwidget.DAGStreamWidget('keys', url={url!r}, token='none')", "one = 1", "two = 2")
+CELLS = ("import dagwidget\ndagwidget.DAGStreamWidget('keys', url={url!r})", "one = 1", "two = 2")
 
 # What JupyterLab does to cells and kernels, or to the notebook as a whole, while a cell has the keyboard.
 NOTEBOOK_KEYS = [

@@ -8,7 +8,7 @@ from .scripted import busy_run, scripted
 from .test_accessibility import LEFT_OUT, ROOT, RULES
 
 SLOW = 30_000
-CELL = "import dagwidget\ndagwidget.DAGStreamWidget('output', url={url!r}, token='none')"
+CELL = "import dagwidget\ndagwidget.DAGStreamWidget('output', url={url!r})"
 
 AXE = """
 async ([rules, leftOut]) => {

@@ -7,6 +7,8 @@ import hmac
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from ... import challenge
+from ...clock import clock
 from ...discovery import LOOPBACK
 from .grant import Grant
 from .token_store import Tokens
@@ -23,7 +25,6 @@ class Access:
         tokens: Tokens | None = None,
         origins: Collection[str] = (),
         hosts: Collection[str] = (),
-        any_host: bool = False,
     ) -> None:
         """Let in who knows `token` or one of `tokens` (anybody, where `token` is None).
 
@@ -33,14 +34,12 @@ class Access:
             tokens: Those that were given out, each with its rights.
             origins: Pages that may connect, such as `https://hub.example.org`, beside those of this machine.
             hosts: Names that this server is called by, beside those of the loopback interface.
-            any_host: Whether it may be called by any name: right for a server behind a proxy, that asks for a token.
         """
         self._token = token
         self._all = Grant(role="publish", user=user)
         self._tokens = tokens
         self._origins = frozenset(origins)
-        self._hosts = LOOPBACK | frozenset(hosts)
-        self._any_host = any_host
+        self._hosts = LOOPBACK | {host.lower() for host in hosts}
 
     def authorize(self, token: str | None, dag_id: str | None = None) -> Grant | None:
         """What a token permits, also one that has expired; None where it is missing, wrong, or for another DAG.
@@ -56,12 +55,32 @@ class Access:
         known = None if self._tokens is None else self._tokens.find(token)
         if known is None or (dag_id is not None and known.dag_id not in (None, dag_id)):
             return None
-        return Grant(role=known.role, user=known.name, expires_at=known.expires_at)
+        # It expires at a date, which the machine's clock gives: what that was set by since the start counts here.
+        expires_at = None if known.expires_at is None else known.expires_at + clock.ahead()
+        return Grant(role=known.role, user=known.name, expires_at=expires_at)
+
+    def prove(self, token_id: str, nonce: str) -> dict[str, str | None]:
+        """Prove to a client that this server knows its token; see `challenge`. Without a proof it does not.
+
+        Raises:
+            ValueError: The question is malformed.
+        """
+        if not challenge.is_question(token_id, nonce):
+            raise ValueError("a challenge has an id of 8 hexadecimal digits, and a nonce of 32 to 128")
+        own = None if self._token is None else challenge.key_of(self._token)
+        if own is not None and own.startswith(token_id):
+            return {"proof": challenge.proof(own, nonce)}
+        given = None if self._tokens is None else self._tokens.with_id(token_id)
+        return {"proof": None if given is None else challenge.proof(given.sha256, nonce)}
+
+    def permits(self, token: str | None, dag_id: str) -> bool:
+        """Whether a token is for a DAG, whatever it permits there."""
+        return self.authorize(token, dag_id) is not None
 
     def refuse_host(self, host: str | None) -> str | None:
         """Why a `Host` header is refused, if it is: a name that is not ours is how DNS rebinding comes in."""
         name = _name(host)
-        if self._any_host or name in self._hosts:
+        if name in self._hosts:
             return None
         return f"this server is not {host!r}: to call it that, start it with --allow-host {name or 'NAME'}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import secrets
@@ -12,6 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from ...challenge import key_of
 from ...errors import DagwidgetError
 from ...protocol import Role
 
@@ -50,9 +50,14 @@ class Tokens:
 
     def find(self, secret: str) -> Token | None:
         """The token with this secret. How long it takes says something of the hash only, which nobody can steer."""
-        digest = _digest(secret)
+        digest = key_of(secret)
         token = self._load(self._path(digest))
         return token if token is not None and token.sha256 == digest else None
+
+    def with_id(self, token_id: str) -> Token | None:
+        """The token with this id."""
+        path = next(iter(self.folder.glob(f"{token_id}*.json")), None)
+        return None if path is None else self._load(path)
 
     def all(self) -> list[Token]:
         """The tokens, the newest last; what is no token in the folder is left out, and the log says so."""
@@ -68,9 +73,7 @@ class Tokens:
             DagwidgetError: the folder can't be written to.
         """
         secret = _PREFIX + secrets.token_urlsafe(32)
-        token = Token(
-            name=name, role=role, sha256=_digest(secret), created_at=now, expires_at=expires_at, dag_id=dag_id
-        )
+        token = Token(name=name, role=role, sha256=key_of(secret), created_at=now, expires_at=expires_at, dag_id=dag_id)
         path = self._path(token.sha256)
         aside = path.with_suffix(".new")
         try:
@@ -118,7 +121,3 @@ class Tokens:
             return None
         self._read[path] = (changed, token)
         return token
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

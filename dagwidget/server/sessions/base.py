@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ... import protocol as p
 from ...errors import ProtocolError
+from ...version import __version__
 from ..auth.grant import EXPIRED, MISSING, WRONG, Authorize, Grant
 from ..auth.rate_limit import Throttle
 from ..room import Refused, Room
@@ -23,12 +27,14 @@ class Seek(NamedTuple):
         run_id: The run. Without one, a viewer follows the DAG, and a publisher joins the DAG's only live run.
         current: The run that a viewer is at which follows the DAG.
         begins: Whether the run begins where there is none: its publisher starts it.
+        fresh: Whether no server has ever acknowledged anything of that run to its publisher.
         waits: Whether the client waits where there is no such run yet; otherwise it is refused.
     """
 
     run_id: str | None
     current: str | None = None
     begins: bool = False
+    fresh: bool = False
     waits: bool = True
 
 
@@ -114,8 +120,9 @@ class Session:
         self._pings = 0
         # Here and below, lists: they are short, and an empty deque of each of 1,000 clients would have 760 bytes.
         self._control: list[bytes] = []
-        # Frames to send once a room's log is durable up to a seq.
-        self._pending_acks: list[tuple[Room, int, bytes]] = []
+        # Messages to send once a room's log is durable up to a seq; and whether one was sent while the store failed, so
+        # that it is to be sent again.
+        self._pending_acks: list[tuple[Room, int, Struct, bool]] = []
 
     @property
     def ready(self) -> bool:
@@ -139,8 +146,8 @@ class Session:
         """The next frame to the client, or None where there is none, or none that it has room for."""
         if self._control:
             frame: bytes | None = self._control.pop(0)
-        elif self._pending_acks and _is_durable(*self._pending_acks[0][:2]):
-            frame = self._pending_acks.pop(0)[2]
+        elif self._pending_acks and (ack := self._next_ack()) is not None:
+            frame = p.encode(ack)
         else:
             frame = self._next(now) if self.ended is None else None
         if frame is not None:
@@ -175,7 +182,7 @@ class Session:
 
     @property
     def has_pending_acks(self) -> bool:
-        """Whether a frame waits until a room's log is durable."""
+        """Whether a message waits until a room's log is durable."""
         return bool(self._pending_acks)
 
     def stop(self, bye: p.Bye) -> None:
@@ -183,10 +190,20 @@ class Session:
         if self.ended is None:
             self._end(bye.code, bye.reason, after_ms=bye.after_ms)
 
+    def stop_instead(self, bye: p.Bye) -> None:
+        """End the session with this, in place of what has ended it and was not sent yet."""
+        self._control.clear()
+        self.ended = None
+        self.stop(bye)
+
     # What the dialects fill in
 
-    _answers_pings = True
     _needed: p.Role = "view"
+
+    @property
+    def _answers_pings(self) -> bool:
+        """Whether the client answers `ping`, so that its silence says something."""
+        return True
 
     def _largest_frame(self) -> int:
         return self.room.limits.frame_bytes
@@ -224,6 +241,37 @@ class Session:
             raise Refused(4403, f"this token may {grant.role}, not {self._needed}")
         self._token, self.grant = token, grant
 
+    def _check_hello(self, hello: p.Hello, now: int) -> None:
+        """Let in who says `hello`, not too often, and in this protocol."""
+        if hello.protocol < p.PROTOCOL:
+            raise Refused(4409, f"this server speaks protocol {p.PROTOCOL}, the client {hello.protocol}: update it")
+        if not self._throttle.take(now / 1000):
+            # The answer to it may be the whole state.
+            raise Refused(4429, "too many hellos", after_ms=5000)
+        self._admit(hello.token, now)
+
+    def _welcome(self, now: int, *, log: str | None = None, features: list[str] | None = None) -> None:
+        """Answer a `hello` with where the client is, and what it may do."""
+        assert self.grant is not None
+        limits = self.room.limits
+        self._say(
+            p.Welcome(
+                protocol=p.PROTOCOL,
+                dag_id=self.room.dag_id,
+                epoch=self.room.epoch,
+                head=self.room.head,
+                role=self.grant.role,
+                heartbeat_ms=round(limits.heartbeat_seconds * 1000),
+                window=limits.window_bytes,
+                limits={"frame_bytes": limits.frame_bytes, "event_bytes": limits.event_bytes},
+                now=now,
+                expires_at=self.grant.expires_at,
+                server=__version__,
+                log=log,
+                features=features,
+            )
+        )
+
     def _command(self, command: p.Command | p.Unknown, now: int) -> None:
         if isinstance(command, p.Unknown):
             # Only what carries an id asks for an answer.
@@ -247,17 +295,28 @@ class Session:
             else:
                 self.forwarded.append((run_id, command))
             return
-        self._send_when_durable(self.room, p.encode(ack))
+        self._acknowledge_command(self.room, ack)
 
-    def answer(self, room: Room | None, command: p.Command, now: int) -> None:
-        """Answer a command that is meant for the run of `room`; None where there is no such run."""
+    def answer(self, room: Room | None, command: p.Command, now: int, fault: str | None = None) -> None:
+        """Answer a command that is meant for the run of `room`; None where there is no such run, or a `fault`."""
         assert self.grant is not None
-        if room is None:
+        if fault is not None:
+            self._acknowledge_command(
+                None, p.CommandAck(id=command.id, ok=False, code="run_unavailable", message=fault)
+            )
+        elif room is None:
             run_id, dag_id = command.run_id or self._meant_run(), self.room.dag_id
             text = f"{dag_id!r} has no run {run_id!r}" if run_id else f"no run of {dag_id!r} has been started yet"
-            self._control.append(p.encode(p.CommandAck(id=command.id, ok=False, code="unknown_run", message=text)))
+            self._acknowledge_command(None, p.CommandAck(id=command.id, ok=False, code="unknown_run", message=text))
         else:
-            self._send_when_durable(room, p.encode(room.command(command, self.grant.user, now)))
+            self._acknowledge_command(room, room.command(command, self.grant.user, now))
+
+    def _acknowledge_command(self, room: Room | None, ack: p.CommandAck) -> None:
+        """Send the answer to a command, once what it says of `room` is durable."""
+        if room is None:
+            self._say(ack)
+        else:
+            self._send_when_durable(room, ack)
 
     def _meant_run(self) -> str:
         """The run of a command that names none."""
@@ -270,18 +329,42 @@ class Session:
     def _say(self, message: p.Control) -> None:
         self._control.append(p.encode(message))
 
-    def _send_when_durable(self, room: Room, frame: bytes) -> None:
-        """Send a frame once everything in the room up to now is durable."""
-        self._pending_acks.append((room, room.head, frame))
-        if not _is_durable(room, room.head):
+    def _send_when_durable(self, room: Room, message: Struct) -> None:
+        """Send a message once everything in the room up to now is durable."""
+        self._pending_acks.append((room, room.head, message, False))
+        if room.head > room.on_disk:
             room.waiters.add(self)
+
+    def _next_ack(self) -> Struct | None:
+        """The next message that waited for its room's log. One that is sent while the store fails says so."""
+        for index, (room, seq, message, sent) in enumerate(self._pending_acks):
+            if seq <= room.on_disk:
+                return self._pending_acks.pop(index)[2]
+            if seq > room.durable:
+                return None
+            match message:
+                case p.CommandAck(ok=True) if sent:
+                    continue
+                case p.CommandAck(ok=True):
+                    self._pending_acks[index] = (room, seq, message, True)
+                    why = f"not on disk yet: {room.fault}"
+                    text = f"{message.message}; {why}" if message.message else why
+                    return replace(message, durable=False, message=text)
+                case p.Ack() if sent:
+                    continue
+                case p.Ack():
+                    # Only the newest is acknowledged again: it stands for those before it.
+                    self._pending_acks[index] = (room, seq, message, True)
+                    self._pending_acks[:index] = [
+                        each for each in self._pending_acks[:index] if not isinstance(each[2], p.Ack)
+                    ]
+                    return replace(message, durable=False)
+                case _:
+                    return self._pending_acks.pop(index)[2]
+        return None
 
     def _end(self, code: int, reason: str, *, abort: bool = False, after_ms: int | None = None) -> None:
         retry = next((row.retry for row in p.CLOSE_CODES if row.code == code), True)
         self.ended = p.Bye(code=code, reason=reason, retry=retry, after_ms=after_ms)
         self.abort = abort
         self._say(self.ended)
-
-
-def _is_durable(room: Room, seq: int) -> bool:
-    return seq <= room.durable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ... import protocol as p
+from ...protocol.bounds import within_bounds
 from ..auth.grant import Authorize
 from ..room import Refused, Room
 from ..run_list import RunList
@@ -42,8 +43,7 @@ class PublisherSession(Session):
         # What waits until the room is there: the request, and what came after it.
         self._request: p.Attach | None = None
         self._held: list[p.Event] = []
-        # How far our clock is ahead of the publisher's, in milliseconds: as it was measured, and 0 where that may be
-        # transit time.
+        # How far our clock is ahead of the publisher's, in milliseconds: at least, and 0 where that may be transit.
         self._offset = self._ahead = 0
 
     @property
@@ -87,11 +87,14 @@ class PublisherSession(Session):
         if request.start is not None and request.epoch is None:
             raise Refused(4400, "attach: a publisher that starts a run must name it: `epoch`")
         if request.now is not None:
-            self._offset = now - request.now
+            measured = now - request.now
+            # It was sent after the connection was asked for, and before it came. Of what is possible, the least:
+            # the runs of one machine then keep their order, however long each was under way.
+            self._offset = min(max(0, self._opened - request.now), measured)
             # Nothing arrives before it was sent: a publisher's clock that is ahead of ours is wrong.
-            self._ahead = 0 if 0 <= self._offset <= _TRANSIT else self._offset
+            self._ahead = 0 if 0 <= measured <= _TRANSIT else measured
         self._request = request
-        self.seek = Seek(request.epoch, begins=request.start is not None)
+        self.seek = Seek(request.epoch, begins=request.start is not None, fresh=not request.acknowledged)
 
     def enter(self, room: Room, now: int) -> None:
         self.room = room
@@ -105,7 +108,7 @@ class PublisherSession(Session):
             room.engines += 1
             if self._owns:
                 room.presence.connect(now)
-            self._send_when_durable(room, p.encode(attached))
+            self._send_when_durable(room, attached)
             self._send_news()
             held, self._held = self._held, []
             if held:
@@ -120,8 +123,9 @@ class PublisherSession(Session):
         if self._ahead:
             for event in events:
                 _move(event, self._ahead)
-        ack = p.Ack(seq=self.room.publish(self._publisher, events, now))
-        self._send_when_durable(self.room, p.encode(ack))
+        by = self.grant.user if self.grant is not None else "engine"
+        ack = p.Ack(seq=self.room.publish(self._publisher, events, now, by))
+        self._send_when_durable(self.room, ack)
 
     def _next(self, now: int) -> bytes | None:
         if self._publisher is None:
@@ -140,19 +144,19 @@ class PublisherSession(Session):
         return None
 
     def _send_news(self) -> None:
-        for frame in self.room.news_for_engines():
-            self._send_when_durable(self.room, frame)
+        for event in self.room.news_for_engines():
+            self._send_when_durable(self.room, event)
 
 
 def _move(event: p.Event, by: int) -> None:
     """Move the times of an event."""
     if event.ts is not None:
-        event.ts += by
+        event.ts = within_bounds(event.ts + by)
     match event:
         case p.NodeState():
-            event.started_at = None if event.started_at is None else event.started_at + by
-            event.ended_at = None if event.ended_at is None else event.ended_at + by
+            event.started_at = None if event.started_at is None else within_bounds(event.started_at + by)
+            event.ended_at = None if event.ended_at is None else within_bounds(event.ended_at + by)
         case p.HumanGateWaiting() if event.presentation.deadline is not None:
-            event.presentation.deadline += by
+            event.presentation.deadline = within_bounds(event.presentation.deadline + by)
         case p.HumanGateResolved():
-            event.at += by
+            event.at = within_bounds(event.at + by)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final, assert_never, get_args
 
 from ... import protocol as p
-from ...version import __version__
 from ..auth.grant import Authorize
 from ..room import Refused, Room
 from ..run_list import RunList
@@ -100,12 +99,7 @@ class ViewerSession(Session):
     # --- Greeting
 
     def _say_hello(self, hello: p.Hello, now: int) -> None:
-        if hello.protocol < p.PROTOCOL:
-            raise Refused(4409, f"this server speaks protocol {p.PROTOCOL}, the client {hello.protocol}: update it")
-        if not self._throttle.take(now / 1000):
-            # The answer to it may be the whole state.
-            raise Refused(4429, "too many hellos", after_ms=5000)
-        self._admit(hello.token, now)
+        self._check_hello(hello, now)
         self._greeted, self._hello = True, hello
         self._features = _FEATURES.intersection(hello.features or ())
         self._runs_version, self._engine = None, None
@@ -119,38 +113,17 @@ class ViewerSession(Session):
         before, self.room = self.room, room
         if self._hello is not None:
             hello, self._hello = self._hello, None
-            self._welcome(now)
+            self._welcome(now, log=room.log_id, features=sorted(self._features) or None)
             self._sync(hello.last)
         elif room is not before:
             self._sync(None)
-
-    def _welcome(self, now: int) -> None:
-        assert self.grant is not None
-        limits = self.room.limits
-        self._say(
-            p.Welcome(
-                protocol=p.PROTOCOL,
-                dag_id=self.room.dag_id,
-                epoch=self.room.epoch,
-                head=self.room.head,
-                role=self.grant.role,
-                heartbeat_ms=round(limits.heartbeat_seconds * 1000),
-                window=limits.window_bytes,
-                limits={"frame_bytes": limits.frame_bytes, "event_bytes": limits.event_bytes},
-                now=now,
-                expires_at=self.grant.expires_at,
-                server=__version__,
-                log=self.room.log_id,
-                features=sorted(self._features) or None,
-            )
-        )
 
     # --- Catching up
 
     def _sync(self, last: p.Cursor | None) -> None:
         way = self.room.catch_up(last, lost="lost" in self._features)
         self._epoch, self._cursor = self.room.epoch, way.seq
-        opening = p.Sync(epoch=self._epoch, seq=way.seq, reset=way.reset)
+        opening = p.Sync(epoch=self._epoch, seq=way.seq, reset=way.reset, log=self.room.log_id)
         self._catching_up = [p.encode(opening), *way.frames, p.encode(p.Synced(seq=way.seq))]
         # Whatever was on its way before, one acknowledgement of the new place settles it.
         self._unacknowledged = [(way.seq, sum(map(len, way.frames)))]

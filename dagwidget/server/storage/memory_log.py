@@ -20,13 +20,19 @@ class Entry(NamedTuple):
 class MemoryLog:
     """Events by `seq`, dense; all of them up to a bound, then the newest."""
 
-    def __init__(self, most: int, after: int = 0) -> None:
-        """Keep at least the newest `most` of the events that follow `after`."""
+    def __init__(self, most: int, after: int = 0, *, begins: int | None = None) -> None:
+        """Keep at least the newest `most` of the events that follow `after`.
+
+        Args:
+            most: How many.
+            after: The `seq` before the first event.
+            begins: The `seq` before the run's first event, where those up to `after` are not here.
+        """
         self._most = most
         self._entries: list[Entry] = []
         # The bytes of all events up to and with the one at the same index, counted from the first ever.
         self._bytes: list[int] = []
-        self.begins = after
+        self.begins = after if begins is None else begins
         """The `seq` before the first event that there ever was."""
         self._dropped = after
         self._dropped_bytes = 0

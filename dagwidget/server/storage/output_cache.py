@@ -27,11 +27,11 @@ class Outputs:
         """Take a part; the first one takes the place of an earlier output."""
         key = OutputKey(part.node_id, part.instance)
         if part.part == 0:
-            self._drop(key)
+            self.drop(key)
         self._parts.setdefault(key, {})[part.part] = part
         self._size += len(part.text)
         while self._size > self._most:
-            self._drop(next(iter(self._parts)))
+            self.drop(next(iter(self._parts)))
 
     def get(self, key: OutputKey) -> str | None:
         """A whole output, as JSON; None where it is not here, or not all of it."""
@@ -42,7 +42,8 @@ class Outputs:
         self._parts.clear()
         self._size = 0
 
-    def _drop(self, key: OutputKey) -> None:
+    def drop(self, key: OutputKey) -> None:
+        """Forget one of them."""
         self._size -= sum(len(part.text) for part in self._parts.pop(key, {}).values())
 
 

@@ -1,80 +1,95 @@
 """`SqliteJournal`: the durable log, in one SQLite file.
 
-One thread owns the connection that writes, and commits what has piled up as one transaction, a row for each run: each
-statement gives Python's lock away, and in a busy process has to wait for it again. In WAL mode that survives the end of
-the process at any moment, and where a decision is in it, the end of the machine's power too; a torn tail is cut off by
-SQLite itself when it opens the file.
+One thread owns the connection that writes, and commits what has piled up as one transaction, a row for each append:
+each statement gives Python's lock away, and in a busy process has to wait for it again. In WAL mode that survives the
+end of the process at any moment, and where a decision is in it, the end of the machine's power too; a torn tail is cut
+off by SQLite itself when it opens the file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import sqlite3
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import msgpack
 
 from ...protocol import NodeOutput
-from .event_store import Record, RunMeta, StoredLog, StoredRun, Unreadable
+from .event_store import Append, Checkpoint, Record, Result, RunMeta, Snapshot, Stored, StoredRun
+from .faults import Missing, Unavailable
+from .file_lock import is_on_network
 from .output_cache import OutputKey, joined
-from .page import Page
 from .retention import Retention, Row, may_go, too_large, too_many, too_old
+from .rules import conflict, dense
+from .sqlite_file import LogFile
+from .sqlite_schema import FAULTS, crc, is_corrupt
 
 _log = logging.getLogger("dagwidget")
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS runs (
-  id INTEGER PRIMARY KEY, dag_id TEXT NOT NULL, run_id TEXT NOT NULL, started_at INTEGER NOT NULL, meta BLOB,
-  UNIQUE (dag_id, run_id)
-);
-CREATE TABLE IF NOT EXISTS batches (
-  run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, records BLOB NOT NULL, PRIMARY KEY (run, first)
-);
-CREATE TABLE IF NOT EXISTS outputs (
-  run INTEGER NOT NULL, node_id TEXT NOT NULL, instance TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL,
-  PRIMARY KEY (run, node_id, instance, part)
-);
-"""
 _DELETE: Final = (
     "DELETE FROM batches WHERE run = ?",
+    "DELETE FROM checkpoints WHERE run = ?",
     "DELETE FROM outputs WHERE run = ?",
     "DELETE FROM runs WHERE id = ?",
 )
-_VERSION: Final = 2
-# Written into the file's header: "dagw".
-_APPLICATION: Final = 0x64616777
-_BATCH: Final = 5_000
-# What may wait in memory while the disk is full or away, in events; what comes after is not kept.
-_WAITING: Final = 200_000
-_RETRY_SECONDS: Final = 2.0
-# How much of the log may wait to be moved into the file itself, in pages of 4 KiB.
-_CHECKPOINT_PAGES: Final = 4_000
+_ROW: Final = "SELECT id, dag_id, run_id, started_at, meta, begins, head, bytes, crc FROM runs"
+_COMMIT_EVENTS: Final = 5_000
+# Also how often it is looked whether the file is still there.
+_RETRY_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 30.0
+"""How long the end of a server waits for a thread that does not come back from the disk."""
+# What SQLite raises because of what it was given, and not because of the file.
+_OF_THE_APPEND: Final = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+# How much of the log may wait to be moved into the file itself.
+_WAL_BYTES: Final = 16 * 1024 * 1024
 
 
 class _Job(NamedTuple):
+    append: Append
+    done: Callable[[Result], None]
+
+
+class _Run(NamedTuple):
+    """A row of `runs`."""
+
+    number: int
     dag_id: str
     run_id: str
-    records: Sequence[Record]
-    done: Callable[[str | None], None]
+    started_at: int
     meta: RunMeta | None
+    begins: int
+    head: int
+    bytes: int
+    is_sound: bool
+
+    def stored(self) -> StoredRun:
+        return StoredRun(
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            started_at=self.started_at,
+            begins=self.begins,
+            head=self.head,
+            bytes=self.bytes,
+            meta=self.meta,
+        )
 
 
 class SqliteJournal:
     """A journal in the file `path`, which only its user may read.
 
     Args:
-        path: The file; made where it is missing. One that is not ours is left alone.
+        path: The file; made where it is missing. One that is not ours is left alone. A damaged one is put aside, what
+            can be read of it is kept, and that is said in the log.
         retention: What is kept.
-        lazy: The file is where ours always is: open it when it is first needed; where it can't be, keep what comes in
-            memory until it can. One that is no database is damaged, is put aside, and that is said in the log.
+        lazy: The file is where ours always is: open it when it is first needed, and where it can't be, as soon as it
+            can.
 
     Raises:
         OSError: it can't be opened, or another server has it; not where `lazy`.
@@ -85,216 +100,224 @@ class SqliteJournal:
         self._retention = retention or Retention()
         self.protected: Callable[[str, str], bool] = lambda _dag_id, _run_id: False
         self.removed: Callable[[str, str], None] = lambda _dag_id, _run_id: None
+        self.replaced: Callable[[str], None] = lambda _reason: None
         self._ours = lazy
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._waiting: deque[_Job] = deque()
-        self._waiting_events = 0
+        # Who has both, taken in this order, may open the file or close it.
+        self._writing = threading.RLock()
+        self._reading = self._writing if is_on_network(path) else threading.RLock()
+        self._file: LogFile | None = None
         self._fault: str | None = None
-        self._lock = threading.Lock()
         self._tried = -_RETRY_SECONDS
-        self._database: sqlite3.Connection | None = None
+        # Why the file must be put aside, as a reader has found.
+        self._damage: str | None = None
+        # Why the next file is a new one, which rooms have to be stored in anew.
+        self._reason: str | None = None
+        # The rows of the runs that were written to.
+        self._runs: dict[tuple[str, str], _Run] = {}
+        # Those of which an append can't be stored, which was said.
+        self._unfit: set[tuple[str, str]] = set()
         if not lazy:
-            self._database = self._open()
-            self._forget_old(self._database)
+            self._file = LogFile(path, ours=False)
+            self._forget_old(self._file.writer)
         self._thread = threading.Thread(target=self._write_for_ever, name="dagwidget-journal", daemon=True)
         self._thread.start()
 
-    def append(
-        self,
-        dag_id: str,
-        run_id: str,
-        records: Sequence[Record],
-        done: Callable[[str | None], None],
-        meta: RunMeta | None = None,
-    ) -> None:
+    def append(self, append: Append, done: Callable[[Result], None]) -> None:
         """See `Journal.append`."""
-        self._jobs.put(_Job(dag_id, run_id, records, done, meta))
-
-    def load(self, dag_id: str, run_id: str | None = None) -> StoredLog | None:
-        """See `Journal.load`. Events after a gap are left out, and that is said in the log."""
-        found = self._read(
-            "SELECT id, run_id, meta FROM runs WHERE dag_id = ? AND (?2 IS NULL OR run_id = ?2)"
-            " ORDER BY started_at DESC, id DESC LIMIT 1",
-            (dag_id, run_id),
-        )
-        if not found:
-            return None
-        number, run_id, meta = found[0]
-        rows = self._read("SELECT records FROM batches WHERE run = ? ORDER BY first", (number,))
-        records = [record for (batch,) in rows for record in msgpack.decode(batch, type=list[Record])]
-        whole = list(_dense(records))
-        if len(whole) < len(records):
-            _log.warning(
-                "%s: of the run %r of %r, the %d events after %d are cut off: one before them is missing",
-                *(self.path, run_id, dag_id, len(records) - len(whole), whole[-1].seq),
-            )
-        return StoredLog(run_id, whole, _decode_meta(meta))
-
-    def page(self, dag_id: str, run_id: str, after: int, most: int) -> Page | None:
-        """See `Journal.page`. What follows a gap is left out."""
-        found = self._read(
-            "SELECT id, MIN(first), MAX(last) FROM runs JOIN batches ON run = id"
-            " WHERE dag_id = ? AND run_id = ? GROUP BY id",
-            (dag_id, run_id),
-        )
-        if not found:
-            return None
-        number, first, last = found[0]
-        after = max(after, first - 1)
-        rows = self._read(
-            "SELECT records FROM batches WHERE run = ? AND last > ? AND first <= ? ORDER BY first",
-            (number, after, after + most),
-        )
-        records = [record for (batch,) in rows for record in msgpack.decode(batch, type=list[Record])]
-        events: list[bytes] = []
-        for record in records:
-            if record.seq == after + len(events) + 1 and len(events) < most:
-                events.append(record.data)
-        ends = len(events) < min(most, last - after)
-        return Page(after, after + len(events) if ends else max(last, after), events)
-
-    def runs(self, dag_id: str | None = None) -> list[StoredRun]:
-        """See `Journal.runs`."""
-        rows = self._rows_of(
-            "SELECT dag_id, run_id, started_at, COALESCE(MAX(last) - MIN(first) + 1, 0),"
-            " COALESCE(SUM(LENGTH(records)), 0)"
-            " + (SELECT COALESCE(SUM(LENGTH(data)), 0) FROM outputs WHERE outputs.run = id), meta"
-            " FROM runs LEFT JOIN batches ON batches.run = id"
-            " WHERE ?1 IS NULL OR dag_id = ?1 GROUP BY id ORDER BY started_at DESC, id DESC",
-            (dag_id,),
-        )
-        return [
-            StoredRun(dag_id=dag, run_id=run, started_at=at, events=events, bytes=size, meta=_decode_meta(meta))
-            for dag, run, at, events, size, meta in rows
-        ]
-
-    def output(self, dag_id: str, run_id: str, key: OutputKey) -> str | None:
-        """See `Journal.output`."""
-        rows = self._read(
-            "SELECT data FROM outputs JOIN runs ON run = id"
-            " WHERE dag_id = ? AND run_id = ? AND node_id = ? AND instance = ? ORDER BY part",
-            (dag_id, run_id, key.node_id, key.instance or ""),
-        )
-        return joined([msgpack.decode(data, type=NodeOutput) for (data,) in rows])
+        self._jobs.put(_Job(append, done))
 
     def close(self) -> None:
         """See `Journal.close`."""
         self._jobs.put(None)
-        self._thread.join()
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            # It may hold the locks: whoever waited for them would never end either.
+            _log.error("%s could not be closed in %g s: what was not stored by then is lost", self.path, CLOSE_SECONDS)
+            return
+        with self._writing, self._reading:
+            if self._file is not None:
+                self._file.close()
 
-    def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
-        """Rows of the file; none where it can't be read."""
-        with contextlib.suppress(Unreadable):
-            return self._rows_of(statement, parameters)
-        return []
+    # --- Reading
 
-    def _rows_of(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
-        """Rows of the file.
+    def runs(self, dag_id: str | None = None) -> list[StoredRun]:
+        """See `Journal.runs`."""
+        with self._reader() as database:
+            if database is None:
+                return []
+            rows = database.execute(
+                f"{_ROW} WHERE ?1 IS NULL OR dag_id = ?1 ORDER BY started_at DESC, id DESC", (dag_id,)
+            )
+            return [_run(row).stored() for row in rows]
+
+    def snapshot(self, dag_id: str, run_id: str, upto: int | None = None) -> Snapshot | None:
+        """See `Journal.snapshot`."""
+        with self._reader() as database:
+            run = None if database is None else _find(database, dag_id, run_id)
+            if database is None or run is None:
+                return None
+            rows = database.execute(
+                "SELECT seq, data, crc FROM checkpoints WHERE run = ?1 AND (?2 IS NULL OR seq <= ?2) ORDER BY seq DESC",
+                (run.number, upto),
+            )
+            for seq, data, checksum in rows:
+                with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
+                    if checksum == crc(data, run.number, seq):
+                        return Snapshot(run.stored(), msgspec.json.decode(data, type=Checkpoint))
+                _log.warning("%s: a checkpoint of the run %r of %r is damaged", self.path, run_id, dag_id)
+            return Snapshot(run.stored(), None)
+
+    def follow(self, dag_id: str, run_id: str, after: int, most: int) -> list[Record]:
+        """See `Journal.follow`."""
+        with self._reader() as database:
+            run = None if database is None else _find(database, dag_id, run_id)
+            if database is None or run is None:
+                raise Missing(after, after + 1, "of the log are gone: the run was deleted")
+            rows = database.execute(
+                "SELECT first, last, records, crc FROM batches WHERE run = ?1 AND first >="
+                " COALESCE((SELECT MAX(first) FROM batches WHERE run = ?1 AND first <= ?2), 0) ORDER BY first",
+                (run.number, after + 1),
+            )
+            records: list[Record] = []
+            for first, last, data, checksum in rows:
+                # Past a hole, the first record there is tells where it ends.
+                if records and first > after + most:
+                    break
+                records += (
+                    record for record in _records(run.number, first, last, data, checksum) if record.seq > after
+                )
+            return dense(records[:most], after, run.head)
+
+    def output(self, dag_id: str, run_id: str, key: OutputKey) -> str | None:
+        """See `Journal.output`."""
+        with self._reader() as database:
+            run = None if database is None else _find(database, dag_id, run_id)
+            if database is None or run is None:
+                return None
+            name = (run.number, key.node_id, key.instance or "")
+            rows = database.execute(
+                "SELECT part, data, crc FROM outputs WHERE run = ? AND node_id = ? AND instance = ? ORDER BY part", name
+            ).fetchall()
+        parts: list[NodeOutput] = []
+        for part, data, checksum in rows:
+            if checksum is not None and checksum != crc(data, *name, part):
+                return None
+            with contextlib.suppress(msgspec.MsgspecError):
+                parts.append(msgpack.decode(data, type=NodeOutput))
+        return joined(parts)
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection to read from; None where there is no file, and so nothing is stored.
 
         Raises:
-            Unreadable: the file can't be opened or read; that is logged, too.
+            Unavailable: the file can't be opened or read.
         """
-        with self._lock:
-            database = self._opened()
-            if database is None:
-                raise Unreadable(self._fault or f"{self.path} is not open")
+        if self._file is None:
             try:
-                return database.execute(statement, parameters).fetchall()
-            except sqlite3.Error as error:
+                with self._writing:
+                    self._opened()
+            except Unavailable:
+                if self._reason is None and not self.path.is_symlink() and not self.path.exists():
+                    yield None
+                    return
+                raise
+        with self._reading:
+            if self._file is None:
+                raise Unavailable(self._fault or f"{self.path} is not open")
+            try:
+                yield self._file.reader
+            except FAULTS as error:
                 _log.error("%s can't be read: %s", self.path, error)
-                raise Unreadable(f"{self.path} can't be read: {error}") from error
+                if is_corrupt(error):
+                    self._damage = str(error)
+                raise Unavailable(f"{self.path} can't be read: {error}") from error
 
     # --- Opening
 
-    def _opened(self) -> sqlite3.Connection | None:
-        """The database, opened where it is not, and could not be a moment ago; None where it can't be, and why."""
-        if self._database is None and self._may_try():
+    def _opened(self) -> LogFile:
+        """The file, opened where it is not; the caller may write.
+
+        Raises:
+            Unavailable: it can't be opened, or could not be a moment ago.
+        """
+        if self._file is None:
+            if time.monotonic() - self._tried <= _RETRY_SECONDS:
+                raise Unavailable(self._fault or f"{self.path} is not open")
             self._tried = time.monotonic()
             try:
-                self._database = self._open()
+                file = LogFile(self.path, ours=self._ours, is_damaged=self._damage)
             except OSError as error:
                 if str(error) != self._fault:
-                    _log.warning("runs are kept in memory only: %s", error)
+                    _log.warning("runs are stored in memory only: %s", error)
                 self._fault = str(error)
-            else:
-                self._forget_old(self._database)
-        return self._database
+                raise Unavailable(self._fault) from error
+            self._file, self._fault, self._damage = file, None, None
+            self._forget_old(file.writer)
+            reason, self._reason = self._reason, None
+            if reason is not None:
+                self.replaced(reason if file.aside is None else f"{reason}; it was put aside as {file.aside}")
+        return self._file
 
-    def _may_try(self) -> bool:
-        return time.monotonic() - self._tried > _RETRY_SECONDS
+    def _look(self) -> None:
+        """See whether the file is still the one that was opened, and sound."""
+        with self._writing:
+            if self._file is None:
+                return
+            if self._damage is not None:
+                self._begin_again(f"the log file {self.path} is damaged ({self._damage})")
+                return
+            self._file.keep_lock()
+            if not self._file.is_here():
+                what = "deleted or replaced" if self._file.is_whole else "cut off or overwritten"
+                self._begin_again(f"the log file {self.path} was {what} while it was in use")
 
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Outputs may hold secrets.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        try:
-            return self._connect()
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self.path} can't be opened: {error}") from error
-        except sqlite3.DatabaseError as error:
-            if not self._ours:
-                raise OSError(f"{self.path} is no log of dagwidget, and is left alone: {error}") from error
-            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
-            _log.warning("%s is damaged (%s): it is put aside as %s, and a new one is begun", self.path, error, aside)
-            self.path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    self.path.with_name(self.path.name + suffix).unlink()
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=1.0)
-        try:
-            owner = database.execute("PRAGMA application_id").fetchone()[0]
-            tables = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-            if tables and owner != _APPLICATION and not self._ours:
-                raise OSError(f"{self.path} is the database of another program, and is left alone")
-            # Two servers with one file would number the same run twice.
-            database.execute("PRAGMA locking_mode = EXCLUSIVE")
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA wal_autocheckpoint = 0")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise OSError(f"{self.path} was written by a newer dagwidget (version {version} of the file)")
-            database.execute(f"PRAGMA application_id = {_APPLICATION}")
-            database.executescript(_SCHEMA)
-            if version == 1:
-                database.execute("ALTER TABLE runs ADD COLUMN meta BLOB")
-            database.execute(f"PRAGMA user_version = {_VERSION}")
-        except BaseException:
-            database.close()
-            raise
-        return database
+    def _begin_again(self, reason: str) -> None:
+        """Let go of the file, and open what is at its path now."""
+        _log.error("%s: what is in memory is stored anew", reason)
+        with self._reading:
+            if self._file is not None:
+                self._file.close()
+            self._file, self._reason, self._ours = None, reason, True
+            self._runs.clear()
+            self._tried = -_RETRY_SECONDS
+            with contextlib.suppress(Unavailable):
+                self._opened()
 
     # --- Writing, in the thread
 
     def _write_for_ever(self) -> None:
-        while True:
+        ended = False
+        while not ended:
             jobs, ended = self._next_jobs()
-            if jobs:
-                self._write(jobs)
-            if self._waiting and (ended or self._may_try()):
-                self._write_waiting()
-            if ended:
-                break
-            self._checkpoint()
-        self._checkpoint(last=True)
+            results: list[Result] = []
+            # Nothing may end this thread but the end: without it nothing of any run is stored any more.
+            try:
+                self._look()
+                results = self._write(jobs) if jobs else []
+            except Exception as error:
+                _log.exception("%s: the log failed", self.path)
+                results = [Unavailable(f"{self.path} can't be written: {_named(error)}") for _ in jobs]
+            for job, result in zip(jobs, results, strict=True):
+                try:
+                    job.done(result)
+                except Exception:
+                    _log.exception("%s: an answer of the log was not taken", self.path)
+            self._move_wal(all_of_it=ended)
 
     def _next_jobs(self) -> tuple[list[_Job], bool]:
-        """What has piled up; waits for something, but not past the next attempt where a write has failed."""
+        """What has piled up, and whether it is the last; waits for something, but not for long."""
         try:
-            job = self._jobs.get(timeout=_RETRY_SECONDS if self._waiting else None)
+            job = self._jobs.get(timeout=_RETRY_SECONDS)
         except queue.Empty:
             return [], False
         jobs: list[_Job] = []
         events = 0
         while job is not None:
             jobs.append(job)
-            events += len(job.records)
-            if events >= _BATCH:
+            events += len(job.append.records)
+            if events >= _COMMIT_EVENTS:
                 return jobs, False
             try:
                 job = self._jobs.get_nowait()
@@ -302,104 +325,137 @@ class SqliteJournal:
                 return jobs, False
         return jobs, True
 
-    def _write(self, jobs: list[_Job]) -> None:
-        # While older ones wait, newer ones must not overtake them.
-        error = self._fault if self._waiting else self._commit(jobs)
-        if error is not None:
-            self._fault = error
-            self._wait(jobs)
-        for job in jobs:
-            job.done(error)
+    def _write(self, jobs: Sequence[_Job]) -> list[Result]:
+        """Commit appends; where the file turns out to be gone, in the one after it."""
+        appends = [job.append for job in jobs]
+        unfit: Exception | None = None
+        with self._writing:
+            for _ in range(2):
+                try:
+                    file = self._opened()
+                    results = self._commit(file, appends)
+                except Unavailable as unavailable:
+                    return [unavailable for _ in jobs]
+                except FAULTS as error:
+                    self._runs.clear()
+                    if isinstance(error, _OF_THE_APPEND):
+                        unfit = error
+                        break
+                    if not is_corrupt(error):
+                        return [Unavailable(f"{self.path} can't be written: {error}") for _ in jobs]
+                    self._damage = str(error)
+                except Exception as error:
+                    self._runs.clear()
+                    unfit = error
+                    break
+                else:
+                    if file.is_here():
+                        return results
+                self._look()
+        if unfit is not None:
+            return self._write_one_by_one(jobs, unfit)
+        return [Unavailable(f"{self.path} was deleted again and again") for _ in jobs]
 
-    def _wait(self, jobs: list[_Job]) -> None:
-        for job in jobs:
-            if self._waiting_events + len(job.records) <= _WAITING:
-                # Whole outputs may be of any size: memory is no place for them.
-                self._waiting.append(job._replace(records=_bare(job.records)))
-                self._waiting_events += len(job.records)
+    def _write_one_by_one(self, jobs: Sequence[_Job], error: Exception) -> list[Result]:
+        """What becomes of appends of which one can't be stored, whatever the file: the others are."""
+        if len(jobs) > 1:
+            return [result for job in jobs for result in self._write([job])]
+        append = jobs[0].append
+        key = (append.dag_id, append.run_id)
+        if key not in self._unfit:
+            self._unfit.add(key)
+            _log.error("events of the run %r of %r can't be stored", append.run_id, append.dag_id, exc_info=error)
+        return [Unavailable(f"the events after {append.after:,} can't be stored: {_named(error)}")]
 
-    def _write_waiting(self) -> None:
-        jobs = list(self._waiting)
-        self._fault = self._commit(jobs)
-        if self._fault is None:
-            self._waiting.clear()
-            self._waiting_events = 0
-            for job in jobs:
-                job.done(None)
+    def _commit(self, file: LogFile, appends: Sequence[Append]) -> list[Result]:
+        """Write appends as one transaction."""
+        database = file.writer
+        try:
+            sync = any(append.sync for append in appends)
+            database.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+            database.execute("BEGIN IMMEDIATE")
+            results = [self._append(database, append) for append in appends]
+            database.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("ROLLBACK")
+            raise
+        return results
 
-    def _commit(self, jobs: list[_Job]) -> str | None:
-        """Write jobs as one transaction; returns what is wrong."""
-        with self._lock:
-            decides = any(record.command for job in jobs for record in job.records)
-            database = self._opened()
-            if database is None:
-                return self._fault
-            try:
-                database.execute(f"PRAGMA synchronous = {'FULL' if decides else 'NORMAL'}")
-                database.execute("BEGIN IMMEDIATE")
-                for (dag_id, run_id), (records, meta) in _by_run(jobs).items():
-                    run = self._run(database, dag_id, run_id, meta)
-                    if records:
-                        row = (run, records[0].seq, records[-1].seq, msgpack.encode(_bare(records)))
-                        database.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", row)
-                    for record in records:
-                        if record.output is not None:
-                            _keep_output(database, run, record.output)
-                database.execute("COMMIT")
-            except (sqlite3.Error, OSError) as error:
-                self._tried = time.monotonic()
-                with contextlib.suppress(sqlite3.Error):
-                    database.execute("ROLLBACK")
-                return str(error)
-        return None
+    def _append(self, database: sqlite3.Connection, append: Append) -> Result:
+        key = (append.dag_id, append.run_id)
+        run = self._runs.get(key) or _find(database, *key)
+        refused = conflict(append, None if run is None else run.head, None if run is None else run.meta)
+        if refused is not None:
+            return refused
+        if run is None:
+            run = self._insert(database, append)
+        size = run.bytes + self._insert_records(database, run.number, append.records)
+        if append.checkpoint is not None:
+            data, seq = msgspec.json.encode(append.checkpoint), append.checkpoint.seq
+            row = (run.number, seq, data, crc(data, run.number, seq))
+            database.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)", row)
+            size += len(data)
+        meta, head = append.meta or run.meta, append.records[-1].seq if append.records else append.after
+        run = run._replace(meta=meta, head=head, bytes=size, is_sound=True)
+        encoded = _encode_meta(meta)
+        checksum = crc(encoded, run.number, *key, run.begins, head)
+        database.execute(
+            "UPDATE runs SET meta = ?, begins = ?, head = ?, bytes = ?, crc = ? WHERE id = ?",
+            (encoded, run.begins, head, size, checksum, run.number),
+        )
+        self._runs[key] = run
+        self._unfit.discard(key)
+        return Stored(head)
 
-    def _run(self, database: sqlite3.Connection, dag_id: str, run_id: str, meta: RunMeta | None) -> int:
-        """The number of a run in the file, where `meta` is written; a new run may make older ones of its DAG go."""
-        key = (dag_id, run_id)
-        found = database.execute("SELECT id FROM runs WHERE dag_id = ? AND run_id = ?", key).fetchone()
-        encoded = None if meta is None else msgpack.encode(meta)
-        if found is not None:
-            if encoded is not None:
-                database.execute("UPDATE runs SET meta = ? WHERE id = ?", (encoded, found[0]))
-            return int(found[0])
+    def _insert(self, database: sqlite3.Connection, append: Append) -> _Run:
+        """Add a run; that may make older ones of its DAG go."""
+        key, meta = (append.dag_id, append.run_id), append.meta
+        begins = append.after if meta is None else meta.begins
         started_at = time.time_ns() // 1_000_000 if meta is None else meta.summary.started_at
         new = database.execute(
-            "INSERT INTO runs (dag_id, run_id, started_at, meta) VALUES (?, ?, ?, ?)", (*key, started_at, encoded)
+            "INSERT INTO runs (dag_id, run_id, started_at, meta, begins, head, bytes, crc)"
+            " VALUES (?, ?, ?, ?, ?, ?, 0, 0)",
+            (*key, started_at, _encode_meta(meta), begins, append.after),
         )
         assert new.lastrowid is not None
-        self._delete(database, too_many(self._rows(database, dag_id), self._retention, self._may_go))
-        return new.lastrowid
+        self._delete(database, too_many(self._rows(database, append.dag_id), self._retention, self._may_go))
+        return _Run(new.lastrowid, *key, started_at, meta, begins, append.after, 0, is_sound=True)
 
-    def _checkpoint(self, *, last: bool = False) -> None:
-        """Move the log into the file: not while committing, as this is what waits for the disk."""
-        with self._lock, contextlib.suppress(sqlite3.Error):
-            wal = self.path.with_name(self.path.name + "-wal")
-            big = wal.exists() and wal.stat().st_size > _CHECKPOINT_PAGES * 4096
-            if self._database is not None and (last or big):
-                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _insert_records(self, database: sqlite3.Connection, run: int, records: Sequence[Record]) -> int:
+        """Add records; returns by how many bytes the run grows."""
+        if not records:
+            return 0
+        first, last = records[0].seq, records[-1].seq
+        data = msgpack.encode([record.bare() for record in records])
+        row = (run, first, last, data, crc(data, run, first, last))
+        database.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?)", row)
+        outputs = (record.output for record in records if record.output is not None)
+        return len(data) + sum(_insert_output(database, run, output) for output in outputs)
+
+    def _move_wal(self, *, all_of_it: bool) -> None:
+        """Move the WAL into the file: not while committing, as this is what waits for the disk."""
+        with self._writing, contextlib.suppress(sqlite3.Error):
+            if self._file is not None and (all_of_it or self._file.wal_bytes > _WAL_BYTES):
+                self._file.move_wal()
 
     # --- Retention
 
     def _forget_old(self, database: sqlite3.Connection) -> None:
         """Delete what is too old, then the oldest of what is too much."""
-        with contextlib.suppress(sqlite3.Error):
-            self._delete(
-                database, too_old(self._rows(database), self._retention, self._may_go, time.time_ns() // 1_000_000)
-            )
-            sizes: Counter[int] = Counter()
-            # One by one: then SQLite reads how long they are, and not all that they hold.
-            for column, table in (("records", "batches"), ("data", "outputs")):
-                statement = f"SELECT run, SUM(LENGTH({column})) FROM {table} GROUP BY run"  # noqa: S608
-                sizes.update(dict(database.execute(statement).fetchall()))
+        now = time.time_ns() // 1_000_000
+        try:
+            self._delete(database, too_old(self._rows(database), self._retention, self._may_go, now))
+            sizes = dict(database.execute("SELECT id, bytes FROM runs").fetchall())
             self._delete(database, too_large(self._rows(database), sizes, self._retention, self._may_go))
+        except FAULTS as error:
+            _log.warning("%s: what is too old or too much was not deleted: %s", self.path, error)
 
     def _rows(self, database: sqlite3.Connection, dag_id: str | None = None) -> list[Row]:
         rows = database.execute(
-            "SELECT id, dag_id, run_id, started_at, meta FROM runs WHERE ?1 IS NULL OR dag_id = ?1"
-            " ORDER BY started_at DESC, id DESC",
-            (dag_id,),
-        )
-        return [Row(number, dag, run, at, _decode_meta(meta)) for number, dag, run, at, meta in rows.fetchall()]
+            f"{_ROW} WHERE ?1 IS NULL OR dag_id = ?1 ORDER BY started_at DESC, id DESC", (dag_id,)
+        ).fetchall()
+        return [Row(run.number, run.dag_id, run.run_id, run.started_at, run.meta) for run in map(_run, rows)]
 
     def _may_go(self, row: Row) -> bool:
         return may_go(row, self._retention, time.time_ns() // 1_000_000) and not self.protected(row.dag_id, row.run_id)
@@ -408,37 +464,58 @@ class SqliteJournal:
         for row in rows:
             for statement in _DELETE:
                 database.execute(statement, (row.number,))
+            self._runs.pop((row.dag_id, row.run_id), None)
             self.removed(row.dag_id, row.run_id)
 
 
-def _bare(records: Sequence[Record]) -> list[Record]:
-    """Records without what is kept beside the log."""
-    return [record if record.output is None else record._replace(output=None) for record in records]
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
-def _keep_output(database: sqlite3.Connection, run: int, part: NodeOutput) -> None:
+def _run(row: Sequence[Any]) -> _Run:
+    """A row of `runs`; one that is damaged has no meta."""
+    number, dag_id, run_id, started_at, data, begins, head, size, checksum = row
+    is_sound = checksum is None or checksum == crc(data, number, dag_id, run_id, begins, head)
+    meta = None
+    if data is not None and is_sound:
+        with contextlib.suppress(msgspec.MsgspecError):
+            meta = msgpack.decode(data, type=RunMeta)
+    return _Run(number, dag_id, run_id, started_at, meta, begins, head, size, is_sound)
+
+
+def _find(database: sqlite3.Connection, dag_id: str, run_id: str) -> _Run | None:
+    """The row of a run, if there is one. Where it is damaged, its log says how far it reaches."""
+    row = database.execute(f"{_ROW} WHERE dag_id = ? AND run_id = ?", (dag_id, run_id)).fetchone()
+    run = None if row is None else _run(row)
+    if run is None or run.is_sound:
+        return run
+    begins, head = database.execute("SELECT MIN(first) - 1, MAX(last) FROM batches WHERE run = ?", row[:1]).fetchone()
+    return run._replace(begins=begins or 0, head=head or 0)
+
+
+def _records(run: int, first: int, last: int, data: bytes, checksum: int | None) -> list[Record]:
+    """The records of a batch; none where it is damaged: then they are missing from their log."""
+    if checksum is not None and checksum != crc(data, run, first, last):
+        return []
+    try:
+        return msgpack.decode(data, type=list[Record])
+    except (msgspec.MsgspecError, UnicodeError):
+        return []
+
+
+def _insert_output(database: sqlite3.Connection, run: int, part: NodeOutput) -> int:
+    """Add a part of an output, the first of which takes the place of an earlier one; returns by how much that grows."""
     key = (run, part.node_id, part.instance or "")
+    grows = 0
     if part.part == 0:
+        before = "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM outputs WHERE run = ? AND node_id = ? AND instance = ?"
+        grows -= database.execute(before, key).fetchone()[0]
         database.execute("DELETE FROM outputs WHERE run = ? AND node_id = ? AND instance = ?", key)
-    database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", (*key, part.part, msgpack.encode(part)))
+    data = msgpack.encode(part)
+    row = (*key, part.part, data, crc(data, *key, part.part))
+    database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?)", row)
+    return grows + len(data)
 
 
-def _decode_meta(meta: bytes | None) -> RunMeta | None:
-    return None if meta is None else msgpack.decode(meta, type=RunMeta)
-
-
-def _by_run(jobs: Sequence[_Job]) -> dict[tuple[str, str], tuple[list[Record], RunMeta | None]]:
-    """The records of each run, and the newest meta."""
-    runs: dict[tuple[str, str], tuple[list[Record], RunMeta | None]] = {}
-    for job in jobs:
-        records, meta = runs.get((job.dag_id, job.run_id), ([], None))
-        records.extend(job.records)
-        runs[job.dag_id, job.run_id] = (records, job.meta or meta)
-    return runs
-
-
-def _dense(records: Sequence[Record]) -> Iterator[Record]:
-    for expected, record in enumerate(records, start=records[0].seq if records else 1):
-        if record.seq != expected:
-            return
-        yield record
+def _encode_meta(meta: RunMeta | None) -> bytes | None:
+    return None if meta is None else msgpack.encode(meta)

@@ -58,6 +58,7 @@ export interface NodeState {
   ended_at?: number | null;
   inferred?: boolean | null;
   output_bytes?: number | null;
+  output_cut?: boolean | null;
   seq?: number | null;
   ts?: number | null;
 }
@@ -303,6 +304,7 @@ export interface Sync {
   epoch: string;
   seq: number;
   reset: boolean;
+  log?: string | null;
 }
 /**
  * Catching up has ended. The client's cursor is now `seq`.
@@ -327,6 +329,7 @@ export interface CommandAck {
   ok: boolean;
   code?: string | null;
   message?: string | null;
+  durable?: boolean | null;
   winner?: HumanGateResolved | null;
 }
 /**
@@ -344,6 +347,7 @@ export interface Engine {
  * The DAG's run list, to clients with `runs`: whole after `synced`, then what changed, at most once a second.
  *
  * It holds the 50 newest runs and those with open gates; `removed` names runs that retention has deleted.
+ * On the stream of all DAGs, `dag_id` names the DAG; one without runs is no longer there.
  */
 export interface Runs {
   type: "runs";
@@ -352,6 +356,7 @@ export interface Runs {
   waiting: number;
   runs: RunSummary[];
   removed?: string[] | null;
+  dag_id?: string | null;
 }
 /**
  * One run in a DAG's run list. Times are Unix milliseconds.
@@ -418,6 +423,7 @@ export interface Pong {
 export interface Ack {
   type: "ack";
   seq: number;
+  durable?: boolean | null;
 }
 /**
  * A publisher's first message.
@@ -499,8 +505,8 @@ export interface CloseCode {
 
 /** What our own `bye` and close codes mean; any other is a network's or a proxy's word. */
 export const CLOSE_CODES: Readonly<Record<number, CloseCode>> = {
-  1000: {"code":1000,"name":"done","retry":false,"meaning":"closed on purpose"},
-  1001: {"code":1001,"name":"going_away","retry":false,"meaning":"the page or the server went away on purpose"},
+  1000: {"code":1000,"name":"done","retry":false,"meaning":"closed"},
+  1001: {"code":1001,"name":"going_away","retry":false,"meaning":"the server, or a proxy, went away"},
   4000: {"code":4000,"name":"restart","retry":true,"meaning":"the server restarts"},
   4001: {"code":4001,"name":"slow","retry":true,"meaning":"the client fell behind and stopped acknowledging"},
   4003: {"code":4003,"name":"position_lost","retry":true,"meaning":"the server lost the client's place in the log"},

@@ -1,8 +1,9 @@
-// Applies events to a DagState, in the order of their seq: rule by rule the twin of dagwidget/state/reducer.py.
+// Applies events to a DagState, in the order of their seq. The Python reducer has the same rules: both run tests/vectors.
 
 import { type AnyEvent, isEvent } from "../protocol/decode";
 import type * as p from "../protocol/messages";
 import { assertNever } from "../protocol/never";
+import { Approval, Capabilities, Presentation } from "../protocol/shapes";
 import type { Change, DagState, Edge, Execution, Node, NodeStatus } from "./types";
 
 /** How many log lines of a node are kept. */
@@ -45,12 +46,10 @@ export function emptyState(epoch?: string): DagState {
   };
 }
 
-/** Apply one event, and note in `changes` what it changed; false where its type is not known. */
-export function reduce(state: DagState, event: AnyEvent, changes: Changes): boolean {
-  const known = isEvent(event);
-  if (known) applyEvent(state, event, changes);
+/** Apply one event, and note in `changes` what it changed. */
+export function reduce(state: DagState, event: AnyEvent, changes: Changes): void {
+  if (isEvent(event)) applyEvent(state, event, changes);
   if (event.seq != null) state.seq = event.seq;
-  return known;
 }
 
 function applyEvent(state: DagState, event: p.Event, changes: Changes): void {
@@ -200,6 +199,7 @@ function advance(old: Execution, event: p.NodeState, ended: boolean): Execution 
     status: event.status,
     output: event.output ?? kept.output,
     output_bytes: event.output == null ? kept.output_bytes : (event.output_bytes ?? undefined),
+    output_cut: event.output == null ? kept.output_cut : (event.output_cut ?? undefined),
     metrics: isEmpty(event.metrics) ? kept.metrics : { ...kept.metrics, ...event.metrics },
     error: event.error ?? (event.status === "completed" ? undefined : kept.error),
     progress: event.progress ?? kept.progress,
@@ -363,18 +363,21 @@ function gateWaiting(state: DagState, event: p.HumanGateWaiting, changes: Change
   begin(state, event.ts ?? undefined);
   const node = nodeOf(state, event.node_id, changes);
   const gate_id = event.gate_id ?? event.node_id;
-  const before = state.gates.get(gate_id);
+  const { node_id, instance = null } = event;
+  const open = state.gates.get(gate_id);
+  // What was approved for another node was not approved for this one.
+  const before = open?.node_id === node_id && (open.instance ?? null) === instance ? open : undefined;
   state.gates.set(gate_id, {
     gate_id,
-    node_id: event.node_id,
-    presentation: only(event.presentation, PRESENTATION),
-    instance: event.instance ?? undefined,
+    node_id,
+    presentation: only(event.presentation, Presentation),
+    instance: instance ?? undefined,
     opened_at: before ? before.opened_at : (event.ts ?? undefined),
-    approvals: event.approvals?.length ? event.approvals.map((one) => only(one, APPROVAL)) : before?.approvals,
+    approvals: event.approvals?.length ? event.approvals.map((one) => only(one, Approval)) : before?.approvals,
   });
   if (!node.instances && node.status !== "waiting") {
-    const open = node.inferred ? reopened(node) : node;
-    setNode(state, { ...open, status: "waiting", ended_at: undefined }, changes);
+    const asking = node.inferred ? reopened(node) : node;
+    setNode(state, { ...asking, status: "waiting", ended_at: undefined }, changes);
   }
 }
 
@@ -383,7 +386,7 @@ function gateResolved(state: DagState, event: p.HumanGateResolved): void {
   const { gate_id, node_id, decision, by, at, source } = event;
   const feedback = event.feedback ?? undefined;
   const value = event.value ?? undefined;
-  const approvals = event.approvals?.map((one) => only(one, APPROVAL));
+  const approvals = event.approvals?.map((one) => only(one, Approval));
   state.decisions = [...state.decisions, { gate_id, node_id, decision, by, at, source, feedback, value, approvals }];
 }
 
@@ -404,7 +407,7 @@ function executionState(state: DagState, event: p.ExecutionState): void {
   if (event.status !== state.status) state.asked_at = ASKED.has(event.status) ? (event.ts ?? undefined) : undefined;
   state.status = event.status;
   state.ended_at = state.results = state.reason = state.inferred = undefined;
-  if (event.capabilities) state.capabilities = only(event.capabilities, CAPABILITIES);
+  if (event.capabilities) state.capabilities = only(event.capabilities, Capabilities);
 }
 
 function nodeLog(state: DagState, event: p.NodeLog, changes: Changes): void {
@@ -414,23 +417,7 @@ function nodeLog(state: DagState, event: p.NodeLog, changes: Changes): void {
 }
 
 // Both reducers must end in the same state, so neither keeps a field that its version of the protocol does not know.
-const PRESENTATION: Record<keyof p.Presentation, true> = {
-  title: true,
-  body: true,
-  data: true,
-  schema: true,
-  options: true,
-  allowed: true,
-  deadline: true,
-  on_timeout: true,
-  default: true,
-  assignees: true,
-  required: true,
-};
-const APPROVAL: Record<keyof p.Approval, true> = { by: true, at: true, feedback: true };
-const CAPABILITIES: Record<keyof p.Capabilities, true> = { pause: true, cancel: true, gate: true };
-
-function only<T extends object>(record: T, fields: Record<keyof T, true>): T {
+function only<T extends object>(record: T, { fields }: { fields: object }): T {
   const known = Object.entries(record).filter(([name, value]) => Object.hasOwn(fields, name) && value !== null);
   return Object.fromEntries(known) as T;
 }

@@ -7,17 +7,11 @@ import type { Change, DagState } from "./types";
 /** The state of one DAG, and who wants to know when it changes. */
 export class Store {
   #state = emptyState();
-  #ignored = 0;
   readonly #listeners = new Set<(change: Change) => void>();
 
   /** The current state: updated in place by `apply`, another object after `replace`. */
   get state(): DagState {
     return this.#state;
-  }
-
-  /** How many events had a type that this version does not know. */
-  get ignored(): number {
-    return this.#ignored;
   }
 
   /** Apply a batch in the order of its seq; listeners are told once. It is the caller who drops duplicates. */
@@ -41,7 +35,7 @@ export class Store {
 
   #reduce(events: readonly AnyEvent[]): Changes {
     const changes = noChange();
-    for (const event of events) if (!reduce(this.#state, event, changes)) this.#ignored++;
+    for (const event of events) reduce(this.#state, event, changes);
     return changes;
   }
 

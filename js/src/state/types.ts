@@ -12,6 +12,8 @@ export interface Execution {
   output?: unknown;
   /** The size of the whole, where `output` is a preview of it and the whole is kept. */
   output_bytes?: number;
+  /** `output` is a preview, and the whole is not kept. */
+  output_cut?: boolean;
   metrics?: Record<string, number | string>;
   error?: string;
   progress?: number;

@@ -1,17 +1,17 @@
 // The connection to a stream server: backoff, resume, heartbeat, outbox. No DOM.
 //
 // With a server that speaks `dagwidget.v1` it keeps a cursor, and after a cut asks for what it missed. A plain server
-// knows none of that: then events are applied as they come, on the state that is there.
+// knows none of that: then events are applied as they come, on the state that is there. It is the same machine as
+// dagwidget/client/state_machine.py: both run tests/vectors/connections.json.
 
 import { type AnyEvent, type ControlMessage, decode, isControl, type Received } from "../protocol/decode";
+import { unfitParts } from "../protocol/fits";
 import {
-  CLOSE_CODES,
   type ClientMessage,
   type Command,
   type CommandAck,
   type Cursor,
   type Engine,
-  type HumanDecision,
   PROTOCOL,
   SUBPROTOCOL,
   type Sync,
@@ -20,110 +20,35 @@ import {
 import { assertNever } from "../protocol/never";
 import type { Store } from "../state/store";
 import { backoff } from "./backoff";
-import { Outbox, type Pending, refusal } from "./outbox";
+import type { CatchUp, Connection, Endpoint, Refusal, StreamOptions, Wanted } from "./connection";
+import { FEATURES } from "./connection";
+import { exact, late, Outbox, type Pending, refusal, tooLarge } from "./outbox";
 import { type RunList, updated } from "./runs";
+import { Timers } from "./timers";
+import * as time from "./timing";
 
 export type { Command } from "../protocol/messages";
+export type { Connection, Endpoint, Phase, StreamOptions, Wanted } from "./connection";
 export type { Pending } from "./outbox";
 export type { RunList } from "./runs";
 export type Ack = CommandAck;
 
-/** The run that the server is asked for; `follow`: only to begin at. A stream that asks for none follows the DAG. */
-export interface Wanted {
-  run: string;
-  follow?: true;
-}
-
-/** Where a DAG's stream is: `ws(s)://…/api/dags/{id}/stream`. */
-export interface Endpoint {
-  url: string;
-  token?: string | null;
-}
-
-export type Phase = "idle" | "connecting" | "greeting" | "syncing" | "live" | "waiting" | "stopped";
-
-/** Which phase may follow which. A plain server is `live` at once; `greeting` comes again after a gap. */
-export const TRANSITIONS: Readonly<Record<Phase, readonly Phase[]>> = {
-  idle: ["connecting", "stopped"],
-  connecting: ["greeting", "waiting", "stopped"],
-  greeting: ["syncing", "live", "waiting", "stopped"],
-  syncing: ["greeting", "live", "waiting", "stopped"],
-  live: ["greeting", "syncing", "waiting", "stopped"],
-  waiting: ["connecting", "idle", "stopped"],
-  stopped: [],
-};
-
-export interface Connection {
-  /** `waiting`: until `retryAt`. `idle`: not asked for, or given up as nobody looks. `stopped`: for good. */
-  phase: Phase;
-  /** False on a plain server: what happens during a cut is lost. Undefined until known. */
-  resumable?: boolean;
-  role?: Welcome["role"];
-  url?: string;
-  /** When the next attempt starts, Unix ms. */
-  retryAt?: number;
-  /** How many attempts there were. */
-  attempt: number;
-  /** Why the last connection ended. */
-  code?: number;
-  reason?: string;
-  /** When the last frame came, Unix ms: how old what you see is. */
-  seenAt?: number;
-  /** How far the server's clock is ahead of ours, in ms, where that is more than the way here. */
-  ahead?: number;
-}
-
-export interface StreamOptions {
-  /** Asked before each attempt, as the server may have moved, and for another token before the old one expires. */
-  endpoint: () => Promise<Endpoint>;
-  store: Store;
-  /** What it watches at first. */
-  wanted?: Wanted;
-  WebSocket?: typeof WebSocket;
-  random?: () => number;
-}
-
-/** What is new in the protocol goes only to clients that ask for it. */
-const FEATURES = ["runs", "engine", "lost"];
-
-/** Times in ms. */
-const ANSWER = 5_000;
-const DEAD_AFTER = 25_000;
-/** Clocks that differ by less are taken to agree: the way here takes its time. */
-const CLOCKS_AGREE = 2000;
-/** A token is renewed so long before it expires, or when half of its time is over where it has less. */
-const RENEW_BEFORE = 60_000;
-const RENEW_AT_ALL = 1_000;
-/** Timers can't be set for longer. */
-const LONGEST_TIMER = 2 ** 31 - 1;
-const STABLE_AFTER = 5_000;
-const ACK_AFTER = 1_000;
-const UNATTENDED_FOR = 60_000;
-/** A timer this late means that the machine slept, or the page was kept from running: the silence says nothing. */
-const LATE = 1_000;
-
-const ACK_FRAMES = 64;
-const ACK_BYTES = 256 * 1024;
 /** What a server takes as long as it has not said otherwise. */
 const FRAME_BYTES = 64 * 1024;
+const NOTHING = { frames: 0, bytes: 0 };
 
 type Timer = "answer" | "retry" | "stable" | "silence" | "ack" | "renew";
-
-/** Catching up: what arrives between `sync` and `synced` is held until it is whole. */
-interface CatchUp {
-  epoch: string;
-  reset: boolean;
-  events: AnyEvent[];
-}
 
 export class Stream {
   #connection: Connection = { phase: "idle", attempt: 0 };
   #seenAt: number | undefined;
   #socket: WebSocket | undefined;
   #endpoint: Endpoint | undefined;
-  /** Undefined until the server has said something that tells. */
+  /** Whether this attempt offers the subprotocol. Only a server that was not offered it can be plain. */
+  #offers = true;
+  /** Undefined until the server's first message, or its silence, tells. */
   #dialect: "v1" | "plain" | undefined;
-  /** A server that spoke v1 once is not taken for a plain one when it fails to answer. */
+  /** Whether the state comes from a server that spoke v1: then silence is a fault, and no sign of a plain server. */
   #spokeV1 = false;
   #failures = 0;
   /** Rises with every attempt, so that an answer to an abandoned one is not taken for its successor's. */
@@ -141,12 +66,13 @@ export class Stream {
   #runsAreWhole = true;
   #fresh: AnyEvent[] = [];
   #frameLimit = FRAME_BYTES;
-  #unacked = { frames: 0, bytes: 0 };
+  /** What has come since the last acknowledgement, which was of `after`. */
+  #unacked: { after?: number; frames: number; bytes: number } = NOTHING;
   #viewers = 0;
   #unattendedSince = Date.now();
   readonly #outbox = new Outbox();
   #pending: readonly Pending[] = [];
-  readonly #timers = new Map<Timer, ReturnType<typeof setTimeout>>();
+  readonly #timers = new Timers<Timer>();
   readonly #listeners = new Set<() => void>();
   readonly #store: Store;
   readonly #options: StreamOptions;
@@ -199,6 +125,11 @@ export class Stream {
     this.#want(there ? undefined : { run, follow: true });
   }
 
+  /** That run will not begin: if it is waited for, follow the DAG without it. */
+  forget(run: string | undefined): void {
+    if (this.#wanted?.follow && this.#wanted.run === run) this.#want(undefined);
+  }
+
   start(): void {
     if (this.#connection.phase === "idle") void this.#connect();
   }
@@ -223,14 +154,13 @@ export class Stream {
       const why = this.#connection.reason ?? "it was closed";
       return Promise.resolve(refusal(command, "not_connected", `not connected: ${why}`));
     }
-    const exact = this.#exact(command);
-    const bytes = new TextEncoder().encode(JSON.stringify(exact)).length;
-    if (bytes > this.#frameLimit) {
-      const limit = `${bytes.toLocaleString("en")} bytes, the server accepts at most ${this.#frameLimit.toLocaleString("en")}`;
-      return Promise.resolve(refusal(command, "too_large", `too large to send: ${limit}`));
-    }
-    const answer = this.#outbox.add(exact);
-    if (this.#connection.phase === "live") this.#transmit(exact);
+    const known = this.#outbox.answer(command.id);
+    if (known) return known;
+    const meant = exact(command, this.#store.state);
+    const large = tooLarge(meant, this.#frameLimit);
+    if (large) return Promise.resolve(large);
+    const answer = this.#outbox.add(meant);
+    if (this.#mayCommand) this.#transmit(meant);
     else this.start();
     this.#notify();
     return answer;
@@ -239,7 +169,7 @@ export class Stream {
   /** The network or the page has come back: look at once whether the connection still stands. */
   readonly probe = (): void => {
     if (this.#connection.phase === "waiting") void this.#connect();
-    else if (this.#connection.phase === "live" && this.#dialect === "v1") this.#greet();
+    else if (this.#isInStep) this.#greet();
   };
 
   /** Close on purpose: nothing reconnects. */
@@ -251,19 +181,22 @@ export class Stream {
 
   async #connect(): Promise<void> {
     const turn = ++this.#turn;
-    this.#clear("retry");
+    this.#timers.clear("retry");
     this.#set({ phase: "connecting", retryAt: undefined, attempt: this.#connection.attempt + 1 });
     try {
       const endpoint = await this.#options.endpoint();
       if (turn !== this.#turn) return;
-      this.#endpoint = endpoint;
       this.#open(endpoint, true);
     } catch (error) {
-      if (turn === this.#turn) this.#lose({ reason: String(error instanceof Error ? error.message : error) });
+      if (turn !== this.#turn) return;
+      const { code, message: reason = String(error) } = error as Partial<Refusal>;
+      if (code) this.#stop({ code, reason });
+      else this.#lose({ reason });
     }
   }
 
   #open(endpoint: Endpoint, offer: boolean): void {
+    this.#drop();
     const Socket = this.#options.WebSocket ?? WebSocket;
     let socket: WebSocket;
     try {
@@ -276,21 +209,19 @@ export class Stream {
       });
       return;
     }
+    this.#endpoint = endpoint;
     this.#socket = socket;
+    this.#offers = offer;
     this.#dialect = undefined;
-    this.#set({ url: endpoint.url });
-    let opened = false;
+    this.#set({ phase: "connecting", url: endpoint.url });
     this.#awaitAnswer();
-    socket.onopen = () => {
-      opened = true;
-      this.#greet();
-      if (!offer) this.#becomePlain();
-    };
+    socket.onopen = () => this.#greet();
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => {
-      // A browser refuses a server that does not take the subprotocol it was offered.
-      if (!opened && offer && !this.#spokeV1) this.#open(endpoint, false);
-      else this.#ended(code, reason);
+      // A browser refuses a server that does not take the subprotocol it was offered. Whatever the code, only a `bye`
+      // can say that an end is for good.
+      if (offer && this.#connection.phase === "connecting") this.#open(endpoint, false);
+      else this.#lose({ code, reason: reason || undefined });
     };
   }
 
@@ -306,8 +237,7 @@ export class Stream {
   #greet(fromScratch = false): void {
     this.#apply();
     this.#catchUp = undefined;
-    this.#clear("ack");
-    this.#clear("silence");
+    this.#timers.clear("ack", "silence");
     this.#awaitAnswer();
     this.#set({ phase: "greeting" });
     this.#asked = this.#wanted;
@@ -329,34 +259,66 @@ export class Stream {
   }
 
   #awaitAnswer(): void {
-    const due = Date.now() + ANSWER;
-    this.#after("answer", ANSWER, () => {
+    const due = Date.now() + time.ANSWER;
+    this.#timers.set("answer", time.ANSWER, () => {
       const { phase } = this.#connection;
+      const dialect = this.#dialect;
       // The answer may lie in the socket.
-      if (Date.now() - due > LATE) this.#awaitAnswer();
-      // A plain server may have taken the subprotocol without knowing it, as some libraries do; then it says nothing.
-      else if (phase === "greeting" && this.#dialect === undefined && !this.#spokeV1) this.#becomePlain();
+      if (Date.now() - due > time.LATE) this.#awaitAnswer();
+      else if (dialect === "plain") this.#flush();
+      else if (phase === "greeting" && !dialect && !this.#spokeV1) this.#noWelcome();
       else this.#lose({ reason: `${phase === "greeting" ? "no welcome" : "the server did not answer"} in 5 s` });
     });
   }
 
-  #becomePlain(): void {
+  /**
+   * A server that was offered the subprotocol may have taken it without knowing it, as some libraries do: it is tried
+   * without. One that was not is plain.
+   */
+  #noWelcome(): void {
+    if (this.#offers && this.#endpoint) {
+      this.#open(this.#endpoint, false);
+      return;
+    }
     this.#dialect = "plain";
+    if (this.#spokeV1) {
+      // Another server has taken the place of the one that the state comes from.
+      this.#spokeV1 = false;
+      this.#log = this.#engine = this.#runs = undefined;
+      this.#store.replace({ seq: 0 }, []);
+    }
     this.#set({ resumable: false, role: undefined });
     this.#becomeLive();
   }
 
   #becomeLive(): void {
-    this.#clear("answer");
+    if (this.#dialect === "v1") this.#timers.clear("answer");
     this.#set({ phase: "live", code: undefined, reason: undefined });
-    this.#after("stable", STABLE_AFTER, () => {
-      this.#failures = 0;
-    });
-    for (const { command, state } of this.#outbox.pending) {
-      const late = state === "queued" ? this.#late(command) : undefined;
-      if (late) this.#outbox.settle(late);
-      else this.#transmit(command);
+    if (!this.#timers.has("stable")) {
+      this.#timers.set("stable", time.STABLE_AFTER, () => {
+        this.#failures = 0;
+      });
     }
+    this.#flush();
+  }
+
+  get #isInStep(): boolean {
+    return this.#connection.phase === "live" && this.#dialect === "v1";
+  }
+
+  /** Whether commands can go out. To a plain server not before its time for a `welcome` is over. */
+  get #mayCommand(): boolean {
+    return this.#isInStep || (this.#connection.phase === "live" && !this.#timers.has("answer"));
+  }
+
+  #flush(): void {
+    if (!this.#mayCommand) return;
+    for (const pending of this.#outbox.pending) {
+      const refused = late(pending, this.#store.state, this.#dialect === "plain");
+      if (refused) this.#outbox.settle(refused);
+      else this.#transmit(pending.command);
+    }
+    if (this.#isInStep) for (const command of this.#outbox.unsafe.values()) this.#say(command);
     this.#notify();
   }
 
@@ -366,25 +328,25 @@ export class Stream {
     this.#seenAt = Date.now();
     // What was said before the hello may take long to come, before its answer.
     if (this.#dialect === "v1" && this.#connection.phase === "greeting") this.#awaitAnswer();
+    const before = unfitParts();
     let messages: Received[];
     try {
       messages = decode(data);
     } catch (error) {
-      this.#lose({ code: 4400, reason: (error as Error).message });
-      return;
-    }
-    if (this.#dialect === undefined) {
-      const first = messages[0]?.type;
-      // A server that turns us away says so before any welcome, and must not be handed the outbox as a plain one is.
-      if (first !== "welcome" && first !== "bye") {
-        if (this.#spokeV1) {
-          this.#lose({ reason: "the server sent no welcome" });
-          return;
-        }
-        this.#becomePlain();
+      if (this.#dialect === "v1") {
+        this.#lose({ code: 4400, reason: (error as Error).message });
+        return;
       }
+      // A plain server may say what it likes.
+      messages = decode('{"type":"malformed"}');
     }
+    const unfit = unfitParts() - before;
+    if (unfit > 0) this.#set({ ignored: (this.#connection.ignored ?? 0) + unfit });
     const socket = this.#socket;
+    const first = messages[0]?.type ?? "bye";
+    // A server that turns us away says so before any welcome.
+    if (!this.#dialect && first !== "welcome" && first !== "bye") this.#noWelcome();
+    if (this.#socket !== socket) return;
     for (const message of messages) {
       if (isControl(message)) this.#take(message);
       else this.#event(message);
@@ -395,34 +357,34 @@ export class Stream {
   }
 
   #welcomed(welcome: Welcome): void {
-    // It may come so late that the server was already taken for a plain one.
+    this.#apply();
+    // It may come so late that the server was already taken for a plain one. The state that was made of its plain events
+    // is no place to go on from.
+    const wasPlain = this.#dialect === "plain";
     this.#dialect = "v1";
     this.#spokeV1 = true;
-    this.#apply();
     this.#frameLimit = welcome.limits.frame_bytes ?? FRAME_BYTES;
     this.#welcomedLog = { epoch: welcome.epoch, log: welcome.log ?? undefined };
     this.#runsAreWhole = true;
-    if (!welcome.features?.includes("runs")) this.#runs = undefined;
-    if (!welcome.features?.includes("engine")) this.#engine = undefined;
-    this.#clear("answer");
-    this.#clear("renew");
+    const { features } = welcome;
+    if (!features?.includes("runs")) this.#runs = undefined;
+    if (!features?.includes("engine")) this.#engine = undefined;
+    this.#timers.clear("answer", "renew");
     this.#watchSilence();
     if (welcome.expires_at != null) {
       this.#renewBefore(welcome.expires_at - (welcome.now ?? Date.now()) + Date.now());
     }
     this.#catchUp = undefined;
-    this.#set({ phase: "syncing", resumable: true, role: welcome.role, ahead: ahead(welcome.now) });
-    // Meanwhile another run is asked for.
-    if (this.#asked !== this.#wanted) this.#greet();
+    this.#set({ phase: "syncing", resumable: true, role: welcome.role, ahead: time.ahead(welcome.now) });
+    // Or meanwhile another run is asked for.
+    if (wasPlain || this.#asked !== this.#wanted) this.#greet(wasPlain);
   }
 
   /** Show another token over the open connection, before the one that it began with expires. */
   #renewBefore(expiresAt: number): void {
-    const left = expiresAt - Date.now();
-    // Without another one it goes on until the server ends it, and then begins anew.
-    if (left < RENEW_AT_ALL) return;
-    const delay = Math.min(Math.max(left - RENEW_BEFORE, left / 2), LONGEST_TIMER);
-    this.#after("renew", delay, () => void this.#renew(expiresAt));
+    const delay = time.renewIn(expiresAt - Date.now());
+    if (delay === undefined) return;
+    this.#timers.set("renew", delay, () => void this.#renew(expiresAt));
   }
 
   async #renew(expiresAt: number): Promise<void> {
@@ -451,7 +413,7 @@ export class Stream {
       case "ping":
         this.#apply();
         this.#say({ type: "pong", seq: this.#store.state.seq });
-        if (message.head !== this.#store.state.seq && this.#connection.phase === "live") this.#greet();
+        if (message.head !== this.#store.state.seq && this.#isInStep) this.#greet();
         break;
       case "command_ack":
         this.#outbox.settle(message);
@@ -468,9 +430,8 @@ export class Stream {
         break;
       case "bye":
         this.#apply();
-        if (message.retry || this.#isOutdated) {
-          this.#lose({ code: message.code, reason: message.reason, after: message.after_ms ?? 0 });
-        } else this.#stop({ code: message.code, reason: message.reason });
+        if (message.retry || this.#isOutdated) this.#lose(message);
+        else this.#stop(message);
         break;
       default:
         assertNever(message);
@@ -482,20 +443,22 @@ export class Stream {
     return this.#connection.phase === "greeting" && (this.#dialect === "v1" || this.#asked !== this.#wanted);
   }
 
-  #sync({ epoch, reset }: Sync): void {
+  #sync({ epoch, reset, log }: Sync): void {
     this.#apply();
     if (!reset && epoch !== this.#store.state.epoch) {
       // A tail of another run than ours leads nowhere.
       this.#greet(true);
       return;
     }
-    this.#catchUp = { epoch, reset, events: [] };
+    // A server of before names the log in `welcome` only.
+    const known = this.#welcomedLog;
+    this.#catchUp = { epoch, reset, log: log ?? (known?.epoch === epoch ? known.log : undefined), events: [] };
     this.#set({ phase: "syncing" });
   }
 
   #event(event: AnyEvent): void {
     if (this.#catchUp) this.#catchUp.events.push(event);
-    else if (this.#dialect === "plain") this.#fresh.push(event);
+    else if (this.#dialect === "plain") this.#fresh.push({ ...event, seq: undefined });
     else if (this.#connection.phase === "live" && this.#inOrder(event)) this.#fresh.push(event);
   }
 
@@ -532,9 +495,7 @@ export class Stream {
         return;
       }
     }
-    // Moved to another run by the server, the stream does not know the log.
-    if (this.#welcomedLog?.epoch === catchUp.epoch) this.#log = this.#welcomedLog.log;
-    else if (epoch !== before) this.#log = undefined;
+    if (catchUp.log || epoch !== before) this.#log = catchUp.log ?? undefined;
     // It has got there: after a cut it goes on from where it then is.
     if (this.#wanted?.follow && this.#wanted.run === epoch) this.#wanted = this.#asked = undefined;
     this.#sendAck();
@@ -549,17 +510,18 @@ export class Stream {
   }
 
   #acknowledge(bytes: number): void {
-    if (this.#connection.phase !== "live") return;
-    this.#unacked.frames++;
-    this.#unacked.bytes += bytes;
-    if (this.#unacked.frames >= ACK_FRAMES || this.#unacked.bytes >= ACK_BYTES) this.#sendAck();
-    else if (!this.#timers.has("ack")) this.#after("ack", ACK_AFTER, () => this.#sendAck());
+    const unacked = this.#unacked;
+    if (this.#connection.phase !== "live" || unacked.after === this.#store.state.seq) return;
+    this.#unacked = { ...unacked, frames: unacked.frames + 1, bytes: unacked.bytes + bytes };
+    if (this.#unacked.frames >= time.ACK_FRAMES || this.#unacked.bytes >= time.ACK_BYTES) this.#sendAck();
+    else if (!this.#timers.has("ack")) this.#timers.set("ack", time.ACK_AFTER, () => this.#sendAck());
   }
 
   #sendAck(): void {
-    this.#clear("ack");
-    this.#unacked = { frames: 0, bytes: 0 };
-    this.#say({ type: "ack", seq: this.#store.state.seq });
+    const { seq } = this.#store.state;
+    this.#timers.clear("ack");
+    this.#unacked = { ...NOTHING, after: seq };
+    this.#say({ type: "ack", seq });
   }
 
   // --- Sending
@@ -576,51 +538,27 @@ export class Stream {
     }
   }
 
-  /** A command names the run, and the gate, that was there when it was given: it can't hit one that came later. */
-  #exact(command: Command): Command {
-    const { epoch, gates } = this.#store.state;
-    const run_id = command.run_id ?? epoch;
-    if (command.type !== "human_decision" || command.gate_id != null || run_id !== epoch) return { ...command, run_id };
-    const open = [...gates.values()].filter((gate) => gate.node_id === command.node_id);
-    return { ...command, run_id, gate_id: open.length === 1 ? open[0]?.gate_id : undefined };
-  }
-
-  /** Why a decision that had to wait is not sent any more. Of the gates of another run than this the server judges. */
-  #late(command: Command): Ack | undefined {
-    const { epoch } = this.#store.state;
-    if (command.type !== "human_decision" || (command.run_id ?? epoch) !== epoch) return undefined;
-    const about = (other: { node_id: string; gate_id: string }) =>
-      other.node_id === command.node_id && (command.gate_id == null || other.gate_id === command.gate_id);
-    if ([...this.#store.state.gates.values()].some(about)) return undefined;
-    const made = this.#store.state.decisions.findLast(about);
-    return made ? overtaken(command, made) : refusal(command, "no_such_gate", "this gate is closed");
-  }
-
   // --- Silence and ends
 
   #watchSilence(): void {
-    const due = (this.#seenAt ?? Date.now()) + DEAD_AFTER;
-    this.#after("silence", Math.max(0, due - Date.now()), () => {
+    const due = (this.#seenAt ?? Date.now()) + time.DEAD_AFTER;
+    this.#timers.set("silence", Math.max(0, due - Date.now()), () => {
       const silent = Date.now() - (this.#seenAt ?? 0);
-      if (silent < DEAD_AFTER) this.#watchSilence();
-      else if (silent > DEAD_AFTER + LATE) this.#greet();
+      // Less than nothing: the clock was set back, and says nothing either.
+      if (silent < 0 || silent > time.DEAD_AFTER + time.LATE) this.#greet();
+      else if (silent < time.DEAD_AFTER) this.#watchSilence();
       else this.#lose({ reason: "the server was silent for 25 s" });
     });
   }
 
-  #ended(code: number, reason: string): void {
-    if (CLOSE_CODES[code]?.retry === false) this.#stop({ code, reason: reason || undefined });
-    else this.#lose({ code, reason: reason || undefined });
-  }
-
-  /** The connection is gone, and comes back; `after` ms later than otherwise, where the server asked for it. */
-  #lose({ code, reason, after = 0 }: { code?: number; reason?: string; after?: number }): void {
+  /** The connection is gone, and comes back; `after_ms` later than otherwise, where the server asked for it. */
+  #lose({ code, reason, after_ms }: { code?: number; reason?: string; after_ms?: number | null }): void {
     this.#drop();
     // Added, so that not everybody who was told the same comes back at the same moment.
-    const delay = after + backoff(++this.#failures, this.#options.random ?? Math.random);
+    const delay = (after_ms ?? 0) + backoff(++this.#failures, this.#options.random ?? Math.random);
     this.#set({ phase: "waiting", retryAt: Date.now() + delay, code, reason });
-    this.#after("retry", delay, () => {
-      const unattended = this.#viewers === 0 && Date.now() - this.#unattendedSince > UNATTENDED_FOR;
+    this.#timers.set("retry", delay, () => {
+      const unattended = this.#viewers === 0 && Date.now() - this.#unattendedSince > time.UNATTENDED_FOR;
       if (unattended && this.#pending.length === 0) this.#set({ phase: "idle", retryAt: undefined });
       else void this.#connect();
     });
@@ -631,22 +569,21 @@ export class Stream {
     this.#turn++;
     this.#drop();
     this.#set({ phase: "stopped", retryAt: undefined, code, reason });
-    for (const { command } of this.#outbox.pending) {
-      const why = reason ?? "it was closed before the server answered";
-      this.#outbox.settle(refusal(command, "not_connected", `the connection ended: ${why}`));
+    const why = `the connection ended: ${reason ?? "it was closed before the server answered"}`;
+    for (const { command, state } of this.#outbox.pending) {
+      this.#outbox.settle(refusal(command, state === "sent" ? "unconfirmed" : "not_connected", why));
     }
     this.#notify();
   }
 
   /** Let go of the socket: what it still says is nobody's. */
   #drop(): void {
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
+    this.#timers.clearAll();
     const socket = this.#socket;
     this.#socket = undefined;
     this.#catchUp = undefined;
     this.#fresh = [];
-    this.#unacked = { frames: 0, bytes: 0 };
+    this.#unacked = NOTHING;
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
@@ -655,9 +592,6 @@ export class Stream {
   // --- Telling, and timers
 
   #set(change: Partial<Connection>): void {
-    const { phase } = this.#connection;
-    const next = change.phase ?? phase;
-    if (next !== phase && !TRANSITIONS[phase].includes(next)) throw new Error(`a stream went from ${phase} to ${next}`);
     this.#connection = { ...this.#connection, ...change };
     this.#notify();
   }
@@ -666,28 +600,4 @@ export class Stream {
     this.#pending = this.#outbox.pending;
     for (const listener of this.#listeners) listener();
   }
-
-  #after(name: Timer, ms: number, then: () => void): void {
-    this.#clear(name);
-    const timer = setTimeout(() => {
-      this.#timers.delete(name);
-      then();
-    }, ms);
-    this.#timers.set(name, timer);
-  }
-
-  #clear(name: Timer): void {
-    clearTimeout(this.#timers.get(name));
-    this.#timers.delete(name);
-  }
-}
-
-function overtaken(command: HumanDecision, made: { by: string; decision: string }): Ack {
-  return refusal(command, "already_decided", `${made.by} has already decided: ${made.decision}`);
-}
-
-/** How far the server's clock is ahead of ours, where that is more than the way here can explain. */
-function ahead(now: number | null | undefined): number {
-  const difference = (now ?? Date.now()) - Date.now();
-  return Math.abs(difference) > CLOCKS_AGREE ? difference : 0;
 }

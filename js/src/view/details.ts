@@ -15,6 +15,7 @@ import { KeysPanel } from "./panels/keys";
 import { ReplayPanel } from "./panels/replay";
 import { ResultsPanel } from "./panels/results";
 import { RunsPanel } from "./panels/runs";
+import { Spending } from "./panels/spending";
 import type { Details, Shell } from "./shell";
 import { Tabs } from "./tabs";
 import { Timeline } from "./timeline/timeline";
@@ -36,14 +37,17 @@ export function mountDetails({ model, root, graph, theme, places, say, find, sho
   });
   const below = [new ResultsPanel(model), new DecisionsPanel(model), new ErrorsPanel(model, find)];
 
+  const spending = new Spending(model, find);
+
   addStyles(root, styles);
+  places.cost.lastElementChild?.append(spending.el);
   places.cost.before(runs.el);
   places.cost.after(gates.el);
   graph.el.append(keys.el);
   places.main.append(timeline.el, inspector.el);
   places.main.after(replay.el, ...below.map((panel) => panel.el));
   return {
-    panels: [runs, gates, timeline, replay, inspector, ...below, alerts],
+    panels: [runs, spending, gates, timeline, replay, inspector, ...below, alerts],
     draw: (format) => files.draw(format),
     changed: (change) => timeline.changed(change),
     setTheme: (next) => timeline.setTheme(next),

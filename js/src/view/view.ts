@@ -109,7 +109,7 @@ class View {
     const connection = new ConnectionPanel(this.#model, this.#root);
     const engine = new EnginePanel(this.#model);
     const controls = new ControlsPanel(this.#model);
-    const cost = new CostPanel(this.#model, this.#find);
+    const cost = new CostPanel(this.#model);
     const outline = new OutlinePanel(this.#model, this.#find);
     const [search, graph, announcer] = [this.#search, this.#graph, this.#announcer];
     const placeholder = new PlaceholderPanel(this.#model);

@@ -4,11 +4,11 @@
 
 import { decodePage, type LogPage } from "../protocol/decode";
 import { uuid } from "../protocol/uuid";
-import type { Command, Endpoint, Phase, Wanted } from "../stream/stream";
+import type { Command, Phase, Wanted } from "../stream/stream";
 import type { Durations } from "../view/model/estimate";
 import type { Draw, PictureFormat } from "../view/panel";
 import type { Model } from "./anywidget";
-import type { Acquire, Lease } from "./registry";
+import type { Acquire, Lease, Located } from "./registry";
 
 /** How long a kernel that runs a cell may take to say where the server is, before the last answer is used again. */
 const RENEWAL_MS = 1_500;
@@ -33,7 +33,7 @@ type Answer = { [K in Kind]: { type: K; fault?: string } & Questions[K][0] & Que
 
 /** What the kernel says. */
 type FromKernel =
-  | ({ type: "endpoint" } & Endpoint)
+  | ({ type: "endpoint" } & Located)
   | { type: "command"; command: Command }
   /** Said again each time that the server is looked for; `all`: also to views whose person has picked another run. */
   | { type: "follow"; run: string | null; pin: boolean; all?: boolean }
@@ -57,7 +57,7 @@ export class KernelLink {
   ended: string | undefined;
   /** A share in the stream of the run that the kernel watches, once it has said where the server is. */
   lease: Lease | undefined;
-  #endpoint: Endpoint | undefined;
+  #endpoint: Located | undefined;
   #closed = false;
   /** The run that the kernel pins, or begins. */
   #wanted: Wanted | undefined;
@@ -65,7 +65,7 @@ export class KernelLink {
   #unsubscribe: readonly (() => void)[] = [];
   readonly #id = uuid();
   readonly #leases = new Set<Lease>();
-  readonly #renewals = new Set<(endpoint: Endpoint) => void>();
+  readonly #renewals = new Set<(endpoint: Located) => void>();
   readonly #questions = new Set<(answer: Answer, bytes: DataView | undefined) => void>();
   /** Pictures that were asked for and are not drawn yet, and who can draw them: where they show what the kernel watches. */
   readonly #pictures = new Map<string, PictureFormat>();
@@ -171,7 +171,7 @@ export class KernelLink {
   readonly #receive = (message: FromKernel, buffers: readonly DataView[] = []): void => {
     switch (message.type) {
       case "endpoint":
-        this.#located({ url: message.url, token: message.token });
+        this.#located({ url: message.url, token: message.token, challenge: message.challenge });
         break;
       case "command":
         // Where this page is not live any more, the kernel sends it over its own connection.
@@ -202,7 +202,7 @@ export class KernelLink {
     }
   };
 
-  #located(endpoint: Endpoint): void {
+  #located(endpoint: Located): void {
     this.#endpoint = endpoint;
     for (const renewed of this.#renewals) renewed(endpoint);
     this.#renewals.clear();
@@ -212,7 +212,7 @@ export class KernelLink {
   }
 
   /** The server may have moved since: ask, but don't wait for a kernel that is busy. */
-  readonly #renew = (): Promise<Endpoint> => {
+  readonly #renew = (): Promise<Located> => {
     const last = this.#endpoint;
     return new Promise((resolve) => {
       const timer = last && setTimeout(() => resolve(last), RENEWAL_MS);
@@ -234,7 +234,7 @@ export class KernelLink {
     if (!this.lease) return;
     if ((before?.follow ? undefined : before?.run) !== this.#pinned?.run) this.#watch();
     // Once, as it is said again.
-    else if (this.#wanted?.run !== before?.run) this.#begin();
+    else if (this.#wanted?.run !== before?.run) this.#begin(before?.run);
     if (all) this.#notify(true);
   }
 
@@ -251,9 +251,10 @@ export class KernelLink {
   }
 
   /** What follows moves with the kernel, on the same connection: not to a run that is over, which others may have left. */
-  #begin(): void {
+  #begin(before?: string): void {
     const { run, follow } = this.#wanted ?? {};
     const { stream } = this.lease!;
+    if (run === undefined) stream.forget(before);
     const isOver = stream.runs?.runs.some(({ run_id, ended_at }) => run_id === run && ended_at != null);
     if (run !== undefined && follow && !isOver) stream.begin(run);
   }

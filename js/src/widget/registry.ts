@@ -5,7 +5,12 @@ import { Store } from "../state/store";
 import { type Endpoint, Stream, type Wanted } from "../stream/stream";
 import { onWake } from "../stream/wake";
 
-export type Renew = () => Promise<Endpoint>;
+/** Where the server is; `challenge`: what to ask there before a token is sent, and what a server that knows it answers. */
+export interface Located extends Endpoint {
+  challenge?: readonly [url: string, proof: string];
+}
+
+export type Renew = () => Promise<Located>;
 
 /** A share in a stream and its store. */
 export interface Lease {
@@ -37,7 +42,7 @@ function shared(scope: object): Map<string, Shared> {
  * A share in the stream at `endpoint` that watches the run `wanted`, or follows the DAG; opened if nobody has one. `renew`
  * tells where the server is later on. Followers share it within their kernel, since they move to the runs that this begins.
  */
-export function acquire(endpoint: Endpoint, renew: Renew, wanted?: Wanted, kernel: object = globalThis): Lease {
+export function acquire(endpoint: Located, renew: Renew, wanted?: Wanted, kernel: object = globalThis): Lease {
   const streams = shared(wanted && !wanted.follow ? globalThis : kernel);
   const key = JSON.stringify([endpoint.url, wanted]);
   const known = streams.get(key);
@@ -70,15 +75,25 @@ export function acquire(endpoint: Endpoint, renew: Renew, wanted?: Wanted, kerne
 
 export type Acquire = typeof acquire;
 
-function open(first: Endpoint, wanted: Wanted | undefined): Shared {
+function open(first: Located, wanted: Wanted | undefined): Shared {
   const store = new Store();
   const holders = new Set<Renew>();
-  let known: Endpoint | undefined = first;
+  let known: Located | undefined = first;
   const endpoint = async () => {
     const given = known ?? (await [...holders].at(-1)?.()) ?? first;
     known = undefined;
+    if (given.challenge) await check(...given.challenge);
     return given;
   };
   const stream = new Stream({ store, endpoint, wanted });
   return { stream, store, holders, sleep: onWake(stream.probe) };
+}
+
+/** On this machine another program may have taken the port of a server that is gone. */
+async function check(url: string, proof: string): Promise<void> {
+  const answer = await (await fetch(url, { signal: AbortSignal.timeout(5_000) })).text();
+  // Whoever says so has not proven to be the server, so it is asked again.
+  if (!answer.includes(proof)) {
+    throw new Error("what answers there does not know the token: it is wrong, or another program has the port");
+  }
 }

@@ -5,6 +5,7 @@ import { CLOSE_CODES, PROTOCOL, SUBPROTOCOL } from "../../src/protocol/messages"
 interface Codegen {
   readSchema(): object;
   generate(schema: object): Promise<string>;
+  generateShapes(schema: object): string;
 }
 
 const js = new URL("../../", import.meta.url);
@@ -14,6 +15,14 @@ describe("the generated protocol", () => {
     const { generate, readSchema } = (await import(new URL("codegen.mjs", js).href)) as Codegen;
     expect(await generate(readSchema())).toBe(readFileSync(new URL("src/protocol/messages.ts", js), "utf8"));
   }, 30_000);
+
+  test("has the checks that the schema gives: if this fails, run `make protocol`", async () => {
+    const { generateShapes, readSchema } = (await import(new URL("codegen.mjs", js).href)) as Codegen;
+    // As it is, but for how it is laid out.
+    const unformatted = (text: string) => text.replace(/\s+/g, "").replace(/,(?=[)}])/g, "");
+    const written = readFileSync(new URL("src/protocol/shapes.ts", js), "utf8");
+    expect(unformatted(generateShapes(readSchema()))).toBe(unformatted(written));
+  });
 
   test("names its version in the subprotocol", () => {
     expect(SUBPROTOCOL).toBe(`dagwidget.v${PROTOCOL}`);

@@ -1,5 +1,6 @@
 // A stream and the server that it talks to, and what the server says of a run.
 
+import { readFileSync } from "node:fs";
 import { expect, vi } from "vitest";
 import type {
   Command,
@@ -54,6 +55,22 @@ export const approve = (id: string, more: object = {}): Command => ({
   ...more,
 });
 
+/** Which phase may follow which, in both languages. */
+export const TRANSITIONS: Readonly<Record<Connection["phase"], readonly Connection["phase"][]>> = JSON.parse(
+  readFileSync(new URL("../../../tests/vectors/phases.json", import.meta.url), "utf8"),
+);
+
+/** Fail where a stream goes from a phase to one that may not follow it. */
+export function watchPhases(stream: Stream, told: (from: string, to: string) => void = () => {}): void {
+  let { phase } = stream.connection;
+  stream.subscribe(() => {
+    const next = stream.connection.phase;
+    if (next !== phase && !TRANSITIONS[phase].includes(next)) throw new Error(`a stream went from ${phase} to ${next}`);
+    told(phase, next);
+    phase = next;
+  });
+}
+
 export class Following {
   readonly server = new FakeServer();
   readonly store = new Store();
@@ -70,6 +87,7 @@ export class Following {
       ...more,
     });
     this.store.subscribe((change) => this.changes.push(change));
+    watchPhases(this.stream);
     this.stream.subscribe(() => {
       const { phase } = this.connection;
       if (phase !== this.phases.at(-1)) this.phases.push(phase);
@@ -118,11 +136,12 @@ export async function live(events: readonly Event[] = [], more: Partial<StreamOp
   return following;
 }
 
-/** A stream that is live at a plain server, which refused the subprotocol. */
+/** A stream that is live at a plain server, which refused the subprotocol, and knew no hello. */
 export async function plain(): Promise<Following> {
   const following = await connecting();
   following.socket.end(1006);
   following.socket.accept();
+  await pass(5_000);
   expect(following.connection).toMatchObject({ phase: "live", resumable: false });
   return following;
 }

@@ -210,6 +210,17 @@ describe("a stream that follows", () => {
     expect(asked(following)).toEqual({ last: { epoch: "b", seq: 1 } });
   });
 
+  test("waits no more for a run that will not begin", async () => {
+    const following = await watching("a");
+    following.stream.begin("b");
+    following.socket.welcome({ epoch: "", features: FEATURES });
+    following.socket.sync({ epoch: "" });
+    following.stream.forget("other");
+    expect(asked(following)).toEqual({ run: "b", follow: true });
+    following.stream.forget("b");
+    expect(asked(following).run).toBeUndefined();
+  });
+
   test("has nothing to do for the run that it is at", async () => {
     const following = await watching("a");
     following.stream.begin("a");

@@ -98,8 +98,8 @@ test.each([
   }
 });
 
-test("what XML can't hold is shown as missing, the rest as it is", () => {
-  expect(escaped("a\u0000\ud800é😀\n")).toBe("a\uFFFD\uFFFDé😀\n");
+test("what XML can't hold is shown as missing, what nobody sees by its number, the rest as it is", () => {
+  expect(escaped("a\u0000\u202e\ud800é😀\n")).toBe("a[U+0000][U+202E]\uFFFDé😀\n");
   expect(escaped(`<&>"'`)).toBe("&#60;&#38;&#62;&#34;&#39;");
 });
 

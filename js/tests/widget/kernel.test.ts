@@ -210,6 +210,7 @@ describe("a page's report", () => {
     const linked = await located();
     linked.server.last.end(1006);
     linked.server.last.accept();
+    linked.server.last.say({ type: "node_state", node_id: "a", status: "running" });
     expect(linked.told("page").at(-1)).toMatchObject({ phase: "live", role: null, run: null, dialect: "plain" });
   });
 
@@ -240,6 +241,15 @@ describe("the run that the kernel follows", () => {
     linked.model.tell({ type: "follow", run: null, pin: false });
     expect(hellos(linked)).toHaveLength(2);
     expect(told).not.toHaveBeenCalled();
+  });
+
+  test("is followed no more where it will not begin", async () => {
+    const linked = await live();
+    linked.model.tell({ type: "follow", run: "e2", pin: false });
+    linked.server.last.welcome({ epoch: "" });
+    linked.server.last.sync({ epoch: "" });
+    linked.model.tell({ type: "follow", run: null, pin: false });
+    expect(hellos(linked)).toEqual([{}, { run: "e2", follow: true }, {}]);
   });
 
   test("is not moved back to a run that is over", async () => {

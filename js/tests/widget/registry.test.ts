@@ -265,3 +265,51 @@ describe("waking", () => {
     probe.mockRestore();
   });
 });
+
+describe("on this machine, before a token goes to a port", () => {
+  const CHALLENGE = ["http://127.0.0.1:1/api/challenge?id=0&nonce=1", "what only the server knows"] as const;
+  const asked = { ...HERE, challenge: CHALLENGE };
+
+  function answering(...answers: (string | Error)[]) {
+    const fetched = vi.fn(async (_url: string) => {
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return new Response(answer);
+    });
+    vi.stubGlobal("fetch", fetched);
+    return fetched;
+  }
+
+  test("the server proves that it knows the token", async () => {
+    const fetched = answering(JSON.stringify({ proof: CHALLENGE[1] }));
+    await share(asked);
+    expect(fetched.mock.calls.map(([url]) => url)).toEqual([CHALLENGE[0]]);
+    expect(server.sockets).toHaveLength(1);
+  });
+
+  test.each([
+    '{"proof":null}',
+    '{"proof": null}',
+    JSON.stringify({ proof: "a guess" }),
+    "<html>",
+    "",
+    new Error("refused"),
+  ])("what answers %s is not sent it, and is asked again later", async (answer) => {
+    answering(answer, JSON.stringify({ proof: CHALLENGE[1] }));
+    const lease = await share(asked);
+    expect(server.sockets).toHaveLength(0);
+    expect(lease.stream.connection.reason).toMatch(/does not know the token|refused/);
+    await retry(lease);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(server.sockets).toHaveLength(1);
+  });
+
+  test("each attempt asks, with what the kernel last worked out", async () => {
+    const fetched = answering("none", JSON.stringify({ proof: "the second" }));
+    const lease = await share(asked, async () => ({ ...HERE, challenge: ["http://127.0.0.1:2/", "the second"] }));
+    await retry(lease);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(fetched.mock.calls.map(([url]) => url)).toEqual([CHALLENGE[0], "http://127.0.0.1:2/"]);
+    expect(server.sockets).toHaveLength(1);
+  });
+});

@@ -1,4 +1,7 @@
-// The one way this view makes elements. Children are text or nodes, so nothing from the wire is ever parsed as HTML.
+// The one way this view makes elements. Children are text or nodes, so nothing from the wire is ever parsed as HTML, and
+// what nobody would see in it is shown.
+
+import { visible } from "../model/visible";
 
 export type Child = Node | string | number | false | null | undefined;
 type Attributes = Record<string, string | number | boolean | ((event: never) => void) | null | undefined>;
@@ -27,24 +30,36 @@ export function svg<K extends keyof SVGElementTagNameMap>(
   return element;
 }
 
+/** Begins the attributes that people read: `title`, `alt`, `placeholder`, `aria-label`, `aria-valuetext`. */
+const READ = /^(t|al|p|aria-[lv])/;
+
 function assign(element: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (typeof value === "function") element.addEventListener(name.slice(2), value as EventListener);
-    else element.setAttribute(name, value === true ? "" : String(value));
+    else {
+      const text = value === true ? "" : String(value);
+      element.setAttribute(name, READ.test(name) ? visible(text) : text);
+    }
   }
 }
 
 function append(element: Element, children: readonly Child[]): void {
   for (const child of children) {
     if (child === null || child === undefined || child === false) continue;
-    element.append(typeof child === "number" ? String(child) : child);
+    element.append(child instanceof Node ? child : visible(String(child)));
   }
 }
 
 /** Set an element's text, unless it is that already: writing the same text again wakes screen readers and layout. */
-export function setText(element: Element, text: string): void {
+export function setText(element: Element, words: string): void {
+  const text = visible(words);
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** Set what is said of an element where the pointer rests on it. */
+export function setTitle(element: HTMLElement, text: string): void {
+  element.title = visible(text);
 }
 
 /** What has the keyboard near an element: of a shadow tree the document itself names the host alone. */
@@ -95,5 +110,5 @@ export function button(label: Child, onClick: () => void, attributes: Attributes
 /** Enable a button, or disable it for a reason. */
 export function enable(element: HTMLButtonElement, reason: string | undefined): void {
   element.setAttribute("aria-disabled", String(reason !== undefined));
-  element.title = reason ?? "";
+  setTitle(element, reason ?? "");
 }

@@ -10,6 +10,7 @@ import { ACTIVE, BACK, CONDITIONAL, type Scene, TAKEN } from "../graph/scene";
 import { DETAIL_SIZE, LABEL_SIZE } from "../graph/text";
 import { isFolded } from "../model/folding";
 import { doneShare, label } from "../model/status";
+import { visible } from "../model/visible";
 
 /** Around the graph, px. */
 export const MARGIN = 24;
@@ -44,7 +45,7 @@ export function toSvg(drawing: Drawing, title: string): string {
 
 /** As text or attribute of XML; characters that XML can't hold are shown as missing. */
 export function escaped(text: string): string {
-  return text
+  return visible(text)
     .replace(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, "\uFFFD")
     .replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }

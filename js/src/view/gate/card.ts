@@ -419,6 +419,7 @@ export class GateCard {
 type Winner = { decision: Verdict; by: string } | null | undefined;
 
 function refused(message: string | null | undefined, code: string | null | undefined, winner: Winner): string {
+  if (code === "unconfirmed") return `Not confirmed: ${message}`;
   if (code === "already_decided" && winner) return `Refused: ${winner.by} has already decided (${winner.decision}).`;
   return `Refused: ${message ?? code ?? "the server gave no reason"}`;
 }

@@ -1,5 +1,7 @@
 // How wide text is, and how to make it fit.
 
+import { visible } from "../model/visible";
+
 export const LABEL_SIZE = 13;
 export const DETAIL_SIZE = 11;
 
@@ -24,9 +26,10 @@ export class TextMeasure {
   }
 
   /** `text` where it fits in `room` px, else its beginning and an ellipsis. */
-  fit(text: string, font: string, room: number): string {
+  fit(words: string, font: string, room: number): string {
     // Longer text cannot fit, and measuring a megabyte takes a while.
-    const short = text.length > 200 ? text.slice(0, 200) : text;
+    const text = visible(words.slice(0, 201));
+    const short = text.slice(0, 200);
     if (short === text && this.width(text, font) <= room) return text;
     const key = `${font}\n${Math.floor(room)}\n${short}`;
     let fitted = this.#fitted.get(key);
@@ -45,7 +48,8 @@ export class TextMeasure {
   }
 
   /** `text` on one line where it fits, else on two, broken between words; the second is cut as `fit` does. */
-  lines(text: string, font: string, room: number): string[] {
+  lines(words: string, font: string, room: number): string[] {
+    const text = visible(words.slice(0, 201));
     if (text.length > 200 || this.width(text, font) <= room) return [this.fit(text, font, room)];
     let end = -1;
     for (const { index } of text.matchAll(/[\s_\-./:]/g)) {

@@ -1,6 +1,5 @@
 // What the connection means to someone who looks at the picture: how much of it can be believed, and what to do.
 
-import { CLOSE_CODES } from "../../protocol/messages";
 import type { Connection } from "../../stream/stream";
 import { ago, timeOfDay } from "./format";
 
@@ -26,7 +25,6 @@ const ADVICE: Readonly<Record<number, string>> = {
   4401: "Pass the server's token as DAGStreamWidget(…, token=…), or set DAGWIDGET_TOKEN. Then run this cell again.",
   4403: "Use a token that permits viewing this DAG. Then run this cell again.",
   4409: "Install the same version of dagwidget in the kernel and on the server, restart the kernel, and reload the page.",
-  4410: "Pick another run in the header.",
 };
 const NOT_KEPT = 4410;
 
@@ -55,7 +53,7 @@ export function freshness(connection: Connection, now: number): Freshness {
       return away(connection, now);
     case "stopped":
       if (connection.code === NOT_KEPT) {
-        const next = ADVICE[NOT_KEPT] ?? "";
+        const next = "Pick another run in the header.";
         return { tone: "off", text: "removed by retention", happened: "The server has deleted this run.", next };
       }
       return stopped(connection);
@@ -97,7 +95,8 @@ function away(connection: Connection, now: number): Freshness {
   }
   const stale = now - seenAt >= STALE_AFTER_MS;
   const text = seconds > 0 ? `reconnecting in ${seconds} s` : "reconnecting…";
-  const ended = code !== undefined && Object.hasOwn(CLOSE_CODES, code);
+  // Any other code is a network's or a proxy's word.
+  const ended = code !== undefined && code >= 4000;
   return {
     tone: stale ? "stale" : "busy",
     text: stale ? `stale since ${timeOfDay(seenAt, now)} · ${text}` : text,
@@ -109,7 +108,7 @@ function away(connection: Connection, now: number): Freshness {
 /** There is no connection, and there will be none. */
 function stopped(connection: Connection): Freshness {
   const { code, reason, seenAt } = connection;
-  if (code === undefined || code === 1000 || code === 1001) {
+  if (code === undefined || code === 1000) {
     const text = reason ?? "disconnected";
     return { tone: "off", text, happened: sentence(text), next: RECONNECT };
   }
@@ -127,16 +126,14 @@ function stopped(connection: Connection): Freshness {
 }
 
 function words({ code, reason }: Connection): string {
-  const known = code === undefined ? undefined : CLOSE_CODES[code];
-  return reason || known?.meaning || `code ${code}`;
+  return reason || `code ${code}`;
 }
 
 /** `: the server restarts (code 4000).`, or just the full stop where nobody said why. */
-function because(connection: Connection): string {
-  const { code, reason } = connection;
-  if (!reason && code === undefined) return ".";
-  const said = words(connection);
-  return code === undefined || said.startsWith("code ") ? `: ${said}.` : `: ${said} (code ${code}).`;
+function because({ code, reason }: Connection): string {
+  const number = code === undefined ? "" : `code ${code}`;
+  const said = reason ? reason + (number && ` (${number})`) : number;
+  return `${said && `: ${said}`}.`;
 }
 
 /** The address of the server that has a stream. */

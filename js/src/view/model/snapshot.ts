@@ -1,6 +1,7 @@
 // A saved state, drawn when nothing live is there. It comes out of a notebook file, so nothing in it is taken on trust.
 
 import { named } from "../../protocol/decode";
+import { isObject } from "../../protocol/fits";
 import type { DagState, Edge, Gate, Node } from "../../state/types";
 import { STATUSES } from "./status";
 
@@ -41,8 +42,4 @@ export function restore(json: Json): DagState {
 
 function entries(value: unknown): [string, unknown][] {
   return isObject(value) ? Object.entries(value) : [];
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

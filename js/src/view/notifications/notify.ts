@@ -1,6 +1,7 @@
 // Calls a person to a gate, in the way that was chosen: one call for all that opens at about the same time, and never
 // one right after the other.
 
+import { visible } from "../model/visible";
 import { type News, shared } from "./page_state";
 import { choice } from "./preferences";
 
@@ -31,7 +32,7 @@ function ring(): void {
 function notify({ gate, text, show }: News, title: string): void {
   try {
     // The same gate in another tab takes this one's place.
-    const shown = new Notification(title.slice(0, 200), { body: text.slice(0, 200), tag: gate });
+    const shown = new Notification(visible(title.slice(0, 200)), { body: visible(text.slice(0, 200)), tag: gate });
     shown.onclick = () => {
       window.focus();
       show();

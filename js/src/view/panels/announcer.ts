@@ -3,6 +3,7 @@
 import { h } from "../dom/dom";
 import type { Model } from "../model/model";
 import { label, over } from "../model/status";
+import { visible } from "../model/visible";
 import type { Panel } from "../panel";
 
 export class Announcer implements Panel {
@@ -21,7 +22,7 @@ export class Announcer implements Panel {
   }
 
   say(text: string): void {
-    this.el.textContent = text;
+    this.el.textContent = visible(text);
   }
 
   update(): void {

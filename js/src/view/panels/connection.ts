@@ -1,6 +1,6 @@
 // The state of the connection, in words, next to the state of the run: how much of what is seen can be believed.
 
-import { h, setHidden, setText } from "../dom/dom";
+import { h, setHidden, setText, setTitle } from "../dom/dom";
 import { ago } from "../model/format";
 import { ageText, freshness } from "../model/freshness";
 import type { Model } from "../model/model";
@@ -35,7 +35,7 @@ export class ConnectionPanel implements Panel {
     // What is long past is never out of date.
     this.#root.dataset.tone = replay ? "replay" : tone;
     const seen = (state.epoch || state.nodes.size > 0) && ageText(connection, now);
-    this.el.title = [happened, seen, next].filter(Boolean).join(" ");
+    setTitle(this.el, [happened, seen, next].filter(Boolean).join(" "));
     // A snapshot gives way to the first run.
     const snapshot = `saved snapshot · ${tone === "live" ? "no run yet" : text}`;
     setText(this.#text, saved ? snapshot : replay ? `replay · connection: ${text}` : text);

@@ -3,7 +3,7 @@
 import type { Command } from "../../protocol/messages";
 import { uuid } from "../../protocol/uuid";
 import type { RunStatus } from "../../state/types";
-import { button, enable, focusedNear, h, setHidden, setText } from "../dom/dom";
+import { button, enable, focusedNear, h, setHidden, setText, setTitle } from "../dom/dom";
 import { canGiveUp } from "../model/engine";
 import { timeOfDay } from "../model/format";
 import type { Model } from "../model/model";
@@ -116,7 +116,7 @@ export class ControlsPanel implements Panel {
     const reasons = new Set(told.filter(Boolean));
     const hint = this.#refusal || about || [...reasons].join(" ");
     setText(this.#hint, hint);
-    this.#hint.title = hint;
+    setTitle(this.#hint, hint);
     this.#hint.classList.toggle("dw-refusal", this.#refusal !== "");
     // The words beside it say so already, where there is no room to say it twice.
     const implied = over(status) || this.#model.connection.phase !== "live" || this.#model.away;

@@ -6,7 +6,6 @@ import { count, money, percent } from "../model/format";
 import type { Model } from "../model/model";
 import { over } from "../model/status";
 import type { Panel } from "../panel";
-import { Spending } from "./spending";
 
 export class CostPanel implements Panel {
   readonly #model: Model;
@@ -24,18 +23,16 @@ export class CostPanel implements Panel {
     this.#ghost,
     this.#fill,
   );
-  readonly #spending: Spending;
   readonly el: HTMLElement;
 
-  constructor(model: Model, find: (nodeId: string) => void = () => {}) {
+  constructor(model: Model) {
     this.#model = model;
-    this.#spending = new Spending(model, find);
     this.el = h(
       "div",
       { class: "dw-cost", hidden: true },
       h("div", { class: "dw-cost-main" }, h("span", {}, this.#spent, " ", this.#of), this.#left),
       this.#track,
-      h("div", { class: "dw-cost-more" }, this.#projected, this.#tokens, this.#unpriced, this.#spending.el),
+      h("div", { class: "dw-cost-more" }, this.#projected, this.#tokens, this.#unpriced),
     );
   }
 
@@ -45,7 +42,6 @@ export class CostPanel implements Panel {
     const empty = !cost || (cost.spent === 0 && cost.budget === undefined && !cost.tokens && !cost.unpriced);
     setHidden(this.el, empty);
     if (empty) return;
-    this.#spending.update();
     const { spent, budget, remaining, projected, share, level, unpriced } = figures(
       cost,
       tally.done,

@@ -1,6 +1,6 @@
 // Whether the engine is still there, next to the state of the connection: a run whose engine is gone does not go on.
 
-import { h, setHidden, setText } from "../dom/dom";
+import { h, setHidden, setText, setTitle } from "../dom/dom";
 import { type EngineWords, engineWords } from "../model/engine";
 import { timeOfDay } from "../model/format";
 import type { Model } from "../model/model";
@@ -32,6 +32,6 @@ export class EnginePanel implements Panel {
     const words = engineOf(this.#model);
     setHidden(this.el, words === undefined);
     setText(this.#text, words?.text ?? "");
-    this.el.title = words?.detail ?? "";
+    setTitle(this.el, words?.detail ?? "");
   }
 }

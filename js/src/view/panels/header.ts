@@ -1,7 +1,7 @@
 // The first line: which DAG, how its run is doing, how many nodes are in which state, for how long.
 
 import type { NodeStatus } from "../../state/types";
-import { button, h, setHidden, setText } from "../dom/dom";
+import { button, h, setHidden, setText, setTitle } from "../dom/dom";
 import { iconElement } from "../graph/icons";
 import type { Stop } from "../graph/spotlight";
 import { clock, count, duration } from "../model/format";
@@ -68,7 +68,7 @@ export class HeaderPanel implements Panel {
     const waiting = state.status === "running" && state.gates.size > 0;
     this.#word.dataset.status = waiting ? "waiting" : RUN_LOOKS[state.status];
     setText(this.#word, waiting ? (replay ? "Waiting for a decision" : "Waiting for you") : this.#status());
-    this.#reason.title = (over(state.status) && state.reason) || "";
+    setTitle(this.#reason, (over(state.status) && state.reason) || "");
     setText(this.#reason, this.#reason.title);
     setHidden(this.#reason, this.#reason.title === "");
     const open = state.gates.size;

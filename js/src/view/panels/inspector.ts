@@ -1,7 +1,7 @@
 // What is known of the selected node: its state, what it costs and took, what it gave, what went wrong.
 
 import type { Execution, Node } from "../../state/types";
-import { button, type Child, focusedNear, h, setText } from "../dom/dom";
+import { button, type Child, focusedNear, h, setText, setTitle } from "../dom/dom";
 import { keyed, patch } from "../dom/patch";
 import { spent, took } from "../graph/caption";
 import { iconElement } from "../graph/icons";
@@ -16,6 +16,7 @@ import { ValueView } from "../value/value";
 import { foldButton, memberList } from "./members";
 import { traceback } from "./traceback";
 
+const OUTPUT = ["output", "output_bytes", "output_cut"] as const;
 const INSTANCES = 100;
 const LOG_LINES = 200;
 const TEXT_LIMIT = 2_000;
@@ -71,8 +72,8 @@ export class InspectorPanel implements Panel {
     this.#shown = node;
     this.#cost = cost;
     this.#turn = turn;
-    this.#title.textContent = label(node);
-    this.#title.title = isFolded(node) ? node.label : node.id;
+    setText(this.#title, label(node));
+    setTitle(this.#title, isFolded(node) ? node.label : node.id);
     if (!same) this.#body.replaceChildren();
     patch(this.#body, this.#sections(node));
     const log = this.#body.querySelector(".dw-log");
@@ -119,14 +120,15 @@ export class InspectorPanel implements Panel {
 
   #output(node: Node): HTMLElement {
     const before = this.#drawn?.of.id === node.id ? this.#drawn : undefined;
-    if (before && before.of.output === node.output && before.of.output_bytes === node.output_bytes) return before.el;
+    if (before && OUTPUT.every((name) => before.of[name] === node[name])) return before.el;
     const view = before?.view ?? new ValueView(node.output);
     if (before) view.show(node.output);
     const box = before?.box ?? h("div", {});
     const el = before?.el ?? section("output", "Output", box);
     this.#drawn = { of: node, view, box, el: keyed(el, box) };
     box.replaceChildren(view.el);
-    if (node.output_bytes !== undefined) box.append(this.#preview(node, view, node.output_bytes));
+    if (node.output_cut) box.append(h("p", { class: "dw-muted", role: "status" }, "Preview: the rest was not kept."));
+    else if (node.output_bytes !== undefined) box.append(this.#preview(node, view, node.output_bytes));
     return el;
   }
 
@@ -148,7 +150,7 @@ export class InspectorPanel implements Panel {
         if (this.#drawn?.of === node) view.show(value, WHOLE_LIMIT);
         says.textContent = `Complete: ${bytes(size)}`;
       } catch (error) {
-        says.textContent = error instanceof Error ? error.message : String(error);
+        setText(says, error instanceof Error ? error.message : String(error));
       }
     };
     says.append(button("Show all", () => void show(), { class: "dw-button dw-small" }));

@@ -2,7 +2,7 @@
 
 import { noChange } from "../../state/reducer";
 import type { Change } from "../../state/types";
-import { button, focusedNear, h, setHidden, setText, svg } from "../dom/dom";
+import { button, focusedNear, h, setHidden, setText, setTitle, svg } from "../dom/dom";
 import type { Model } from "../model/model";
 import { load } from "../model/replay/load";
 import { type Mark, Recording } from "../model/replay/recording";
@@ -192,7 +192,7 @@ export class ReplayPanel implements Panel {
     setHidden(this.button, !this.#model.log);
     this.button.setAttribute("aria-pressed", String(this.#recording !== undefined));
     this.button.setAttribute("aria-disabled", String(why !== undefined && !this.#recording));
-    this.button.title = why ?? "Replay the run from its log (l)";
+    setTitle(this.button, why ?? "Replay the run from its log (l)");
   }
 
   #unavailable(): string | undefined {

@@ -2,7 +2,7 @@
 
 import type { RunSummary } from "../../protocol/messages";
 import { uuid } from "../../protocol/uuid";
-import { button, focusedNear, h, setHidden, setText } from "../dom/dom";
+import { button, focusedNear, h, setHidden, setText, setTitle } from "../dom/dom";
 import { keyed, patch } from "../dom/patch";
 import { iconElement } from "../graph/icons";
 import { clock, count, duration, timeOfDay } from "../model/format";
@@ -189,7 +189,7 @@ export class RunsPanel implements Panel {
       " ",
       part(shown ? "shown" : "", { class: "dw-runs-shown dw-muted" }),
     );
-    entry.title = run_id;
+    setTitle(entry, run_id);
     if (shown) entry.setAttribute("aria-current", "true");
     return entry;
   }

@@ -2,6 +2,7 @@
 // What it doesn't know stays the text that it is. Nothing is ever parsed as HTML.
 
 import { h } from "../dom/dom";
+import { visible } from "../model/visible";
 
 /** Longer bodies are cut: a card is no place for a book. */
 const LIMIT = 20_000;
@@ -10,7 +11,7 @@ const DEPTH_LIMIT = 16;
 
 export function markdown(source: string): HTMLElement {
   const root = h("div", { class: "dw-markdown" });
-  const lines = source.slice(0, LIMIT).replaceAll("\r\n", "\n").split("\n");
+  const lines = visible(source.slice(0, LIMIT)).replaceAll("\r\n", "\n").split("\n");
   if (source.length > LIMIT) lines.push("", "…");
   for (let at = 0; at < lines.length; ) at = block(lines, at, root);
   return root;

@@ -52,7 +52,7 @@ test("without a connection it says what the connection says", () => {
   const fake = noRun();
   fake.connect({ phase: "syncing" });
   expect(shown(fake)?.happened).toBe("Loading the run…");
-  fake.connect({ phase: "stopped", code: 4401 });
+  fake.connect({ phase: "stopped", code: 4401, reason: "the token is missing or wrong" });
   expect(shown(fake)).toMatchObject({
     happened: "The server refused the connection: the token is missing or wrong (code 4401).",
     next: expect.stringContaining("token="),

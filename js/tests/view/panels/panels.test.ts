@@ -11,6 +11,7 @@ import { ErrorsPanel } from "../../../src/view/panels/errors";
 import { HeaderPanel } from "../../../src/view/panels/header";
 import { InspectorPanel } from "../../../src/view/panels/inspector";
 import { ResultsPanel } from "../../../src/view/panels/results";
+import { Spending } from "../../../src/view/panels/spending";
 import { markdown } from "../../../src/view/value/markdown";
 import { brief, pretty } from "../../../src/view/value/text";
 import { emptyState, Fake, NOW, runningState } from "../helpers";
@@ -339,6 +340,12 @@ test("without a kernel a preview says how to get the whole, and an output that i
   expect(inspect({ ...CUT, output_bytes: undefined }).el.textContent).not.toContain("preview");
 });
 
+test("a preview whose whole was not kept says so, and offers nothing", () => {
+  const panel = inspect({ ...CUT, output_cut: true }, async () => "[]");
+  expect(panel.el.textContent).toContain("Preview: the rest was not kept.");
+  expect([...panel.el.querySelectorAll("button")].map((each) => each.textContent)).not.toContain("Show all");
+});
+
 test("what was unfolded in an output stays so while other things of its node change", () => {
   const output = { deep: { list: Array.from({ length: 20 }, (_, i) => i) } };
   const fake = new Fake(runningState([{ id: "a", status: "running", output, progress: 0.1 }]));
@@ -554,10 +561,10 @@ test("where the money went: the five dearest nodes, the others in one line, and 
   const by_node = Object.fromEntries(nodes.map(({ id }, i) => [id, i]));
   const fake = new Fake({ ...runningState(nodes), cost: { spent: 28, currency: "USD", by_node } });
   const find = vi.fn();
-  const panel = new CostPanel(new Model(fake.options, () => NOW), find);
+  const panel = new Spending(new Model(fake.options, () => NOW), find);
   panel.update();
   document.body.replaceChildren(panel.el);
-  const details = panel.el.querySelector("details")!;
+  const details = panel.el;
   expect(details.querySelector("table")).toBeNull();
   details.open = true;
   await vi.waitFor(() => expect(details.querySelector("table")).not.toBeNull());
@@ -590,9 +597,9 @@ test("where the money went: the five dearest nodes, the others in one line, and 
 
 test("a run that has spent nothing has nowhere where it went", () => {
   const fake = new Fake({ ...runningState(), cost: { spent: 0, budget: 5 } });
-  const panel = new CostPanel(new Model(fake.options, () => NOW));
+  const panel = new Spending(new Model(fake.options, () => NOW), vi.fn());
   panel.update();
-  expect(panel.el.querySelector("details")!.hidden).toBe(true);
+  expect(panel.el.hidden).toBe(true);
 });
 
 test("the audit trail says who decided what, from where, with which words, newest first", async () => {

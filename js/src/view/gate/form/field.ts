@@ -3,6 +3,7 @@
 import { uuid } from "../../../protocol/uuid";
 import { button, h, setHidden, setText } from "../../dom/dom";
 import { words } from "../../model/format";
+import { visible } from "../../model/visible";
 import { brief } from "../../value/text";
 import { fault } from "./constraints";
 import { branches, fits, isSchema, listed, nullable, resolved, type Schema, same, typeOf } from "./schema";
@@ -295,7 +296,7 @@ class Items implements Field {
   ) {
     const { name: given, value } = about;
     const name = given || "Values";
-    this.#add.setAttribute("aria-label", `Add to ${name}`);
+    this.#add.setAttribute("aria-label", visible(`Add to ${name}`));
     this.el = h("fieldset", { class: "dw-form-group" }, h("legend", {}, name), this.#list, this.#add, this.#wrong);
     for (const item of Array.isArray(value) ? value : []) this.#insert(item);
   }
