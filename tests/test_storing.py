@@ -105,6 +105,43 @@ def test_an_overflow_is_a_recorded_gap_and_a_restart_shows_what_viewers_saw():
     assert restarted(server).dag.runs.get("a").gates == 0
 
 
+def test_a_disk_that_stays_full_over_many_overflows_has_one_gap_and_no_other_server_is_blamed():
+    server = new_server(unstored_events=6)
+    engine, viewer = Engine(server, "a"), Viewer(server)
+    settle(server)
+    # Of many appends in flight, each is refused after the first has failed.
+    for number in range(30):
+        engine.publish(running(f"early {number}"))
+    fail(server)
+    for number in range(30):
+        server.wait(3)
+        # While the disk tries again.
+        engine.publish(*(running(f"{number}/{i}") for i in range(9)))
+        while server.writing:
+            fail(server)
+    room = server.dag.rooms["a"]
+    retry(server)
+    assert viewer.look().bye is None
+    assert codes(server) == ["log_unavailable", "log_gap", "log_available"]
+    settle(server)
+    assert Viewer(restarted(server)).state == viewer.look().state == room.state
+
+
+def test_appends_in_flight_that_a_failed_one_takes_along_are_one_gap():
+    server = new_server(unstored_events=6)
+    engine, viewer = Engine(server, "a"), Viewer(server)
+    settle(server)
+    for number in range(30):
+        engine.publish(running(f"{number}"))
+    log = server.dag.rooms["a"].log_id
+    fail(server)
+    settle(server)
+    assert [name for name, _ in server.dag.rooms["a"].meta(NOW).earlier] == [log]
+    retry(server)
+    assert viewer.look().bye is None
+    assert Viewer(restarted(server)).state == viewer.state
+
+
 def test_a_decision_that_is_not_on_disk_says_so_and_is_acknowledged_again_when_it_is():
     server = new_server()
     engine, viewer = Engine(server, "a"), Viewer(server)

@@ -221,10 +221,14 @@ class Room:
         return gap
 
     def rebase(self) -> None:
-        """Begin another incarnation of the log, with a checkpoint of the state in place of what is not stored."""
+        """Begin another incarnation of the log, with a checkpoint of the state in place of what is not stored.
+
+        While a gap is open nothing is stored under the log's new name, so what widens the gap needs no other: only so
+        many names are kept, and that of the stored log must be one of them.
+        """
         if self._gap_after is None:
             self._gap_after = self._storing.durable
-        self._renew_log()
+            self._renew_log()
         self._storing.rebase()
 
     def retry(self) -> None:
