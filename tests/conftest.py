@@ -1,10 +1,14 @@
+import os
 import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long an example takes says something of the machine, and nothing of the code.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says something of the machine, and nothing of the code. CI tries the same examples each
+# time, so that it judges the change and not the draw; everybody else tries new ones.
+settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("untimed")
 
 
