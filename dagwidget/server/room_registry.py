@@ -273,7 +273,10 @@ class Rooms:
             self._listing = asyncio.create_task(self._describe(unknown))
 
     async def _describe(self, runs: list[StoredRun]) -> None:
-        """List runs that are stored without a summary: by an earlier version, or as it is damaged."""
+        """List runs that are stored without a summary: by an earlier version, or as it is damaged.
+
+        What is damaged stays so until the run itself is stored again, with what is to be said of it.
+        """
         assert self._journal is not None
         for run in runs:
             dag = self.dag(run.dag_id)
@@ -288,7 +291,8 @@ class Rooms:
                 meta = room.meta(now_ms())
                 meta = replace(meta, summary=replace(meta.summary, started_at=run.started_at))
                 self._add(replace(run, meta=meta), meta.summary)
-                self._journal.append(Append(run.dag_id, run.run_id, run.head, meta=meta), _log_failure)
+                if run.is_sound:
+                    self._journal.append(Append(run.dag_id, run.run_id, run.head, meta=meta), _log_failure)
             room.forget()
             self._drop(dag)
         self.fault = None

@@ -132,6 +132,8 @@ class StoredRun(Struct, frozen=True, kw_only=True):
     bytes: int
     meta: RunMeta | None = None
     """None where an earlier version wrote the run, or where this is damaged."""
+    is_sound: bool = True
+    """False where the row is damaged: then `begins` and `head` are of those events that were found."""
 
     @property
     def events(self) -> int:

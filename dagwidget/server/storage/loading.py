@@ -56,6 +56,8 @@ def load(journal: Journal, dag_id: str, run_id: str) -> StoredLog | None:
         else:
             records += page
             at = page[-1].seq
+    if cut is None and not run.is_sound:
+        cut = "how far the log reached is not known"
     return StoredLog(run_id, records, run.meta, checkpoint, run.begins, run.head, cut)
 
 
@@ -70,6 +72,8 @@ def state_at(journal: Journal, dag_id: str, run_id: str, seq: int) -> DagState |
     if found is None:
         return None
     run, checkpoint = found
+    if seq > run.head and not run.is_sound:
+        raise Missing(run.head, seq, "can't be read, if there are such")
     state = DagState(epoch=run_id) if checkpoint is None else checkpoint.state
     at = run.begins if checkpoint is None else checkpoint.seq
     upto = min(seq, run.head)

@@ -31,23 +31,23 @@ def lineage(meta: RunMeta) -> set[str | None]:
     return {meta.log, *(log for log, _ in meta.earlier)}
 
 
-def dense(records: Sequence[Record], after: int, head: int) -> list[Record]:
+def dense(records: Sequence[Record], after: int, head: int | None) -> list[Record]:
     """The records that follow `after` without a hole.
 
     Args:
         records: Those that there are, in their order.
         after: The `seq` before the first one wanted.
-        head: Where the log ends.
+        head: Where the log ends; None where that is not known.
 
     Raises:
-        Missing: there is none, and the log does not end there.
+        Missing: there is none, and the log is not known to end there.
     """
     following: list[Record] = []
     for record in records:
         if record.seq != after + len(following) + 1:
             break
         following.append(record)
-    if not following and after < head:
-        upto = records[0].seq - 1 if records else head
+    if not following and (head is None or after < head):
+        upto = records[0].seq - 1 if records else (head or after + 1)
         raise Missing(after, upto, "of the log were not stored, or can't be read")
     return following

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from .sqlite_schema import FAULTS, TABLES, Damaged, check, checksum, prepare
+from .sqlite_schema import FAULTS, TABLES, Damaged, check, checksum, is_typed, prepare
 
 _log = logging.getLogger("dagwidget")
 
@@ -30,7 +30,7 @@ def salvage(damaged: Path, new: sqlite3.Connection, sound: Path) -> int:
         sound: The new file: its first page helps where the damaged one's can't be read.
 
     Returns:
-        How many rows were copied.
+        How many rows were copied. What belongs to no run is not.
     """
     copy = damaged.with_name(damaged.name + ".copy")
     # The header is the same in every log, but for the number of pages; the rest of the first page says where the tables
@@ -46,7 +46,7 @@ def salvage(damaged: Path, new: sqlite3.Connection, sound: Path) -> int:
             way()
             with contextlib.closing(_connect(copy if number else damaged)) as old:
                 return _copy_all(old, new, checked=way is ways[-1])
-        except (*FAULTS, OSError, Damaged) as error:
+        except (*FAULTS, OSError) as error:
             _log.info("%s can't be read: %s", damaged, error)
         finally:
             for suffix in ("", "-wal", "-shm"):
@@ -95,6 +95,9 @@ def _copy_all(old: sqlite3.Connection, new: sqlite3.Connection, *, checked: bool
     new.execute("BEGIN IMMEDIATE")
     try:
         copied = sum(_copy(old, new, table, checked=checked) for table in TABLES)
+        # A new run could be given the number of one whose row is lost, and with it the rest of that one's log.
+        for table in TABLES[1:]:
+            copied -= new.execute(f"DELETE FROM {table} WHERE run NOT IN (SELECT id FROM runs)").rowcount  # noqa: S608
         new.execute("COMMIT")
     except BaseException:
         new.execute("ROLLBACK")
@@ -108,7 +111,9 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, *, check
     columns = [name for _, name, *_ in new.execute(f"PRAGMA table_info({table})")]
     names, places = ", ".join(columns), ", ".join("?" * (len(columns) + 1))
     for row in _rows(old, f"SELECT rowid, {names} FROM {table}"):  # noqa: S608
-        with contextlib.suppress(sqlite3.Error, AttributeError, TypeError):
+        if not is_typed(table, row[1:]):
+            continue
+        with contextlib.suppress(sqlite3.Error):
             # Rows of an earlier version have none.
             right = checksum(table, row[1:])
             if checked and row[-1] != right:

@@ -29,7 +29,7 @@ from .output_cache import OutputKey, joined
 from .retention import Retention, Row, may_go, too_large, too_many, too_old
 from .rules import conflict, dense
 from .sqlite_file import LogFile
-from .sqlite_schema import FAULTS, crc, is_corrupt
+from .sqlite_schema import FAULTS, Damaged, crc, is_corrupt, is_sound, is_typed
 
 _log = logging.getLogger("dagwidget")
 
@@ -78,6 +78,7 @@ class _Run(NamedTuple):
             head=self.head,
             bytes=self.bytes,
             meta=self.meta,
+            is_sound=self.is_sound,
         )
 
 
@@ -163,7 +164,7 @@ class SqliteJournal:
             )
             for seq, data, checksum in rows:
                 with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
-                    if checksum == crc(data, run.number, seq):
+                    if is_sound("checkpoints", (run.number, seq, data, checksum)):
                         return Snapshot(run.stored(), msgspec.json.decode(data, type=Checkpoint))
                 _log.warning("%s: a checkpoint of the run %r of %r is damaged", self.path, run_id, dag_id)
             return Snapshot(run.stored(), None)
@@ -180,14 +181,12 @@ class SqliteJournal:
                 (run.number, after + 1),
             )
             records: list[Record] = []
-            for first, last, data, checksum in rows:
+            for row in rows:
+                records += (record for record in _records((run.number, *row)) if record.seq > after)
                 # Past a hole, the first record there is tells where it ends.
-                if records and first > after + most:
+                if records and records[-1].seq >= after + most:
                     break
-                records += (
-                    record for record in _records(run.number, first, last, data, checksum) if record.seq > after
-                )
-            return dense(records[:most], after, run.head)
+            return dense(records[:most], after, run.head if run.is_sound else None)
 
     def output(self, dag_id: str, run_id: str, key: OutputKey) -> str | None:
         """See `Journal.output`."""
@@ -201,7 +200,7 @@ class SqliteJournal:
             ).fetchall()
         parts: list[NodeOutput] = []
         for part, data, checksum in rows:
-            if checksum is not None and checksum != crc(data, *name, part):
+            if not is_sound("outputs", (*name, part, data, checksum)):
                 return None
             with contextlib.suppress(msgspec.MsgspecError):
                 parts.append(msgpack.decode(data, type=NodeOutput))
@@ -473,14 +472,20 @@ def _named(error: Exception) -> str:
 
 
 def _run(row: Sequence[Any]) -> _Run:
-    """A row of `runs`; one that is damaged has no meta."""
-    number, dag_id, run_id, started_at, data, begins, head, size, checksum = row
-    is_sound = checksum is None or checksum == crc(data, number, dag_id, run_id, begins, head)
+    """A row of `runs`; one that is damaged has no meta.
+
+    Raises:
+        Damaged: it is none.
+    """
+    if not is_typed("runs", row):
+        raise Damaged("a row of its runs has values of other types")
+    number, dag_id, run_id, started_at, data, begins, head, size, _ = row
+    sound = is_sound("runs", row)
     meta = None
-    if data is not None and is_sound:
+    if data is not None and sound:
         with contextlib.suppress(msgspec.MsgspecError):
             meta = msgpack.decode(data, type=RunMeta)
-    return _Run(number, dag_id, run_id, started_at, meta, begins, head, size, is_sound)
+    return _Run(number, dag_id, run_id, started_at, meta, begins, head, size, sound)
 
 
 def _find(database: sqlite3.Connection, dag_id: str, run_id: str) -> _Run | None:
@@ -489,16 +494,20 @@ def _find(database: sqlite3.Connection, dag_id: str, run_id: str) -> _Run | None
     run = None if row is None else _run(row)
     if run is None or run.is_sound:
         return run
-    begins, head = database.execute("SELECT MIN(first) - 1, MAX(last) FROM batches WHERE run = ?", row[:1]).fetchone()
+    begins, head = database.execute(
+        "SELECT MIN(first) - 1, MAX(last) FROM batches"
+        " WHERE run = ? AND typeof(first) = 'integer' AND typeof(last) = 'integer'",
+        row[:1],
+    ).fetchone()
     return run._replace(begins=begins or 0, head=head or 0)
 
 
-def _records(run: int, first: int, last: int, data: bytes, checksum: int | None) -> list[Record]:
-    """The records of a batch; none where it is damaged: then they are missing from their log."""
-    if checksum is not None and checksum != crc(data, run, first, last):
+def _records(batch: tuple[Any, ...]) -> list[Record]:
+    """The records of a row of `batches`; none where it is damaged: then they are missing from their log."""
+    if not is_sound("batches", batch):
         return []
     try:
-        return msgpack.decode(data, type=list[Record])
+        return msgpack.decode(batch[3], type=list[Record])
     except (msgspec.MsgspecError, UnicodeError):
         return []
 

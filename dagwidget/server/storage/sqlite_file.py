@@ -13,12 +13,14 @@ from typing import Final
 from .file_lock import FileLock, is_on_network
 from .file_watch import MAGIC, FileWatch
 from .salvage import salvage
-from .sqlite_schema import APPLICATION, FAULTS, Damaged, is_corrupt, prepare
+from .sqlite_schema import APPLICATION, FAULTS, Damaged, check_runs, is_corrupt, prepare
 
 _log = logging.getLogger("dagwidget")
 
 # A file up to this size is looked through when it is opened; of a larger one, only the rows of its runs.
 _LOOKED_THROUGH: Final = 64 * 1024 * 1024
+# Where the header says which version of SQLite's format writes the file, and which reads it.
+_VERSIONS: Final = slice(18, 20)
 
 
 class LogFile:
@@ -136,8 +138,8 @@ class LogFile:
             if is_damaged is not None:
                 raise Damaged(is_damaged)
             return self._prepared(ours=ours)
-        except (*FAULTS, Damaged) as error:
-            if not isinstance(error, Damaged) and not is_corrupt(error):
+        except FAULTS as error:
+            if not is_corrupt(error):
                 raise OSError(f"{self.path} can't be opened: {error}") from error
             if not ours:
                 raise OSError(f"{self.path} is no log of dagwidget, and is left alone: {error}") from error
@@ -168,6 +170,7 @@ class LogFile:
                 found = database.execute("PRAGMA integrity_check(runs)").fetchone()[0]
             if found != "ok":
                 raise Damaged(found)
+            check_runs(database)
         except BaseException:
             database.close()
             raise
@@ -198,8 +201,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _is_database(path: Path) -> bool:
+    """Whether SQLite can read and write the file, by the first bytes of its header."""
     with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+        header = file.read(_VERSIONS.stop)
+    # SQLite opens a file of an unknown version to be read only, as if that were a permission.
+    return header.startswith(MAGIC) and all(version in (1, 2) for version in header[_VERSIONS])
 
 
 def _has_our_name(path: Path) -> bool:

@@ -10,7 +10,8 @@ import contextlib
 import functools
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import Any, Final
 
 _TABLES: Final = """
@@ -54,6 +55,13 @@ _NO_VERSION: Final = 256
 # Written into the file's header: "dagw".
 APPLICATION: Final = 0x64616777
 TABLES: Final = ("runs", "batches", "outputs", "checkpoints")
+# SQLite keeps a value of another type than its column's, and where a row is damaged there may be one.
+_TYPES: Final[Mapping[str, tuple[type | UnionType, ...]]] = {
+    "runs": (int, str, str, int, bytes | None, int, int, int, int | None),
+    "batches": (int, int, int, bytes, int | None),
+    "outputs": (int, str, str, int, bytes, int | None),
+    "checkpoints": (int, int, bytes, int | None),
+}
 
 
 class Damaged(Exception):
@@ -114,13 +122,29 @@ def _expected_columns() -> dict[str, list[tuple[str, str, int]]]:
         return _columns(database)
 
 
+def check_runs(database: sqlite3.Connection) -> None:
+    """Check the types of all rows of `runs`; the rows of other tables are checked as they are read.
+
+    Raises:
+        Damaged: one does not.
+    """
+    for row in database.execute("SELECT * FROM runs"):
+        if not is_typed("runs", row):
+            raise Damaged("a row of its runs has values of other types")
+
+
+def is_typed(table: str, row: Sequence[Any]) -> bool:
+    """Whether the values of a row that has all columns of its table are of these columns' types."""
+    return all(map(isinstance, row, _TYPES[table]))
+
+
 def crc(data: bytes | None, *key: str | int) -> int:
     """The checksum of a row: of its data, and of the columns that say where it belongs."""
     return zlib.crc32(data or b"", zlib.crc32(repr(key).encode()))
 
 
 def checksum(table: str, row: Sequence[Any]) -> int:
-    """The checksum of a row that has all columns of its table, in their order."""
+    """The checksum of a row that has all columns of its table, in their order and of their types."""
     match table:
         case "runs":
             number, dag_id, run_id, _, data, begins, head, _, _ = row
@@ -133,11 +157,21 @@ def checksum(table: str, row: Sequence[Any]) -> int:
             return crc(data, *key)
 
 
-FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
-"""What a connection raises: where the file is damaged, also for text that is none."""
+def is_sound(table: str, row: Sequence[Any]) -> bool:
+    """Whether a row that has all columns of its table is as it was written, as far as its types and checksum tell."""
+    return is_typed(table, row) and row[-1] in (None, checksum(table, row))
+
+
+FAULTS: Final = (sqlite3.Error, UnicodeDecodeError, Damaged)
+"""What is raised where a file is read: if it is damaged, also for text that is none, and for rows that are none."""
 
 
 def is_corrupt(error: Exception) -> bool:
     """Whether an error says that the file is damaged; otherwise another attempt may succeed."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, UnicodeDecodeError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    # SQLite has no code of its own for a header that names a format which there is not.
+    return (
+        isinstance(error, (UnicodeDecodeError, Damaged))
+        or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or (code == sqlite3.SQLITE_ERROR and str(error) == "unsupported file format")
+    )
